@@ -1,0 +1,94 @@
+"""The command line that all stages share, and how a stage ends.
+
+A stage file is `main(stage_command(...))`: flags are few and the same everywhere, a knob is a
+configuration field. Errors a user can act on end with code 2 and without a traceback, Ctrl-C with
+130, and both say how to go on.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from pipeline.config import Config, load_config
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.run import Run
+
+__all__ = ["run_stage"]
+
+LOG = logging.getLogger("pipeline")
+
+
+def run_stage(
+    stage: Callable[[Run], None] | Callable[[Run, list[int]], None], *, per_fold: bool = False
+) -> None:
+    """Parse the command line, open the run, call `stage`, and exit the process if it fails.
+
+    Args:
+        stage: The stage's work; with `per_fold` it also takes the folds to work on.
+        per_fold: Whether `--folds` makes sense for the stage.
+    """
+    arguments = _parse(stage.__doc__ or "", per_fold=per_fold)
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        run = Run(config, restart=arguments.restart)
+        _log_to(run.folder / "run.log")
+        with logging_redirect_tqdm():
+            stage(run, *([_folds(arguments.folds, config)] if per_fold else []))  # type: ignore[call-arg]
+    except PipelineError as error:
+        LOG.error("%s", error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
+        sys.exit(130)
+
+
+def _parse(description: str, *, per_fold: bool) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
+    )
+    parser.add_argument("--restart", action="store_true", help="discard what this stage did before")
+    if per_fold:
+        parser.add_argument("--folds", default="all", help="such as 0,2; default: all")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
+    return parser.parse_intermixed_args()
+
+
+def _folds(text: str, config: Config) -> list[int]:
+    """Read `--folds`.
+
+    Raises:
+        ConfigError: Not numbers, or not folds of this configuration.
+    """
+    count = config.folds.count
+    if text == "all":
+        return list(range(count))
+    folds = [int(part) if part.isdigit() else -1 for part in text.split(",")]
+    if not all(0 <= fold < count for fold in folds) or len(set(folds)) < len(folds):
+        raise ConfigError(
+            f"--folds {text}: expected different numbers from 0 to {count - 1} "
+            f"(folds.count is {count}), separated by commas."
+        )
+    return folds
+
+
+def _log_to(path: Path) -> None:
+    """Send the log to the terminal, and with the time to the run's own file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    on_screen = logging.StreamHandler()
+    on_screen.setFormatter(logging.Formatter("%(message)s"))
+    in_file = logging.FileHandler(path, encoding="utf-8")
+    in_file.setFormatter(
+        logging.Formatter(f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[on_screen, in_file], force=True)
+    # Libraries speak up only when something is wrong.
+    logging.getLogger().setLevel(logging.WARNING)
+    LOG.setLevel(logging.INFO)

@@ -1,0 +1,182 @@
+"""The schema of a run: every knob there is, its type and its range.
+
+A YAML file (its `base:` files below it) and key=value overrides enter; one frozen `Config` leaves.
+`configs/demo.yaml` gives every value, so the schema has no defaults: a file that lists a key is
+the only place a value can come from. How files are read and how an error finds its line is in
+`pipeline.yaml_source`.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.loss_schema import LossTerm
+from pipeline.network_schema import Network
+from pipeline.yaml_source import validate_source
+
+__all__ = [
+    "Augment",
+    "Calibrate",
+    "Config",
+    "Crops",
+    "Data",
+    "Demo",
+    "Folds",
+    "Network",
+    "Optimisation",
+    "Predict",
+    "load_config",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Demo(Section):
+    """What `pipeline.data.demo` renders where `data.root` is null."""
+
+    seed: Annotated[int, Field(ge=0)]
+    tile_px: Annotated[int, Field(ge=96, le=2048, multiple_of=3)]
+    train_tiles: Count
+    test_tiles: Count
+    empty_share: Share
+    max_ship_px: Annotated[int, Field(ge=16)]
+
+
+class Data(Section):
+    """Where the images are; `root: null` means the rendered demo."""
+
+    root: Path | None
+    test_truth: Path | None
+    max_bad_share: Share
+    demo: Demo
+
+    @property
+    def folder(self) -> Path:
+        """The folder the data is in, given or rendered."""
+        if self.root is not None:
+            return self.root
+        settings = json.dumps(self.demo.model_dump(), sort_keys=True)
+        return Path("data") / f"demo-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+    @property
+    def name(self) -> str:
+        """The data's name in `folds/`; folders outside `data/` get a mark of their path."""
+        folder = self.folder.resolve()
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-.") or "data"
+        if folder.parent == Path("data").resolve():
+            return name
+        return f"{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+
+
+class Folds(Section):
+    """How training images are split; `file` is a split of the user's own."""
+
+    count: Annotated[int, Field(ge=2)]
+    file: Path | None
+
+
+class Crops(Section):
+    """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
+
+    `ship_share` of the crops hold a ship; the rest lie anywhere in any image.
+    """
+
+    size_px: Annotated[int, Field(ge=32)]
+    batch_size: Count
+    per_epoch: Count
+    ship_share: Share
+
+
+class Augment(Section):
+    """Random changes to a training crop; a value of 0 turns one off."""
+
+    symmetries: bool
+    zoom: Annotated[float, Field(ge=0, lt=1)]
+    rotation_deg: Annotated[float, Field(ge=0, le=45)]
+    brightness: Share
+    contrast: Share
+    hue_deg: Annotated[int, Field(ge=0, le=90)]
+    blur_probability: Share
+    noise_probability: Share
+
+
+class Optimisation(Section):
+    """One pass of training: AdamW, linear warm-up, cosine decay, clipped gradients, EMA."""
+
+    epochs: Count
+    loss: Annotated[list[LossTerm], Field(min_length=1)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_share: Share
+    clip_norm: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Predict(Section):
+    """Inference on whole images; a map whose maximum is below `floor` is not stored."""
+
+    tta: Literal["d4", "flips", "none"]
+    batch_size: Count
+    floor: Share
+
+
+class Calibrate(Section):
+    """The values each rule may take; the competition's metric chooses among them."""
+
+    thresholds: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+    min_areas_px: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    connectivities: Annotated[list[Literal[4, 8]], Field(min_length=1)]
+
+
+class Machine(Section):
+    """How to use the machine; nothing here changes what is computed beyond rounding."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    amp: bool
+    loader_workers: Annotated[int, Field(ge=0)]
+    threads: Annotated[int, Field(ge=1)] | None
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0)]
+    data: Data
+    folds: Folds
+    network: Network
+    crops: Crops
+    augment: Augment
+    train: Optimisation
+    finetune: Optimisation
+    predict: Predict
+    calibrate: Calibrate
+    machine: Machine
+
+
+def load_config(path: Path, overrides: list[str]) -> Config:
+    """Read `path` with its bases, apply `key=value` overrides, check all of it.
+
+    A command line that points to other data without naming the run gets a run of its own, named
+    after the configuration and the data.
+
+    Raises:
+        ConfigError: with file, line, key, what was expected and the nearest known key.
+    """
+    config = validate_source(Config, path, overrides)
+    given = {override.partition("=")[0] for override in overrides}
+    if "data.root" in given and "name" not in given:
+        config = config.model_copy(update={"name": f"{config.name}-{config.data.name}"})
+    return config

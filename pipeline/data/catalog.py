@@ -1,0 +1,194 @@
+"""A folder in the competition's layout, checked: which images there are and what is true of them.
+
+The folder enters; a `Catalog` of usable images and their instances leaves, beside a quarantine
+table that names each image left out, where, and why. Nothing is dropped without a line in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts import read_json, write_atomic, write_json
+from pipeline.data.verify import verify_images
+from pipeline.errors import DataError
+from pipeline.ships.instances import check_instances, read_instances, write_instances
+
+__all__ = ["LAYOUT", "Catalog", "check_folder", "has_layout"]
+
+TRAIN, TEST = "train_v2", "test_v2"
+TRUTH, SAMPLE = "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"
+LAYOUT = (f"{TRAIN}/", f"{TEST}/", TRUTH, SAMPLE)
+OUTPUTS = ["catalog.json", "instances.csv", "quarantine.csv"]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The usable data.
+
+    Attributes:
+        root: Folder in the competition's layout.
+        height: Of every image, px.
+        width: Of every image, px.
+        instances: Truth of the usable training images: `ImageId, EncodedPixels`.
+        test_ids: All images of the sample submission, in its order.
+        unusable_test_ids: Those of them that cannot be decoded; the submission says "no ship".
+    """
+
+    root: Path
+    height: int
+    width: int
+    instances: pd.DataFrame
+    test_ids: list[str]
+    unusable_test_ids: list[str]
+
+    @property
+    def train_ids(self) -> list[str]:
+        """Usable training images, sorted."""
+        return sorted(set(self.instances.ImageId))
+
+    def train_path(self, image_id: str) -> Path:
+        """Path of a training image."""
+        return self.root / TRAIN / image_id
+
+    def test_path(self, image_id: str) -> Path:
+        """Path of a test image."""
+        return self.root / TEST / image_id
+
+    def save(self, folder: Path, quarantine: pd.DataFrame) -> list[str]:
+        """Write the catalog and the quarantine table; return the file names."""
+        write_instances(folder / "instances.csv", self.instances)
+        write_atomic(folder / "quarantine.csv", quarantine.to_csv(index=False).encode())
+        write_json(
+            folder / "catalog.json",
+            {
+                "root": str(self.root),
+                "height": self.height,
+                "width": self.width,
+                "test_ids": self.test_ids,
+                "unusable_test_ids": self.unusable_test_ids,
+            },
+        )
+        return OUTPUTS
+
+    @classmethod
+    def load(cls, folder: Path) -> "Catalog":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: A file is missing or damaged.
+        """
+        known = read_json(folder / "catalog.json")
+        root = Path(known.pop("root"))
+        return cls(root=root, instances=read_instances(folder / "instances.csv"), **known)
+
+
+def has_layout(root: Path) -> bool:
+    """Tell whether everything of the competition's layout is in `root`."""
+    return all((root / part).exists() for part in LAYOUT)
+
+
+def check_folder(
+    root: Path, memory: Path, *, max_bad_share: float, jobs: int
+) -> tuple[Catalog, pd.DataFrame]:
+    """Check every row and every image of a folder.
+
+    Args:
+        root: Folder in the competition's layout.
+        memory: Where verdicts on image files are remembered.
+        max_bad_share: Largest share of images that may be left out.
+        jobs: Processes that decode.
+
+    Returns:
+        The catalog, and the quarantine table `ImageId, split, where, reason`.
+
+    Raises:
+        DataError: A part of the layout is missing, a table cannot be read, no image is usable, or
+            too many are not.
+    """
+    missing = [part for part in LAYOUT if not (root / part).exists()]
+    if missing:
+        raise DataError(
+            f"{root}: expected the competition's files {', '.join(LAYOUT)}; not there: "
+            f"{', '.join(missing)}. Point data.root to the folder that holds them."
+        )
+    instances = read_instances(root / TRUTH)
+    test_ids = _sample_ids(root / SAMPLE)
+    train_ids = sorted(set(instances.ImageId))
+    train = verify_images([root / TRAIN / image_id for image_id in train_ids], memory, jobs=jobs)
+    usable = train[train.defect == ""]
+    if usable.empty:
+        raise DataError(
+            f"{root / TRAIN}: none of the {len(train_ids)} images that {TRUTH} lists can be used; "
+            f"the first: {train_ids[0]}: {train.defect.iloc[0]}."
+        )
+    height, width = int(usable.height.iloc[0]), int(usable.width.iloc[0])
+    test = verify_images([root / TEST / image_id for image_id in test_ids], memory, jobs=jobs)
+    test_defects = [
+        defect or ("" if (h, w) == (height, width) else f"expected {width}x{height} px, got {w}x{h}")
+        for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
+    ]
+    rows = [
+        *_file_rows("train", train_ids, train.defect),
+        *_file_rows("test", test_ids, test_defects),
+        *(
+            (defect.image_id, "train", f"{TRUTH} row {defect.row}", defect.reason)
+            for defect in check_instances(instances, height, width, str(root / TRUTH))
+        ),
+        *_unlisted(root / TRAIN, train_ids, TRUTH),
+    ]
+    quarantine = pd.DataFrame(rows, columns=["ImageId", "split", "where", "reason"])
+    _stop_if_too_many(quarantine, len(train_ids) + len(test_ids), max_bad_share, root)
+    bad_train = set(quarantine[quarantine.split == "train"].ImageId)
+    bad_test = set(quarantine[quarantine.split == "test"].ImageId)
+    kept = instances[~instances.ImageId.isin(bad_train)].reset_index(drop=True)
+    if kept.empty:
+        raise DataError(
+            f"{root}: no training image is usable; the first defect: {_line(quarantine.iloc[0])}"
+        )
+    unusable = [image_id for image_id in test_ids if image_id in bad_test]
+    return Catalog(root, height, width, kept, test_ids, unusable), quarantine
+
+
+def _sample_ids(path: Path) -> list[str]:
+    """Read the test images' names, each once even where the sample has several rows for one."""
+    ids = read_instances(path).ImageId
+    return list(dict.fromkeys(ids))
+
+
+def _file_rows(
+    split: str, ids: Sequence[str], defects: Sequence[str] | pd.Series
+) -> list[tuple[str, str, str, str]]:
+    folder = TRAIN if split == "train" else TEST
+    return [
+        (image_id, split, f"{folder}/{image_id}", defect)
+        for image_id, defect in zip(ids, defects, strict=True)
+        if defect
+    ]
+
+
+def _unlisted(folder: Path, ids: Sequence[str], table: str) -> list[tuple[str, str, str, str]]:
+    """Name images that no row speaks of: without truth they can be neither trained nor scored."""
+    found = np.array(sorted(path.name for path in folder.iterdir() if path.suffix == ".jpg"))
+    return [
+        (str(name), "train", f"{folder.name}/{name}", f"no row in {table}")
+        for name in np.setdiff1d(found, np.array(ids, dtype=str))
+    ]
+
+
+def _stop_if_too_many(quarantine: pd.DataFrame, count: int, limit: float, root: Path) -> None:
+    bad = quarantine.drop_duplicates(["ImageId", "split"])
+    if len(bad) <= limit * count:
+        return
+    shown = "\n".join(f"  {_line(row)}" for _, row in quarantine.head(10).iterrows())
+    raise DataError(
+        f"{root}: {len(bad)} of {count} images cannot be used, more than the share that "
+        f"data.max_bad_share={limit} allows:\n{shown}\nMend the files, or raise data.max_bad_share "
+        "to leave those images out."
+    )
+
+
+def _line(row: pd.Series) -> str:
+    return f"{row['where']}: {row['ImageId']}: {row['reason']}"

@@ -1,0 +1,22 @@
+"""The errors a user can act on; `pipeline.command` prints them without a traceback.
+
+Every message says what is wrong, where, what was expected, what was found, and what to do.
+"""
+
+__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError"]
+
+
+class PipelineError(Exception):
+    """Base of the errors that the user, not the programmer, can mend."""
+
+
+class ConfigError(PipelineError):
+    """A configuration file, a key=value override or a command line cannot be used."""
+
+
+class DataError(PipelineError):
+    """The competition's files, or files in their format, break a rule of the format."""
+
+
+class ArtifactError(PipelineError):
+    """A file the pipeline made is missing, foreign, damaged, or cannot be written."""
