@@ -1,0 +1,284 @@
+"""Masks to and from the competition's run-length text.
+
+The text is pairs "start length", 1-indexed, counted down the columns from left to right, sorted,
+no pixel twice. Inside the pipeline a mask is its *runs*: int64 array (n, 2) of [start0, length]
+with 0-indexed starts in the same column-major order, so that areas, overlaps and intersections
+need no frame at all. A mask without pixels has no runs and is written "".
+
+Source: the competition's evaluation page (rules of the RLE).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import DataError
+
+__all__ = [
+    "Labels",
+    "Mask",
+    "Runs",
+    "decode_labels",
+    "decode_mask",
+    "encode_labels",
+    "encode_mask",
+    "encode_runs",
+    "find_overlaps",
+    "label_runs",
+    "parse_rows",
+    "parse_runs",
+]
+
+Runs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int32]
+
+LEGAL_CHARACTERS = b"0123456789 "
+
+
+def parse_runs(encoded: str, height: int, width: int) -> Runs:
+    """Read one mask's text and check every rule of the format.
+
+    Args:
+        encoded: "start length" pairs; "" is the mask without pixels.
+        height: Image height in px.
+        width: Image width in px.
+
+    Returns:
+        Runs, int64 (n, 2) of [start0, length], as written: runs that touch stay separate.
+
+    Raises:
+        DataError: with the first broken rule: not a number, odd count, zero, negative, beyond the
+            image, unsorted or overlapping.
+    """
+    numbers = _numbers(encoded)
+    if numbers is None or not _legal(numbers, height * width):
+        raise DataError(_broken_rule(encoded, height, width))
+    return _zero_indexed(numbers)
+
+
+def parse_rows(
+    encoded: Sequence[str], height: int, width: int
+) -> tuple[Runs, npt.NDArray[np.int64]]:
+    """Read the texts of many masks at once, about ten times faster than one by one.
+
+    Args:
+        encoded: One text per mask.
+        height: Image height in px, the same for all.
+        width: Image width in px, the same for all.
+
+    Returns:
+        All runs one after the other, int64 (n, 2), and for each run the index of its mask, int64
+        (n,), ascending.
+
+    Raises:
+        DataError: as `parse_runs`, with the mask's index before it.
+    """
+    counts = np.fromiter((text.count(" ") + 1 if text else 0 for text in encoded), np.int64)
+    numbers = _numbers(" ".join(filter(None, encoded)))
+    if numbers is not None and len(numbers) == counts.sum() and not (counts % 2).any():
+        runs = _zero_indexed(numbers)
+        owners = np.repeat(np.arange(len(counts)), counts // 2)
+        if _legal(numbers, height * width, same_mask=owners[1:] == owners[:-1]):
+            return runs, owners
+    parts = []
+    for index, text in enumerate(encoded):
+        try:
+            parts.append(parse_runs(text, height, width))
+        except DataError as error:
+            raise DataError(f"mask {index}: {error}") from None
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return np.concatenate([np.empty((0, 2), np.int64), *parts]), owners
+
+
+def _numbers(encoded: str) -> Runs | None:
+    """Return the numbers of a text of digits and spaces, None where it holds anything else."""
+    # Compiled reading of digits: 5 times faster than int() per number. It reads a text of spaces
+    # alone as a zero, which no rule allows either.
+    if encoded.encode("utf-8", "replace").translate(None, LEGAL_CHARACTERS):
+        return None
+    return np.fromstring(encoded, np.int64, sep=" ")
+
+
+def _legal(numbers: Runs, size: int, same_mask: npt.NDArray[np.bool_] | bool = True) -> bool:
+    if len(numbers) % 2:
+        return False
+    starts, lengths = numbers[::2], numbers[1::2]
+    # Each below the size first: a number of 30 digits would overflow the sum.
+    if not len(numbers):
+        return True
+    if numbers.min() < 1 or numbers.max() > size or (starts + lengths - 1).max() > size:
+        return False
+    return not ((starts[1:] < starts[:-1] + lengths[:-1]) & same_mask).any()
+
+
+def _zero_indexed(numbers: Runs) -> Runs:
+    runs = numbers.reshape(-1, 2)
+    runs[:, 0] -= 1
+    return runs
+
+
+def _broken_rule(encoded: str, height: int, width: int) -> str:
+    """Say which rule a text breaks first; slow and exact, for texts that are known to be bad."""
+    tokens = encoded.split()
+    for token in tokens:
+        if not token.lstrip("+-").isdecimal() or not token.isascii():
+            return f"RLE: {token[:40]!r} is not a number; expected pairs of 'start length'"
+    if not tokens:
+        return "RLE: only blanks; expected pairs of 'start length', or nothing at all for no ship"
+    if len(tokens) % 2:
+        return f"RLE: an odd count of {len(tokens)} numbers; expected pairs of 'start length'"
+    pairs = list(zip(map(int, tokens[::2]), map(int, tokens[1::2]), strict=True))
+    for index, pair in enumerate(pairs):
+        rule = _broken_pair(pair, pairs[index - 1] if index else None, height, width)
+        if rule:
+            return f"RLE: pair '{pair[0]} {pair[1]}' {rule}"
+    return "RLE: the numbers are separated by something other than spaces"
+
+
+def _broken_pair(
+    pair: tuple[int, int], before: tuple[int, int] | None, height: int, width: int
+) -> str:
+    start, length = pair
+    for name, value in (("start", start), ("length", length)):
+        if value < 1:
+            return f"has a {'zero' if value == 0 else 'negative'} {name}; both count from 1"
+    if start + length - 1 > height * width:
+        return f"ends beyond the image of {height}x{width} = {height * width} pixels"
+    if before and start < sum(before):
+        rule = "is unsorted, it starts before" if start < before[0] else "overlaps"
+        return f"{rule} the pair '{before[0]} {before[1]}' that it follows"
+    return ""
+
+
+def _one_indexed(runs: Runs) -> list[int]:
+    numbers = runs.copy()
+    numbers[:, 0] += 1
+    values: list[int] = numbers.ravel().tolist()
+    return values
+
+
+def encode_runs(runs: Runs) -> str:
+    """Write runs as text; runs that touch stay separate, none give ""."""
+    return " ".join(map(str, _one_indexed(runs)))
+
+
+def encode_mask(mask_hw: Mask) -> str:
+    """Write a mask, uint8 (h, w), 0 for sea and 1 for ship; "" where all is sea.
+
+    Raises:
+        ValueError: The mask holds another value.
+    """
+    values, runs = label_runs(mask_hw)
+    if len(values) and (values[0], values[-1]) != (1, 1):
+        raise ValueError(f"mask_hw must hold 0 and 1 alone, got values up to {values[-1]}")
+    return encode_runs(runs)
+
+
+def encode_labels(labels_hw: Labels) -> list[str]:
+    """Write a label map, int32 (h, w), 0 for sea: one text per label 1..n, [] where all is sea.
+
+    Raises:
+        ValueError: A label is negative, or one between 1 and the largest has no pixel.
+    """
+    labels, runs = label_runs(labels_hw)
+    if not len(labels):
+        return []
+    counts = np.bincount(labels)[1:] if labels[0] > 0 else np.zeros(1, np.int64)
+    if not counts.all():
+        raise ValueError("labels_hw must hold 0 for sea and each of 1..n for a ship")
+    numbers = list(map(str, _one_indexed(runs)))
+    ends = [0, *(2 * np.cumsum(counts)).tolist()]
+    return [" ".join(numbers[start:end]) for start, end in pairwise(ends)]
+
+
+def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
+    """Find the runs of equal values other than 0, of all values in one pass.
+
+    Args:
+        values_hw: uint8 or int32 (h, w).
+
+    Returns:
+        The value of each run, int64 (n,), ascending, and the runs, int64 (n, 2), within a value
+        in the image's order. Runs go on from the foot of a column to the head of the next.
+    """
+    if not values_hw.any():
+        return np.empty(0, np.int64), np.empty((0, 2), np.int64)
+    height, width = values_hw.shape
+    columns_wh = values_hw.T if values_hw.flags.f_contiguous else cv2.transpose(values_hw)
+    taken = np.flatnonzero(columns_wh.any(axis=1))
+    # Few columns hold a ship. Each of them gets a pixel of sea above, where a run cannot go on.
+    padded = np.zeros((len(taken) + 1, height + 1), values_hw.dtype)
+    padded[:-1, 1:] = columns_wh[taken] if len(taken) < width else columns_wh
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1])  # edge i lies between flat[i] and flat[i + 1]
+    values = flat[edges + 1].astype(np.int64)
+    ship = np.flatnonzero(values)
+    values, starts, ends = values[ship], edges[ship], edges[np.minimum(ship + 1, len(edges) - 1)]
+    column, row = np.divmod(starts, height + 1)
+    runs = np.stack([taken[column] * height + row, ends - starts], axis=1)
+    order = np.argsort(values, kind="stable")
+    values, runs = values[order], runs[order]
+    continued = (runs[1:, 0] == runs[:-1].sum(axis=1)) & (values[1:] == values[:-1])
+    if not continued.any():
+        return values, runs
+    first = np.flatnonzero(~np.concatenate([[False], continued]))
+    return values[first], np.stack([runs[first, 0], np.add.reduceat(runs[:, 1], first)], axis=1)
+
+
+def decode_mask(encoded: str, height: int, width: int) -> Mask:
+    """Draw one mask, uint8 (h, w) of 0 and 1; "" gives all sea.
+
+    Raises:
+        DataError: as `parse_runs`.
+    """
+    columns_wh = np.zeros((width, height), np.uint8)
+    flat = columns_wh.ravel()
+    for start, length in parse_runs(encoded, height, width).tolist():
+        flat[start : start + length] = 1
+    return columns_wh.T
+
+
+def decode_labels(encoded: Sequence[str], height: int, width: int) -> Labels:
+    """Draw the masks of one image, int32 (h, w): 0 for sea, 1..n in the order given.
+
+    Raises:
+        DataError: as `parse_runs`, or two of the masks share a pixel; masks are named by their
+            label.
+    """
+    columns_wh = np.zeros((width, height), np.int32)
+    flat = columns_wh.ravel()
+    runs, owners = parse_rows(encoded, height, width)
+    overlaps = find_overlaps(runs[:, 0], runs[:, 1], owners)
+    if len(overlaps):
+        first, second = sorted((overlaps[0] + 1).tolist())
+        raise DataError(f"masks {first} and {second} of {len(encoded)} share pixels")
+    for (start, length), owner in zip(runs.tolist(), owners.tolist(), strict=True):
+        flat[start : start + length] = owner + 1
+    return columns_wh.T
+
+
+def find_overlaps(
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    owners: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Find masks that share pixels, by sorting their runs.
+
+    Args:
+        starts: First pixel of each run, int64 (n,), on one axis for all.
+        lengths: Its length in px, int64 (n,).
+        owners: Index of the mask it belongs to, int64 (n,); runs of one mask never overlap.
+
+    Returns:
+        int64 (m, 2): pairs of masks that overlap, each once, none if no pixel is shared. A mask
+        that several others overlap is in at least one pair.
+    """
+    order = np.argsort(starts, kind="stable")
+    starts, ends, owners = starts[order], (starts + lengths)[order], owners[order]
+    shared = starts[1:] < ends[:-1]
+    pairs = np.stack([owners[:-1][shared], owners[1:][shared]], axis=1)
+    return np.unique(pairs, axis=0)
