@@ -1,0 +1,111 @@
+"""The loss terms that a configuration may list, each with its settings.
+
+A term is `{name: ..., weight: ..., <its own fields>}`; the training loss is the weighted sum of the
+terms. Like the rest of the schema it has no defaults. What each term computes is in
+`pipeline.training.losses`; torch is not imported here, so that reading a configuration stays quick.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Bce",
+    "BceMinusLnDice",
+    "CrossEntropy",
+    "Focal",
+    "LossTerm",
+    "LovaszHinge",
+    "LovaszSoftmax",
+    "SoftDice",
+    "SoftJaccard",
+]
+
+LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
+Smooth = Annotated[float, Field(gt=0)]
+
+
+class _Term(BaseModel):
+    """What all terms share."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    weight: Annotated[float, Field(gt=0)]
+
+
+class Bce(_Term):
+    """Binary cross-entropy of every channel, mean over pixels."""
+
+    name: Literal["bce"]
+    label_smoothing: LabelSmoothing
+
+
+class CrossEntropy(_Term):
+    """Categorical cross-entropy over the channels, mean over pixels."""
+
+    name: Literal["cross_entropy"]
+    label_smoothing: LabelSmoothing
+
+
+class SoftDice(_Term):
+    """One minus the soft Dice coefficient."""
+
+    name: Literal["soft_dice"]
+    per_image: bool
+    smooth: Smooth
+
+
+class SoftJaccard(_Term):
+    """One minus the soft Jaccard coefficient."""
+
+    name: Literal["soft_jaccard"]
+    per_image: bool
+    smooth: Smooth
+
+
+class BceMinusLnDice(_Term):
+    """BCE - ln(DICE); `label_smoothing` is that of the BCE."""
+
+    name: Literal["bce_minus_ln_dice"]
+    per_image: bool
+    smooth: Smooth
+    label_smoothing: LabelSmoothing
+
+
+class Focal(_Term):
+    """Cross-entropy scaled by (1 - p_t)^gamma; `alpha: null` leaves the classes unweighted."""
+
+    name: Literal["focal"]
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None
+    gamma: Annotated[float, Field(ge=0)]
+
+
+class LovaszHinge(_Term):
+    """Lovász extension of the Jaccard loss on hinge margins; `empty` says what empty truth does."""
+
+    name: Literal["lovasz_hinge"]
+    per_image: bool
+    margin: Literal["relu", "elu"]
+    symmetric: bool
+    empty: Literal["skip", "background", "keep"]
+
+
+class LovaszSoftmax(_Term):
+    """Lovász extension of the Jaccard loss on softmax errors, mean over classes."""
+
+    name: Literal["lovasz_softmax"]
+    classes: Literal["present", "all"]
+    per_image: bool
+
+
+LossTerm = Annotated[
+    Bce
+    | BceMinusLnDice
+    | CrossEntropy
+    | Focal
+    | LovaszHinge
+    | LovaszSoftmax
+    | SoftDice
+    | SoftJaccard,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,139 @@
+"""Lovász hinge and Lovász-Softmax for a whole batch at once.
+
+Logits and truth enter; the mean over the sets (images, or the batch; times channels or classes) of
+the Lovász extension of the Jaccard loss leaves. Every set is a row of one matrix: one sort and one
+cumulative sum serve the batch, and nothing waits for the device.
+
+Source: Berman, Rannen Triki, Blaschko, "The Lovász-Softmax loss", CVPR 2018, equations 6-12.
+"""
+
+from typing import Literal
+
+import torch
+from torch.nn import functional
+
+__all__ = ["class_masks", "lovasz_extension", "lovasz_hinge", "lovasz_softmax"]
+
+
+def lovasz_hinge(
+    logits_nchw: torch.Tensor,
+    target_nchw: torch.Tensor,
+    *,
+    per_image: bool,
+    margin: Literal["relu", "elu"],
+    symmetric: bool,
+    empty: Literal["skip", "background", "keep"],
+) -> torch.Tensor:
+    """Lovász extension of the Jaccard loss at the hinge errors 1 - z(2y - 1), a scalar.
+
+    A set is one channel of one image, or of the batch. Truth without foreground is a set on which
+    the extension is the single largest error: the whole gradient falls on one pixel, and training
+    can collapse. Hence `empty`:
+
+    - `skip`: such sets are left out of the mean; with no other set the loss is 0, its gradient too.
+      They teach nothing then, so another term has to keep the sea empty.
+    - `background`: such a set gets the Lovász hinge of its background, which, the background being
+      all of it, is the mean over its pixels of the positive parts of the errors.
+    - `keep`: the extension as it stands.
+
+    Args:
+        logits_nchw: Floating (N, C, H, W), any range.
+        target_nchw: 0 or 1 in the type of the logits, (N, C, H, W).
+        per_image: A set per image and channel; otherwise a set per channel.
+        margin: Positive part of an error: `relu`, or `elu`, ELU + 1, which stays above zero so that
+            pixels classified well keep some gradient.
+        symmetric: Mean of this loss and of the same for the background, (-z, 1 - y). `empty` then
+            applies to each of the two: truth without background is empty for the second.
+        empty: What a set without foreground does.
+    """
+    logits, target = _rows(logits_nchw, per_image), _rows(target_nchw, per_image)
+    loss = _hinge_rows(logits, target, margin, empty)
+    if symmetric:
+        loss = (loss + _hinge_rows(-logits, 1 - target, margin, empty)) / 2
+    return loss
+
+
+def lovasz_softmax(
+    logits_nkhw: torch.Tensor,
+    target_nhw: torch.Tensor,
+    *,
+    classes: Literal["present", "all"],
+    per_image: bool,
+) -> torch.Tensor:
+    """Lovász extension of each class's Jaccard loss at the errors |y_k - p_k|, a scalar.
+
+    Mean over classes, then over images (`per_image`; otherwise the batch is one image). A class
+    without a pixel in an image is left out of that image's mean (`classes: present`; some class is
+    always there), or adds its single largest error (`all`).
+
+    Args:
+        logits_nkhw: Floating (N, K, H, W), any range.
+        target_nhw: int64 (N, H, W), 0..K-1.
+        classes: Which classes an image's mean is over.
+        per_image: A mean per image; otherwise one for the batch.
+    """
+    classes_count = logits_nkhw.shape[1]
+    probabilities = _rows(logits_nkhw.softmax(1), per_image)
+    truth = _rows(class_masks(target_nhw, logits_nkhw), per_image)
+    loss = lovasz_extension((truth - probabilities).abs(), truth).view(-1, classes_count)
+    if classes == "all":
+        return loss.mean()
+    present = truth.amax(1).view(-1, classes_count)
+    return ((loss * present).sum(1) / present.sum(1)).mean()
+
+
+def lovasz_extension(errors_sp: torch.Tensor, truth_sp: torch.Tensor) -> torch.Tensor:
+    """Lovász extension of the Jaccard loss, one value per set.
+
+    With the errors in descending order m_1 >= ... >= m_P it is sum_i m_i (J_i - J_(i-1)), where J_i
+    is the Jaccard loss of mistaking exactly the first i pixels: i pixels out of a union of the
+    foreground and those of the i that lie in the background. Pixels of equal error may swap without
+    a change of the value. Without foreground J_i = 1 for all i >= 1: the value is m_1.
+
+    Args:
+        errors_sp: Floating (S, P), non-negative: P pixels of S sets.
+        truth_sp: 0 or 1, same shape and type.
+
+    Returns:
+        (S,), differentiable in the errors (a subgradient where errors are equal).
+
+    Source: Berman et al. 2018, equation 9 and algorithm 1.
+    """
+    order = errors_sp.detach().argsort(dim=1, descending=True)
+    truth = truth_sp.gather(1, order)
+    foreground = truth_sp.sum(1, keepdim=True)
+    met = truth.cumsum(1)
+    union = foreground - met + torch.arange(1, truth.shape[1] + 1, device=truth.device)
+    # In closed form, as the difference of neighbouring J loses half its digits in float32.
+    last_union = union - (1 - truth)
+    steps = torch.where(truth > 0, 1, (foreground - met) / last_union.clamp(min=1)) / union
+    steps[:, :1] += foreground == 0
+    weights = torch.empty_like(steps).scatter_(1, order, steps)
+    return (errors_sp * weights).sum(1)
+
+
+def class_masks(target_nhw: torch.Tensor, like_nkhw: torch.Tensor) -> torch.Tensor:
+    """Masks (N, K, H, W) of 0 and 1, one per class, in the type of `like_nkhw`."""
+    classes = torch.arange(like_nkhw.shape[1], device=target_nhw.device)
+    return (target_nhw[:, None] == classes[:, None, None]).to(like_nkhw.dtype)
+
+
+def _hinge_rows(
+    logits_sp: torch.Tensor, truth_sp: torch.Tensor, margin: str, empty: str
+) -> torch.Tensor:
+    errors = 1 - logits_sp * (2 * truth_sp - 1)
+    errors = functional.relu(errors) if margin == "relu" else functional.elu(errors) + 1
+    loss = lovasz_extension(errors, truth_sp)
+    if empty == "keep":
+        return loss.mean()
+    filled = truth_sp.amax(1) > 0
+    if empty == "background":
+        return torch.where(filled, loss, errors.mean(1)).mean()
+    return (loss * filled).sum() / filled.sum().clamp(min=1)
+
+
+def _rows(values_nchw: torch.Tensor, per_image: bool) -> torch.Tensor:
+    """Lay out the sets as rows: (N*C, H*W) per image, (C, N*H*W) for the batch."""
+    if per_image:
+        return values_nchw.flatten(2).flatten(0, 1)
+    return values_nchw.transpose(0, 1).flatten(1)
