@@ -1,6 +1,6 @@
 """The command line that all stages share, and how a stage ends.
 
-A stage file is `main(stage_command(...))`: flags are few and the same everywhere, a knob is a
+A stage file ends in `run_stage(stage)`: flags are few and the same everywhere, a knob is a
 configuration field. Errors a user can act on end with code 2 and without a traceback, Ctrl-C with
 130, and both say how to go on.
 """
@@ -24,21 +24,22 @@ LOG = logging.getLogger("pipeline")
 
 
 def run_stage(
-    stage: Callable[[Run], None] | Callable[[Run, list[int]], None], *, per_fold: bool = False
+    stage: Callable[..., None], *, description: str | None, per_fold: bool = False
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
     Args:
-        stage: The stage's work; with `per_fold` it also takes the folds to work on.
+        stage: The stage's work on a `Run`; with `per_fold` it also takes the folds to work on.
+        description: What `--help` says.
         per_fold: Whether `--folds` makes sense for the stage.
     """
-    arguments = _parse(stage.__doc__ or "", per_fold=per_fold)
+    arguments = _parse(description, per_fold=per_fold)
     try:
         config = load_config(arguments.config, arguments.overrides)
         run = Run(config, restart=arguments.restart)
         _log_to(run.folder / "run.log")
         with logging_redirect_tqdm():
-            stage(run, *([_folds(arguments.folds, config)] if per_fold else []))  # type: ignore[call-arg]
+            stage(run, *([_folds(arguments.folds, config)] if per_fold else []))
     except PipelineError as error:
         LOG.error("%s", error)
         sys.exit(2)
@@ -47,7 +48,7 @@ def run_stage(
         sys.exit(130)
 
 
-def _parse(description: str, *, per_fold: bool) -> argparse.Namespace:
+def _parse(description: str | None, *, per_fold: bool) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

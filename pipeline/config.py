@@ -10,9 +10,9 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.loss_schema import LossTerm
 from pipeline.network_schema import Network
@@ -93,10 +93,19 @@ class Crops(Section):
     `ship_share` of the crops hold a ship; the rest lie anywhere in any image.
     """
 
-    size_px: Annotated[int, Field(ge=32)]
+    size_px: Count
     batch_size: Count
     per_epoch: Count
     ship_share: Share
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Self:
+        if self.per_epoch % self.batch_size:
+            raise ValueError(
+                f"expected per_epoch to be a multiple of batch_size={self.batch_size}, so that "
+                f"every step is a whole batch, got {self.per_epoch}."
+            )
+        return self
 
 
 class Augment(Section):
@@ -122,6 +131,7 @@ class Optimisation(Section):
     warmup_share: Share
     clip_norm: Positive
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    validation_images: Count
 
 
 class Predict(Section):

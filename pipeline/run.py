@@ -53,6 +53,17 @@ class Job:
         return self.stage if self.fold is None else f"{self.stage} fold {self.fold}"
 
     @property
+    def owner(self) -> str:
+        """SHA-256 that marks unfinished state as this job's: what it must stand for when done."""
+        return hashlib.sha256(json.dumps(self.wanted, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def restart_hint(self) -> str:
+        """What a user can do about a job that cannot be taken as it is."""
+        stage = self.stage.partition("/")[0]
+        return f"Start it over with `--from {stage} --restart`, or choose another `name=`."
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """The manifest of a finished job.
 
@@ -71,7 +82,7 @@ class Job:
     def identity(self) -> str:
         """SHA-256 of what the finished job stands for: wanted and outputs, not times or machines."""
         manifest = self.manifest
-        known = {key: manifest[key] for key in ("stage", "fold", "config", "inputs", "outputs")}
+        known = {key: manifest[key] for key in ("stage", "fold", "seed", "config", "inputs", "files", "outputs")}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def is_done(self) -> bool:
@@ -88,7 +99,7 @@ class Job:
         if differences:
             raise ArtifactError(
                 f"{self.folder}: finished for something else: {'; '.join(differences[:5])}. "
-                f"Start it over with `--from {self.stage} --restart`, or choose another `name=`."
+                f"{self.restart_hint}"
             )
         for name, output in manifest["outputs"].items():
             path = self.folder / name
@@ -96,7 +107,7 @@ class Job:
                 found = f"{path.stat().st_size} bytes" if path.is_file() else "no file"
                 raise ArtifactError(
                     f"{path}: expected the {output['bytes']} bytes that {self.label} wrote, found "
-                    f"{found}. Start it over with `--from {self.stage} --restart`."
+                    f"{found}. {self.restart_hint}"
                 )
         LOG.info("%s: done before", self.label)
         return True
@@ -113,7 +124,7 @@ class Job:
         if found != expected:
             raise ArtifactError(
                 f"{path}: damaged: expected SHA-256 {expected[:12]}, found {found[:12]}. "
-                f"Start it over with `--from {self.stage} --restart`."
+                f"{self.restart_hint}"
             )
         return path
 
@@ -193,10 +204,38 @@ class Run:
             "fold": fold,
             "seed": self.config.seed,
             "config": config,
-            "inputs": {str(job.folder.relative_to(self.folder)): job.identity for job in inputs}
-            | (files or {}),
+            "inputs": {str(job.folder.relative_to(self.folder)): job.identity for job in inputs},
+            "files": files or {},
         }
         return Job(stage, fold, folder, wanted)
+
+    def result(self, stage: str, *, fold: int | None = None) -> Job:
+        """Return a finished job to read from, after checking that it belongs to this run.
+
+        Raises:
+            ArtifactError: It is not finished, or it or what it was made from was made for another
+                configuration.
+        """
+        folder = self.folder / stage / ("" if fold is None else f"fold{fold}")
+        job = Job(stage, fold, folder, {})
+        manifest = job.manifest
+        now = self.config.model_dump(mode="json", include={*manifest["config"], "seed"})
+        then = manifest["config"] | {"seed": manifest["seed"]}
+        differences = _differences(now, then, "")
+        for name, identity in manifest["inputs"].items():
+            parent, _, leaf = name.rpartition("/")
+            if leaf.startswith("fold"):
+                read = self.result(parent, fold=int(leaf.removeprefix("fold")))
+            else:
+                read = self.result(name)
+            if read.identity != identity:
+                differences.append(f"{read.label} was made anew since")
+        if differences:
+            raise ArtifactError(
+                f"{folder}: finished for something else: {'; '.join(differences[:5])}. "
+                f"{job.restart_hint}"
+            )
+        return job
 
     def begin(self, job: Job) -> bool:
         """Tell whether the job has work to do; with `restart`, clear what it did before."""

@@ -4,6 +4,8 @@ The folder enters; a `Catalog` of usable images and their instances leaves, besi
 table that names each image left out, where, and why. Nothing is dropped without a line in it.
 """
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import read_json, write_atomic, write_json
+from pipeline.artifacts import read_json, sha256_file, write_atomic, write_json
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 from pipeline.ships.instances import check_instances, read_instances, write_instances
 
-__all__ = ["LAYOUT", "Catalog", "check_folder", "has_layout"]
+__all__ = ["LAYOUT", "Catalog", "check_folder", "fingerprint", "has_layout"]
 
 TRAIN, TEST = "train_v2", "test_v2"
 TRUTH, SAMPLE = "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"
@@ -48,6 +50,19 @@ class Catalog:
     def train_ids(self) -> list[str]:
         """Usable training images, sorted."""
         return sorted(set(self.instances.ImageId))
+
+    @property
+    def usable_test_ids(self) -> list[str]:
+        """Test images that can be predicted, in the sample submission's order."""
+        unusable = set(self.unusable_test_ids)
+        return [image_id for image_id in self.test_ids if image_id not in unusable]
+
+    def ships(self) -> dict[str, list[str]]:
+        """Return the RLEs of each training image's ships, an empty list for none."""
+        return {
+            str(image_id): [text for text in rows if text]
+            for image_id, rows in self.instances.groupby("ImageId")["EncodedPixels"]
+        }
 
     def train_path(self, image_id: str) -> Path:
         """Path of a training image."""
@@ -90,6 +105,27 @@ def has_layout(root: Path) -> bool:
     return all((root / part).exists() for part in LAYOUT)
 
 
+def fingerprint(root: Path) -> dict[str, str]:
+    """Return what tells this folder's content from another's without opening an image.
+
+    Raises:
+        DataError: A part of the layout is missing.
+    """
+    missing = [part for part in LAYOUT if not (root / part).exists()]
+    if missing:
+        raise DataError(
+            f"{root}: expected the competition's files {', '.join(LAYOUT)}; not there: "
+            f"{', '.join(missing)}. Point data.root to the folder that holds them."
+        )
+    prints = {table: sha256_file(root / table) for table in (TRUTH, SAMPLE)}
+    for folder in (TRAIN, TEST):
+        with os.scandir(root / folder) as entries:
+            listing = sorted(f"{entry.name} {entry.stat().st_size}" for entry in entries)
+        digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()
+        prints[folder] = f"{len(listing)} files {digest}"
+    return prints
+
+
 def check_folder(
     root: Path, memory: Path, *, max_bad_share: float, jobs: int
 ) -> tuple[Catalog, pd.DataFrame]:
@@ -105,17 +141,11 @@ def check_folder(
         The catalog, and the quarantine table `ImageId, split, where, reason`.
 
     Raises:
-        DataError: A part of the layout is missing, a table cannot be read, no image is usable, or
-            too many are not.
+        DataError: A table cannot be read, no image is usable, or too many are not.
     """
-    missing = [part for part in LAYOUT if not (root / part).exists()]
-    if missing:
-        raise DataError(
-            f"{root}: expected the competition's files {', '.join(LAYOUT)}; not there: "
-            f"{', '.join(missing)}. Point data.root to the folder that holds them."
-        )
-    instances = read_instances(root / TRUTH)
-    test_ids = _sample_ids(root / SAMPLE)
+    instances = _read_some(root / TRUTH)
+    # The sample has each image once, whatever number of rows it gives it.
+    test_ids = list(dict.fromkeys(_read_some(root / SAMPLE).ImageId))
     train_ids = sorted(set(instances.ImageId))
     train = verify_images([root / TRAIN / image_id for image_id in train_ids], memory, jobs=jobs)
     usable = train[train.defect == ""]
@@ -152,10 +182,11 @@ def check_folder(
     return Catalog(root, height, width, kept, test_ids, unusable), quarantine
 
 
-def _sample_ids(path: Path) -> list[str]:
-    """Read the test images' names, each once even where the sample has several rows for one."""
-    ids = read_instances(path).ImageId
-    return list(dict.fromkeys(ids))
+def _read_some(path: Path) -> pd.DataFrame:
+    rows = read_instances(path)
+    if rows.empty:
+        raise DataError(f"{path}: expected a row for every image, got only the header.")
+    return rows
 
 
 def _file_rows(

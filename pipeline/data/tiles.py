@@ -1,15 +1,16 @@
-"""Training crops: which part of which image the n-th crop of an epoch is, and its pixels.
+"""The images as a network sees them: random training crops, and whole images in order.
 
-A catalog enters; uint8 crops with their targets leave. The choice of a crop is a function of
-(seed, stage, fold, epoch, index) alone, so any number of workers, and a resumed run, draw the same.
-Images are cropped before anything else is done to them; normalisation is the network's.
+A catalog's paths and ships enter; uint8 tensors leave. Which crop the n-th of an epoch is depends
+on (seed, stream, epoch, index) alone, so any number of workers, and a resumed run, draw the same.
+An image is cropped before anything else is done to it; normalisation is the network's.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
@@ -17,36 +18,138 @@ from pipeline.config import Augment, Crops
 from pipeline.data.augment import Augmenter
 from pipeline.errors import DataError
 from pipeline.seeds import generator, stream_seed
-from pipeline.ships.rle import decode_labels
+from pipeline.ships.rle import parse_runs
 
-__all__ = ["CropDataset", "read_image"]
+__all__ = ["CropDataset", "ImageDataset", "TrueShips", "read_image"]
+
+Item = dict[str, torch.Tensor]
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Read an image as uint8 (H, W, 3) RGB.
+def read_image(path: Path, height: int, width: int) -> np.ndarray:
+    """Read an image as uint8 (height, width, 3) RGB.
 
     Raises:
-        DataError: The file is gone or cannot be decoded (any more).
+        DataError: The file is gone, cannot be decoded, or has another size than when it was checked.
     """
     image_hwc = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image_hwc is None:
-        raise DataError(
-            f"{path}: expected a readable image, as it was when the data was checked; it is now "
-            f"{'damaged' if path.exists() else 'missing'}. Restore it and run again."
-        )
-    return image_hwc
+    if image_hwc is not None and image_hwc.shape[:2] == (height, width):
+        return image_hwc
+    if image_hwc is not None:
+        found = f"{image_hwc.shape[1]}x{image_hwc.shape[0]} px"
+    else:
+        found = "a damaged file" if path.exists() else "no file"
+    raise DataError(
+        f"{path}: expected the image of {width}x{height} px that was there when the data was "
+        f"checked, got {found}. Restore it and run again."
+    )
 
 
-class CropDataset(Dataset[dict[str, torch.Tensor]]):
-    """The crops of one epoch; `set_epoch` moves on to another.
+class _Strings:
+    """Many strings in one buffer, which forked loader processes share instead of copying."""
 
-    Item: `image_chw` uint8 (3, S, S) and `target_chw` uint8 (1, S, S), 1 where a ship is.
+    def __init__(self, strings: Sequence[str]) -> None:
+        encoded = [string.encode() for string in strings]
+        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        self._ends = np.cumsum([len(part) for part in encoded])
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        start = self._ends[index - 1] if index else 0
+        return self._bytes[start : self._ends[index]].tobytes().decode()
+
+
+class TrueShips:
+    """The true ships of many images as runs, in a few flat arrays.
+
+    Args:
+        encoded: For each image the RLEs of its ships, an empty list for none.
+        height: Of every image, px.
+        width: Of every image, px.
+
+    Raises:
+        DataError: An RLE is not legal.
+    """
+
+    def __init__(self, encoded: Sequence[Sequence[str]], height: int, width: int) -> None:
+        self.height, self.width = height, width
+        runs = [parse_runs(text, height, width) for ships in encoded for text in ships]
+        self._runs = np.concatenate([np.zeros((0, 2), np.int64), *runs]).astype(np.int32)
+        self._run_ends = np.cumsum([0, *(len(ship) for ship in runs)])
+        self._ship_ends = np.cumsum([0, *(len(ships) for ships in encoded)])
+
+    def count(self, image: int) -> int:
+        """Return how many ships an image has."""
+        return int(self._ship_ends[image + 1] - self._ship_ends[image])
+
+    def _ship(self, image: int, ship: int) -> np.ndarray:
+        index = self._ship_ends[image] + ship
+        return self._runs[self._run_ends[index] : self._run_ends[index + 1]]
+
+    def random_pixel(self, image: int, random: np.random.Generator) -> np.ndarray:
+        """Return (row, column) of a random pixel of a random ship of the image."""
+        runs = self._ship(image, int(random.integers(self.count(image))))
+        ends = np.cumsum(runs[:, 1])
+        drawn = int(random.integers(ends[-1]))
+        run = int(np.searchsorted(ends, drawn, side="right"))
+        position = runs[run, 0] + runs[run, 1] - (ends[run] - drawn)
+        return np.array([position % self.height, position // self.height])
+
+    def labels(self, image: int, rows: slice, columns: slice) -> np.ndarray:
+        """Paint a window of the image: int32 (rows, columns), 0 for sea, n for the n-th ship."""
+        first = columns.start * self.height
+        flat = np.zeros((columns.stop - columns.start) * self.height, dtype=np.int32)
+        for ship in range(self.count(image)):
+            for start, length in self._ship(image, ship) - (first, 0):
+                flat[max(start, 0) : max(start + length, 0)] = ship + 1
+        return flat.reshape(-1, self.height).T[rows]
+
+
+def _tensor(image_hwc: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1)))
+
+
+def _target(labels_hw: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy((labels_hw > 0).astype(np.uint8)[None])
+
+
+class ImageDataset(Dataset[Item]):
+    """Whole images in order: `image_chw` uint8 (3, H, W), and `target_chw` if the truth is known.
 
     Args:
         paths: Path of each image.
-        encoded: The RLEs of the ships in each image, an empty list for none.
         height: Of every image, px.
         width: Of every image, px.
+        ships: Their true ships; without them the items have no target.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], height: int, width: int, ships: TrueShips | None = None
+    ) -> None:
+        self._paths = _Strings([str(path) for path in paths])
+        self._height, self._width, self._ships = height, width, ships
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Item:
+        image_hwc = read_image(Path(self._paths[index]), self._height, self._width)
+        item = {"image_chw": _tensor(image_hwc)}
+        if self._ships is not None:
+            rows, columns = slice(0, self._height), slice(0, self._width)
+            item["target_chw"] = _target(self._ships.labels(index, rows, columns))
+        return item
+
+
+class CropDataset(Dataset[Item]):
+    """Training crops, asked for by (epoch, index).
+
+    Item: `image_chw` uint8 (3, S, S), `target_chw` uint8 (1, S, S), 1 where a ship is.
+
+    Args:
+        paths: Path of each image.
+        ships: Their true ships.
         crops: Size, number and share of crops with ships.
         augment: Random changes.
         seed: The run's.
@@ -55,86 +158,76 @@ class CropDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __init__(
         self,
-        paths: list[Path],
-        encoded: list[list[str]],
-        height: int,
-        width: int,
+        paths: Sequence[Path],
+        ships: TrueShips,
         *,
         crops: Crops,
         augment: Augment,
         seed: int,
         stream: tuple[str | int, ...],
     ) -> None:
-        # Fixed-width arrays: forked loader processes share them instead of copying every string.
-        self._paths = np.array([str(path) for path in paths])
-        self._encoded = np.array([" | ".join(ships) for ships in encoded], dtype=np.str_)
-        self._height, self._width = height, width
+        self._paths = _Strings([str(path) for path in paths])
+        self._ships = ships
         self._crops = crops
         self._augmenter = Augmenter(augment)
         self._seed, self._stream = seed, stream
-        self._with_ships = np.flatnonzero([bool(ships) for ships in encoded])
-        self.set_epoch(0)
+        counts = [ships.count(image) for image in range(len(paths))]
+        self._with_ships = np.flatnonzero(counts)
+        self._plan = lru_cache(maxsize=2)(self._make_plan)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's images: every image once before any is seen again."""
-        self._epoch = epoch
+    def __len__(self) -> int:
+        """Crops in one epoch."""
+        return self._crops.per_epoch
+
+    def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Choose each crop's image, and whether the crop must hold a ship."""
         random = generator(self._seed, *self._stream, epoch, "images")
         count = self._crops.per_epoch
         ships = round(count * self._crops.ship_share) if self._with_ships.size else 0
-        ship_images = _cycle(self._with_ships, ships, random)
-        any_images = _cycle(np.arange(len(self._paths)), count - ships, random)
-        chosen = np.concatenate([ship_images, any_images])
-        wants_ship = np.arange(count) < ships
-        order = random.permutation(count)
-        self._chosen, self._wants_ship = chosen[order], wants_ship[order]
-
-    def __len__(self) -> int:
-        return self._crops.per_epoch
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        stream = (*self._stream, self._epoch, index)
-        random = generator(self._seed, *stream, "crop")
-        chosen = int(self._chosen[index])
-        image_hwc = read_image(Path(str(self._paths[chosen])))
-        if image_hwc.shape[:2] != (self._height, self._width):
-            raise DataError(
-                f"{self._paths[chosen]}: expected {self._width}x{self._height} px, as when the "
-                f"data was checked, got {image_hwc.shape[1]}x{image_hwc.shape[0]}. Restore the file."
-            )
-        text = str(self._encoded[chosen])
-        labels_hw = decode_labels(text.split(" | ") if text else [], self._height, self._width)
-        top, left = self._place(labels_hw, bool(self._wants_ship[index]), random)
-        size = self._crops.size_px
-        image_hwc, labels_hw = image_hwc[top : top + size, left : left + size], labels_hw[
-            top : top + size, left : left + size
-        ]
-        bottom, right = size - image_hwc.shape[0], size - image_hwc.shape[1]
-        if bottom or right:  # the image is smaller than the crop
-            image_hwc = cv2.copyMakeBorder(image_hwc, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
-            labels_hw = cv2.copyMakeBorder(labels_hw, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
-        image_hwc, labels_hw = self._augmenter(
-            image_hwc, labels_hw, stream_seed(self._seed, *stream, "augment")
+        images = np.concatenate(
+            [
+                _cycle(self._with_ships, ships, random),
+                _cycle(np.arange(len(self._paths)), count - ships, random),
+            ]
         )
-        return {
-            "image_chw": torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1))),
-            "target_chw": torch.from_numpy((labels_hw > 0).astype(np.uint8)[None]),
-        }
+        order = random.permutation(count)
+        return images[order], order < ships
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        epoch, index = key
+        stream = (*self._stream, epoch, index)
+        images, wants_ship = self._plan(epoch)
+        image = int(images[index])
+        rows, columns = self._place(
+            image, bool(wants_ship[index]), generator(self._seed, *stream, "place")
+        )
+        whole_hwc = read_image(Path(self._paths[image]), self._ships.height, self._ships.width)
+        image_hwc = whole_hwc[rows, columns]
+        labels_hw = self._ships.labels(image, rows, columns)
+        missing = [self._crops.size_px - length for length in labels_hw.shape]
+        if any(missing):  # the image is smaller than the crop
+            border = (0, missing[0], 0, missing[1], cv2.BORDER_REFLECT_101)
+            image_hwc = cv2.copyMakeBorder(image_hwc, *border)
+            labels_hw = cv2.copyMakeBorder(labels_hw, *border)
+        seed = stream_seed(self._seed, *stream, "augment")
+        image_hwc, labels_hw = self._augmenter(image_hwc, labels_hw, seed)
+        return {"image_chw": _tensor(image_hwc), "target_chw": _target(labels_hw)}
 
     def _place(
-        self, labels_hw: np.ndarray, wants_ship: bool, random: np.random.Generator
-    ) -> tuple[int, int]:
-        """Choose the crop's top left corner: anywhere, or anywhere that holds a chosen ship pixel."""
-        size = self._crops.size_px
-        low, high = np.zeros(2, int), np.maximum(np.array(labels_hw.shape) - size, 0)
+        self, image: int, wants_ship: bool, random: np.random.Generator
+    ) -> tuple[slice, slice]:
+        """Choose a window: anywhere, or anywhere that holds a chosen pixel of a ship."""
+        shape = np.array([self._ships.height, self._ships.width])
+        size = np.minimum(self._crops.size_px, shape)
+        low, high = np.zeros(2, dtype=int), shape - size
         if wants_ship:
-            ship = random.integers(1, int(labels_hw.max()), endpoint=True)
-            pixels = np.argwhere(labels_hw == ship)
-            if len(pixels):
-                pixel = pixels[random.integers(len(pixels))]
-                low = np.clip(pixel - size + 1, low, high)
-                high = np.clip(pixel, low, high)
-        top, left = random.integers(low, high, endpoint=True)
-        return int(top), int(left)
+            pixel = self._ships.random_pixel(image, random)
+            low, high = np.maximum(pixel - size + 1, low), np.minimum(pixel, high)
+        corner = random.integers(low, high, endpoint=True)
+        rows, columns = (
+            slice(int(start), int(start + length)) for start, length in zip(corner, size, strict=True)
+        )
+        return rows, columns
 
 
 def _cycle(items: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -143,11 +236,3 @@ def _cycle(items: np.ndarray, count: int, random: np.random.Generator) -> np.nda
         return items[:0]
     rounds = -(-count // len(items))
     return np.concatenate([random.permutation(items) for _ in range(rounds)])[:count]
-
-
-def ships_of(instances: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the RLEs of each image's ships; an image without ships has an empty list."""
-    return {
-        str(image_id): [text for text in group if text]
-        for image_id, group in instances.groupby("ImageId", sort=True)["EncodedPixels"]
-    }

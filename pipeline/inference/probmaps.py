@@ -1,0 +1,128 @@
+"""Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
+
+Maps enter one by one as uint8; a folder leaves. A map whose maximum is below the floor is only its
+line. A killed writer goes on after the images it had recorded; a reader takes only a whole folder.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts import read_json, write_atomic, write_json
+from pipeline.errors import ArtifactError
+from pipeline.run import Job
+
+__all__ = ["MapReader", "MapWriter"]
+
+COLUMNS = ["ImageId", "max_probability", "mean_probability", "bytes"]
+RECORD_EVERY = 500
+
+
+class MapWriter:
+    """Writes the maps of one job.
+
+    Args:
+        job: Its folder takes the maps; unfinished work of another job there is refused.
+        floor: Maps with a maximum probability below are not stored.
+        restart_hint: Goes into the error's text.
+
+    Raises:
+        ArtifactError: The folder holds the unfinished maps of another configuration.
+    """
+
+    def __init__(self, job: Job, *, floor: float) -> None:
+        self._job, self._floor = job, floor
+        self._partial = job.folder / "partial.json"
+        self._rows: list[tuple[str, float, float, int]] = []
+        if self._partial.is_file():
+            recorded = read_json(self._partial)
+            if recorded["owner"] != job.owner:
+                raise ArtifactError(
+                    f"{self._partial}: unfinished maps of another configuration or of other "
+                    f"weights. {job.restart_hint}"
+                )
+            self._rows = [tuple(row) for row in recorded["rows"]]
+
+    @property
+    def written(self) -> set[str]:
+        """Images that need not be predicted again."""
+        return {row[0] for row in self._rows}
+
+    def add(self, image_id: str, prob_hw: np.ndarray) -> None:
+        """Store one map, uint8 (H, W), 255 for certainty."""
+        highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
+        size = 0
+        if highest >= self._floor:
+            # Level 1: maps are mostly flat, more effort saves little and costs as much as a forward.
+            content = cv2.imencode(".png", prob_hw, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+            write_atomic(_map_path(self._job.folder, image_id), content)
+            size = len(content)
+        self._rows.append((image_id, round(highest, 4), round(mean, 6), size))
+        if len(self._rows) % RECORD_EVERY == 0:
+            self._record()
+
+    def _record(self) -> None:
+        write_json(self._partial, {"owner": self._job.owner, "rows": self._rows})
+
+    def close(self, device: str) -> None:
+        """Write the index and finish the job."""
+        index = pd.DataFrame(self._rows, columns=COLUMNS).sort_values("ImageId")
+        write_atomic(self._job.folder / "index.csv", index.to_csv(index=False).encode())
+        self._partial.unlink(missing_ok=True)
+        metrics = {"images": len(index), "stored": int((index.bytes > 0).sum())}
+        self._job.finish(["index.csv"], metrics, device)
+
+
+class MapReader:
+    """Reads what a `MapWriter` wrote.
+
+    Args:
+        job: A finished job.
+        image_ids: The images that must be there, no more and no fewer.
+        height: Of every map, px.
+        width: Of every map, px.
+
+    Raises:
+        ArtifactError: The index is damaged or speaks of other images.
+    """
+
+    def __init__(self, job: Job, image_ids: Collection[str], height: int, width: int) -> None:
+        self._job, self._shape = job, (height, width)
+        index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}).set_index("ImageId")
+        wrong = sorted(set(index.index) ^ set(image_ids))
+        if wrong:
+            raise ArtifactError(
+                f"{job.folder / 'index.csv'}: expected the maps of {len(set(image_ids))} images, "
+                f"got {len(index)}; only in one of both: {', '.join(wrong[:3])}. {job.restart_hint}"
+            )
+        self.image_ids = sorted(image_ids)
+        self._bytes = index["bytes"].to_dict()
+
+    def read(self, image_id: str) -> np.ndarray | None:
+        """Return the map as uint8 (H, W), or None where it stayed below the floor.
+
+        Raises:
+            ArtifactError: The file is missing, damaged, or of another size.
+        """
+        expected = self._bytes[image_id]
+        if expected == 0:
+            return None
+        path = _map_path(self._job.folder, image_id)
+        content = path.read_bytes() if path.is_file() else b""
+        prob_hw: np.ndarray | None = None
+        if len(content) == expected:
+            prob_hw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if prob_hw is None or prob_hw.shape != self._shape:
+            found = f"{len(content)} bytes" if prob_hw is None else f"shape {prob_hw.shape}"
+            raise ArtifactError(
+                f"{path}: expected a map of shape {self._shape} in {expected} bytes, got {found}. "
+                f"{self._job.restart_hint}"
+            )
+        return prob_hw
+
+
+def _map_path(folder: Path, image_id: str) -> Path:
+    return folder / "maps" / f"{Path(image_id).stem}.png"

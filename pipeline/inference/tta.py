@@ -1,0 +1,63 @@
+"""Test-time augmentation: the symmetries of the square, each with its inverse.
+
+From above, no direction is special, so a network's probabilities may be averaged over the eight
+ways to turn and mirror an image, each turned back (the dihedral group D4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["SYMMETRIES", "Symmetry", "mean_probability"]
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Mirror left to right if `mirror`, then turn by `quarters` quarter turns."""
+
+    mirror: bool
+    quarters: int
+
+    def apply(self, images_nchw: torch.Tensor) -> torch.Tensor:
+        """Turn (N, C, H, W) into (N, C, H, W), or (N, C, W, H) for an odd number of quarters."""
+        if self.mirror:
+            images_nchw = images_nchw.flip(3)
+        return images_nchw.rot90(self.quarters, (2, 3))
+
+    def undo(self, images_nchw: torch.Tensor) -> torch.Tensor:
+        """Invert `apply`."""
+        images_nchw = images_nchw.rot90(-self.quarters, (2, 3))
+        return images_nchw.flip(3) if self.mirror else images_nchw
+
+
+SYMMETRIES = {
+    "none": (Symmetry(mirror=False, quarters=0),),
+    "flips": tuple(Symmetry(mirror, quarters) for mirror in (False, True) for quarters in (0, 2)),
+    "d4": tuple(Symmetry(mirror, quarters) for mirror in (False, True) for quarters in range(4)),
+}
+
+
+def mean_probability(
+    logits: Callable[[torch.Tensor], torch.Tensor],
+    images_nchw: torch.Tensor,
+    symmetries: tuple[Symmetry, ...],
+) -> torch.Tensor:
+    """Average the sigmoid of a network's logits over `symmetries`.
+
+    Args:
+        logits: Maps (N, 3, H, W) to (N, C, H, W).
+        images_nchw: (N, 3, H, W).
+        symmetries: One of `SYMMETRIES`.
+
+    Returns:
+        float32 (N, C, H, W) in 0..1.
+    """
+    total: torch.Tensor | None = None
+    for symmetry in symmetries:
+        turned = logits(symmetry.apply(images_nchw)).float().sigmoid()
+        probability = symmetry.undo(turned)
+        total = probability if total is None else total + probability
+    if total is None:
+        raise ValueError("expected at least one symmetry, got none")
+    return total / len(symmetries)

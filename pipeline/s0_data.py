@@ -1,0 +1,54 @@
+"""Stage 0: the images and their truth, complete and checked.
+
+Reads the folder `data.root` in the competition's layout; where it is null, renders the demo first.
+Writes `runs/<name>/data/`: catalog.json, instances.csv, and quarantine.csv with what was left out.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from pipeline.command import run_stage
+from pipeline.data.catalog import check_folder, fingerprint, has_layout
+from pipeline.run import Run
+
+LOG = logging.getLogger("pipeline.s0_data")
+
+
+def stage(run: Run) -> None:
+    """Check the data, rendering the demo where no data is given."""
+    data = run.config.data
+    if data.root is None and not has_layout(data.folder):
+        from pipeline.data.demo import render_demo
+
+        LOG.info("data: rendering the demo into %s", data.folder)
+        render_demo(data.folder, **data.demo.model_dump())
+    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder))
+    if not run.begin(job):
+        return
+    catalog, quarantine = check_folder(
+        data.folder,
+        Path("data") / ".verified" / f"{data.name}.csv",
+        max_bad_share=data.max_bad_share,
+        jobs=os.cpu_count() or 1,
+    )
+    for row in quarantine.head(20).itertuples():
+        LOG.warning("left out: %s: %s", row[3], row[4])
+    outputs = catalog.save(job.folder, quarantine)
+    ships = int((catalog.instances.EncodedPixels != "").sum())
+    counts = {
+        "train_images": len(catalog.train_ids),
+        "test_images": len(catalog.test_ids),
+        "ships": ships,
+        "left_out": len(quarantine),
+    }
+    LOG.info(
+        "data: %d training images of %dx%d px with %d ships, %d test images, %d left out (%s)",
+        *(counts["train_images"], catalog.width, catalog.height, ships),
+        *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
+    )
+    job.finish(outputs, counts)
+
+
+if __name__ == "__main__":
+    run_stage(stage, description=__doc__)

@@ -1,0 +1,27 @@
+"""Stage 2: one network per fold, trained with BCE - ln Dice.
+
+Reads the checked data and the folds. Writes `runs/<name>/train/fold<k>/`: final.pt (the EMA),
+history.csv, last.pt (the state to go on from).
+"""
+
+from pipeline.command import run_stage
+from pipeline.run import Run
+
+
+def stage(run: Run, folds: list[int]) -> None:
+    """Train each of `folds` from the configured start weights."""
+    for fold in folds:
+        job = run.job(
+            "train",
+            fold=fold,
+            sections=("network", "crops", "augment", "train"),
+            inputs=[run.result("split")],
+        )
+        if run.begin(job):
+            from pipeline.training.fold import train_fold
+
+            train_fold(run, job, fold, run.config.train, start=None)
+
+
+if __name__ == "__main__":
+    run_stage(stage, description=__doc__, per_fold=True)

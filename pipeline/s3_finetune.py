@@ -1,0 +1,28 @@
+"""Stage 3: each fold's EMA weights, fine-tuned on the Lovász hinge.
+
+Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes `runs/<name>/finetune/fold<k>/`
+with the same files as stage 2, by the same loop.
+"""
+
+from pipeline.command import run_stage
+from pipeline.run import Run
+
+
+def stage(run: Run, folds: list[int]) -> None:
+    """Fine-tune each of `folds` from the end of its training."""
+    for fold in folds:
+        trained = run.result("train", fold=fold)
+        job = run.job(
+            "finetune",
+            fold=fold,
+            sections=("network", "crops", "augment", "finetune"),
+            inputs=[run.result("split"), trained],
+        )
+        if run.begin(job):
+            from pipeline.training.fold import train_fold
+
+            train_fold(run, job, fold, run.config.finetune, start=trained.checked("final.pt"))
+
+
+if __name__ == "__main__":
+    run_stage(stage, description=__doc__, per_fold=True)

@@ -1,0 +1,74 @@
+"""What to compute on, and in which precision.
+
+The `machine` section enters; a `Device` leaves that places networks and batches. On CUDA the
+forward pass runs in bfloat16, or float16 with a gradient scaler where the card has no bfloat16;
+losses are float32 everywhere.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from pipeline.config import Machine
+from pipeline.errors import ConfigError
+
+__all__ = ["Device"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the type that its forward passes compute in (float32: no autocast)."""
+
+    torch: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, machine: Machine) -> "Device":
+        """Choose the device that the configuration names and this machine has.
+
+        Raises:
+            ConfigError: CUDA was asked for and is not there.
+        """
+        available = torch.cuda.is_available()
+        if machine.device == "cuda" and not available:
+            raise ConfigError(
+                "machine.device: cuda: this machine's torch sees no CUDA device "
+                f"(torch {torch.__version__}). Use machine.device=auto, or install a CUDA build."
+            )
+        if machine.threads is not None:
+            torch.set_num_threads(machine.threads)
+        if not available or machine.device == "cpu":
+            return cls(torch.device("cpu"), torch.float32)
+        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return cls(torch.device("cuda"), half if machine.amp else torch.float32)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the device is a CUDA card."""
+        return self.torch.type == "cuda"
+
+    @property
+    def name(self) -> str:
+        """Name for the manifest."""
+        return torch.cuda.get_device_name() if self.is_cuda else "cpu"
+
+    def place(self, network: Module) -> Module:
+        """Move a network to the device, in the layout its convolutions are fastest in."""
+        return network.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def move(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Move a batch to the device without waiting for it."""
+        return tensor.to(self.torch, non_blocking=True)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which a forward pass runs."""
+        return torch.autocast(self.torch.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return the gradient scaler; it passes through unless the forward pass is float16."""
+        return torch.amp.GradScaler(self.torch.type, enabled=self.dtype == torch.float16)

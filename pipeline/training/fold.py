@@ -1,0 +1,77 @@
+"""One fold's training: which images it learns from, which it is watched on, and where it starts.
+
+A run's data and folds enter; the training loop does the rest.
+"""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from pipeline.config import Optimisation
+from pipeline.data.catalog import Catalog
+from pipeline.data.folds import read_folds
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.networks.build import build_network
+from pipeline.run import Job, Run
+from pipeline.seeds import generator, stream_seed
+from pipeline.training.loop import train
+
+__all__ = ["train_fold"]
+
+LOG = logging.getLogger(__name__)
+
+
+def train_fold(
+    run: Run, job: Job, fold: int, settings: Optimisation, *, start: Path | None
+) -> None:
+    """Train on all folds but `fold`.
+
+    Args:
+        run: For the configuration, the data and the folds.
+        job: Where the results go; its stage names the random stream.
+        fold: Held out; `settings.validation_images` of it are scored after each epoch.
+        settings: The stage's section.
+        start: Weights to start from; None for the network's own start.
+    """
+    config = run.config
+    catalog = Catalog.load(run.result("data").folder)
+    folds = read_folds(run.result("split").folder / "folds.csv")
+    held_out = folds.fold.to_numpy() == fold
+    learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
+    random = generator(config.seed, job.stage, fold, "validation images")
+    count = min(settings.validation_images, len(watched))
+    watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
+    LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
+    torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
+    network = build_network(config.network, channels=1)
+    if start is not None:
+        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True)["model"])
+    train(
+        job,
+        network,
+        CropDataset(
+            _paths(catalog, learned),
+            _ships(catalog, learned),
+            crops=config.crops,
+            augment=config.augment,
+            seed=config.seed,
+            stream=(job.stage, fold),
+        ),
+        ImageDataset(
+            _paths(catalog, watched), catalog.height, catalog.width, _ships(catalog, watched)
+        ),
+        settings=settings,
+        machine=config.machine,
+        batch_size=config.crops.batch_size,
+    )
+
+
+def _paths(catalog: Catalog, ids: pd.Series) -> list[Path]:
+    return [catalog.train_path(image_id) for image_id in ids]
+
+
+def _ships(catalog: Catalog, ids: pd.Series) -> TrueShips:
+    ships = catalog.ships()
+    return TrueShips([ships[image_id] for image_id in ids], catalog.height, catalog.width)

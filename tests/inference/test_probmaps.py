@@ -1,0 +1,75 @@
+"""Maps on disk: whole, complete, of this job, or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ArtifactError
+from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.run import Job
+
+pytestmark = pytest.mark.unit
+
+
+def job_in(folder: Path, wanted: str = "a") -> Job:
+    wanted_fields = {"stage": "predict/test", "fold": None, "seed": 0, "config": {"x": wanted}}
+    return Job("predict/test", None, folder, wanted_fields | {"inputs": {}, "files": {}})
+
+
+def write(folder, maps, *, floor=0.2, close=True):
+    writer = MapWriter(job_in(folder), floor=floor)
+    for image_id, prob_hw in maps.items():
+        writer.add(image_id, prob_hw)
+    if close:
+        writer.close("cpu")
+    return writer
+
+
+@pytest.fixture
+def maps():
+    random = np.random.default_rng(0)
+    high = random.integers(0, 256, (7, 9), dtype=np.uint8)
+    return {"b.jpg": high, "a.jpg": np.full((7, 9), 40, np.uint8), "c.jpg": high // 2}
+
+
+def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
+    write(tmp_path, maps)
+    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    assert np.array_equal(reader.read("b.jpg"), maps["b.jpg"])
+    assert reader.read("a.jpg") is None
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
+    assert "a.jpg,0.1569,0.156863,0" in (tmp_path / "index.csv").read_text()
+
+
+def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypatch):
+    monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 2)
+    write(tmp_path, maps, close=False)
+    writer = MapWriter(job_in(tmp_path), floor=0.2)
+    assert writer.written == {"a.jpg", "b.jpg"}
+    writer.add("c.jpg", maps["c.jpg"])
+    writer.close("cpu")
+    assert MapReader(job_in(tmp_path), list(maps), 7, 9).read("c.jpg") is not None
+
+
+def test_unfinished_maps_of_another_configuration_are_refused(tmp_path, maps, monkeypatch):
+    monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 1)
+    write(tmp_path, maps, close=False)
+    with pytest.raises(ArtifactError, match="unfinished maps of another configuration"):
+        MapWriter(job_in(tmp_path, "b"), floor=0.2)
+
+
+def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
+    write(tmp_path, maps)
+    job = job_in(tmp_path)
+    with pytest.raises(ArtifactError, match=r"maps of 2 images, got 3; only in one of both: c.jpg"):
+        MapReader(job, ["a.jpg", "b.jpg"], 7, 9)
+    with pytest.raises(ArtifactError, match=r"b.png: expected a map of shape \(9, 7\)"):
+        MapReader(job, list(maps), 9, 7).read("b.jpg")
+    path = tmp_path / "maps" / "b.png"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"b.png: expected a map"):
+        MapReader(job, list(maps), 7, 9).read("b.jpg")
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"b.png: .* got 0 bytes"):
+        MapReader(job, list(maps), 7, 9).read("b.jpg")

@@ -1,0 +1,41 @@
+"""Symmetries: undoing what was done gives the image back, and the average is the average."""
+
+import pytest
+import torch
+
+from pipeline.inference.tta import SYMMETRIES, mean_probability
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 1, 3, 5)])
+def test_undo_inverts_apply(name, shape):
+    images = torch.rand(shape)
+    for symmetry in SYMMETRIES[name]:
+        assert torch.equal(symmetry.undo(symmetry.apply(images)), images)
+
+
+def test_d4_has_the_eight_different_symmetries():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+    seen = {tuple(symmetry.apply(image).flatten().tolist()) for symmetry in SYMMETRIES["d4"]}
+    assert len(seen) == len(SYMMETRIES["d4"]) == 8
+
+
+def test_the_mean_is_taken_over_probabilities_turned_back():
+    images = torch.randn(2, 3, 4, 6)
+    position = torch.linspace(-3, 3, 6)
+
+    def logits(turned):  # depends on the direction, so that averaging changes it
+        return turned[:, :1] + torch.linspace(-3, 3, turned.shape[3])
+
+    mean = mean_probability(logits, images, SYMMETRIES["flips"])
+    plain = (images[:, :1] + position).sigmoid()
+    mirrored = (images[:, :1] - position).sigmoid()
+    assert torch.allclose(mean, (plain + mirrored) / 2, atol=1e-6)
+
+
+def test_an_equivariant_network_is_left_as_it_is():
+    images = torch.randn(1, 3, 5, 5)
+    mean = mean_probability(lambda turned: turned[:, :1] * 2, images, SYMMETRIES["d4"])
+    assert torch.allclose(mean, (images[:, :1] * 2).sigmoid(), atol=1e-6)

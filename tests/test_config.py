@@ -1,0 +1,113 @@
+"""Configuration: every defect is named with file, line, key, what was expected and what is near."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+CONFIGS = Path("configs").resolve()
+DEMO = CONFIGS / "demo.yaml"
+
+
+def load(tmp_path, text="", overrides=(), base=DEMO):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {base}\n{text}" if base else text)
+    return load_config(path, list(overrides))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid(path):
+    load_config(path, [])
+
+
+def test_a_base_is_merged_key_by_key_and_lists_are_replaced(tmp_path):
+    config = load(tmp_path, "train:\n  epochs: 7\ncalibrate:\n  thresholds: [0.5]\n")
+    demo = load_config(DEMO, [])
+    assert config.train.epochs == 7
+    assert config.train.learning_rate == demo.train.learning_rate
+    assert config.calibrate.thresholds == [0.5]
+
+
+def test_overrides_win_over_files_and_are_yaml(tmp_path):
+    config = load(tmp_path, "seed: 1\n", ["seed=2", "train.learning_rate=1e-4", "folds.file="])
+    assert (config.seed, config.train.learning_rate, config.folds.file) == (2, 1e-4, None)
+
+
+def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
+    root = tmp_path / "my tiles"
+    first, second = load(tmp_path, "", [f"data.root={root}"]), load(tmp_path, "", ["data.root=/x/t"])
+    assert first.name.startswith("demo-my-tiles-")
+    assert second.name != first.name
+    assert load(tmp_path, "", [f"data.root={root}", "name=mine"]).name == "mine"
+    assert load(tmp_path).name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sed: 1\n", r"mine.yaml:2: sed: unknown key. Did you mean 'seed'\?"),
+        ("train:\n  epoch: 1\n", r"mine.yaml:3: train.epoch: unknown key. Did you mean 'epochs'\?"),
+        ("seed: one\n", r"mine.yaml:2: seed: expected a valid integer, got 'one'"),
+        ("seed: '1'\n", r"mine.yaml:2: seed: expected a valid integer, got '1'"),
+        ("seed: 1.5\n", r"mine.yaml:2: seed: expected a valid integer, got 1.5"),
+        ("seed: true\n", r"mine.yaml:2: seed: expected a valid integer, got True"),
+        ("seed: -1\n", r"mine.yaml:2: seed: expected greater than or equal to 0, got -1"),
+        ("name: a/b\n", r"mine.yaml:2: name: .*'a/b'"),
+        ("predict:\n  tta: D4\n", r"mine.yaml:3: predict.tta: expected 'd4', 'flips' or 'none'"),
+        ("crops:\n  per_epoch: 17\n", r"mine.yaml:2: crops: expected per_epoch to be a multiple"),
+        ("train: 3\n", r"mine.yaml:2: train: expected an object, got 3"),
+        (
+            "train:\n  loss:\n    - {name: bce, weight: 1.0, label_smoothin: 0.0}\n",
+            r"mine.yaml:4: train.loss.0.label_smoothin: unknown key. Did you mean 'label_smoothing'",
+        ),
+        ("seed: 1\nseed: 2\n", r"mine.yaml:3: seed: given twice, first at .*mine.yaml:2"),
+        ("seed: [1\n", r"mine.yaml: not YAML"),
+    ],
+)
+def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, text)
+
+
+def test_a_missing_key_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"mine.yaml:1: seed: missing"):
+        load(tmp_path, "name: x\n", base=None)
+
+
+def test_all_defects_are_reported_at_once(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "seed: -1\npredict:\n  batch_size: 0\n")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed", r"'seed': expected key=value"),
+        ("tran.epochs=1", r"there is no section 'tran'. Did you mean 'train'\?"),
+        ("train.epoch=1", r"command line: train.epoch: unknown key. Did you mean 'epochs'"),
+        ("train.epochs=x", r"command line: train.epochs: expected a valid integer, got 'x'"),
+        ("seed=[", r"the value is not YAML"),
+    ],
+)
+def test_a_bad_override_is_named(tmp_path, override, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, "", [override])
+
+
+def test_missing_files_and_cycles_are_errors(tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path / "none.yaml"))):
+        load_config(tmp_path / "none.yaml", [])
+    with pytest.raises(ConfigError, match=r"mine.yaml:1: base: no file"):
+        load(tmp_path, base="gone.yaml")
+    (tmp_path / "other.yaml").write_text("base: mine.yaml\n")
+    with pytest.raises(ConfigError, match=r"leads back to itself: .*mine.*other.*mine"):
+        load(tmp_path, base="other.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(ConfigError, match="got nothing"):
+        load_config(tmp_path / "empty.yaml", [])

@@ -1,0 +1,163 @@
+"""The real run.sh on the demo in miniature: to the end, again, wrongly, and killed on the way."""
+
+import csv
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.smoke
+
+TINY = "tests/tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def finished(shared_checkout):
+    output = shared_checkout.run(TINY)
+    return shared_checkout, output
+
+
+def submission(checkout, run="tiny"):
+    (path,) = (checkout.folder / "submissions").glob(f"{run}-*.csv")
+    return path
+
+
+def test_it_ends_with_a_score_and_a_legal_submission(finished):
+    checkout, output = finished
+    assert re.search(r"out-of-fold F2.*ship images.*empty images", output)
+    assert re.search(r"test images.*F2", output)
+    path = submission(checkout)
+    with path.open() as file:
+        ids = {row["ImageId"] for row in csv.DictReader(file)}
+    (root,) = (checkout.folder / "data").glob("demo-*")
+    assert ids == {image.name for image in (root / "test_v2").iterdir()}
+    ledger = (checkout.folder / "submissions" / "ledger.csv").read_text()
+    assert path.stem.removeprefix("tiny-") in ledger
+
+
+def test_the_run_folder_holds_what_the_design_promises(finished):
+    run = finished[0].folder / "runs" / "tiny"
+    expected = ["config.yaml", "run.log", "data/quarantine.csv", "calibrate/rules.json"]
+    expected += ["calibrate/scores.json", "calibrate/oof_instances.csv", "submit/submission.csv"]
+    expected += [
+        f"{stage}/fold{fold}/{name}"
+        for stage in ("train", "finetune")
+        for fold in range(2)
+        for name in ("last.pt", "final.pt", "history.csv", "manifest.json")
+    ]
+    assert [name for name in expected if not (run / name).is_file()] == []
+    leftovers = [path for path in run.rglob("*") if path.suffix == ".tmp"]
+    assert leftovers == []
+
+
+def test_a_second_run_finds_everything_done_within_seconds(finished):
+    checkout, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in (checkout.folder / "runs").rglob("manifest.json")}
+    started = time.monotonic()
+    output = checkout.run(TINY)
+    assert time.monotonic() - started < 30
+    assert "running" not in output
+    after = {p: p.stat().st_mtime_ns for p in (checkout.folder / "runs").rglob("manifest.json")}
+    assert after == before
+
+
+def test_another_configuration_for_the_same_run_is_refused(finished):
+    output = finished[0].run(TINY, "train.epochs=9", code=2)
+    assert "train.epochs was 3, now 9" in output
+    assert "--from train --restart" in output
+    assert "Traceback" not in output
+
+
+def test_a_damaged_weight_file_stops_the_stage_that_reads_it(finished):
+    checkout, _ = finished
+    path = checkout.folder / "runs" / "tiny" / "finetune" / "fold0" / "final.pt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100] + bytes(100))
+    try:
+        output = checkout.run(TINY, "--from", "predict", "--to", "predict", "--restart", code=2)
+        assert re.search(r"final.pt: damaged: expected SHA-256", output)
+    finally:
+        path.write_bytes(whole)
+        checkout.run(TINY, "--from", "predict", "--restart")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--form", "train"], "unknown option --form"),
+        (["--from", "trian"], "--from trian: expected one of: data split train"),
+        (["config.yml"], r"config.yml: no such configuration file"),
+        ([TINY, "--folds", "0,7"], r"--folds 0,7: expected different numbers from 0 to 1"),
+        ([TINY, "data.root=/no/such"], r"/no/such: expected the competition's files"),
+        ([TINY, "sed=1"], r"sed: unknown key. Did you mean 'seed'\?"),
+        (["whatever"], "unknown argument whatever"),
+    ],
+)
+def test_a_wrong_command_line_is_answered(finished, arguments, expected):
+    output = finished[0].run(*arguments, code=2)
+    assert re.search(expected, output)
+    assert "Traceback" not in output
+
+
+def wait_for(process, path: Path):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def weights(checkout, stage):
+    path = checkout.folder / "runs" / "tiny" / stage / "fold1" / "final.pt"
+    return torch.load(path, weights_only=True)["model"]
+
+
+@pytest.mark.timeout(600)
+def test_killed_anywhere_it_goes_on_to_the_same_bits(finished, checkout):
+    run = checkout.folder / "runs" / "tiny"
+    for reached in (
+        run / "data" / "manifest.json",
+        run / "train" / "fold0" / "last.pt",
+        run / "train" / "fold1" / "last.pt",
+        run / "finetune" / "fold1" / "last.pt",
+        run / "predict" / "oof" / "fold0" / "maps",
+        run / "predict" / "test" / "manifest.json",
+    ):
+        process = checkout.start(TINY)
+        wait_for(process, reached)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    output = checkout.run(TINY)
+    assert "train fold 0: running" not in output
+    whole = finished[0]
+    for stage in ("train", "finetune"):
+        ours, theirs = weights(checkout, stage), weights(whole, stage)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert submission(checkout).name == submission(whole).name
+    assert submission(checkout).read_bytes() == submission(whole).read_bytes()
+
+
+def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
+    process = checkout.start(TINY, "train.epochs=500")
+    last = checkout.folder / "runs" / "tiny" / "train" / "fold0" / "last.pt"
+    wait_for(process, last)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=20)[0]
+    assert time.monotonic() - started < 10
+    assert process.returncode != 0
+    assert "Run the same command again" in output
+    assert "Traceback" not in output
+
+
+def test_the_metrics_of_training_are_recorded(finished):
+    run = finished[0].folder / "runs" / "tiny"
+    manifest = json.loads((run / "train" / "fold0" / "manifest.json").read_text())
+    with (run / "train" / "fold0" / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert float(history[-1]["loss"]) == pytest.approx(manifest["metrics"]["loss"])
+    assert set(history[0]) >= {"loss", "val_loss", "val_dice", "learning_rate", "data_wait_s"}
