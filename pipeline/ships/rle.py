@@ -80,10 +80,9 @@ def parse_rows(
     counts = np.fromiter((text.count(" ") + 1 if text else 0 for text in encoded), np.int64)
     numbers = _numbers(" ".join(filter(None, encoded)))
     if numbers is not None and len(numbers) == counts.sum() and not (counts % 2).any():
-        runs = _zero_indexed(numbers)
         owners = np.repeat(np.arange(len(counts)), counts // 2)
         if _legal(numbers, height * width, same_mask=owners[1:] == owners[:-1]):
-            return runs, owners
+            return _zero_indexed(numbers), owners
     parts = []
     for index, text in enumerate(encoded):
         try:
@@ -116,8 +115,7 @@ def _legal(numbers: Runs, size: int, same_mask: npt.NDArray[np.bool_] | bool = T
 
 
 def _zero_indexed(numbers: Runs) -> Runs:
-    runs = numbers.reshape(-1, 2)
-    runs[:, 0] -= 1
+    runs: Runs = numbers.reshape(-1, 2) - np.array([1, 0])
     return runs
 
 
@@ -155,10 +153,8 @@ def _broken_pair(
 
 
 def _one_indexed(runs: Runs) -> list[int]:
-    numbers = runs.copy()
-    numbers[:, 0] += 1
-    values: list[int] = numbers.ravel().tolist()
-    return values
+    numbers: list[int] = (runs + np.array([1, 0])).ravel().tolist()
+    return numbers
 
 
 def encode_runs(runs: Runs) -> str:

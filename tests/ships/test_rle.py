@@ -141,6 +141,8 @@ def test_each_broken_rule_is_named(text, rule):
         parse_runs(text, 4, 5)
     with pytest.raises(DataError, match=f"mask 1: .*{rule}"):
         parse_rows(["1 1", text], 4, 5)
+    with pytest.raises(DataError, match=f"mask 0: .*{rule}"):
+        parse_rows([text, "2 1"], 4, 5)
 
 
 def test_runs_that_touch_are_legal_and_the_last_pixel_is_inside():
