@@ -1,0 +1,122 @@
+"""From a configuration's `network` section to the module that everything else uses.
+
+Images as they are stored enter it (uint8, any size), logits of the same size leave: the wrapper
+normalises, pads to the stride and crops back, so nobody else has to.
+"""
+
+import logging
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.network_schema import SMP_ARCHITECTURES, Network
+from pipeline.networks.frame import MEAN_255, STD_255, normalise, pad_to_multiple
+from pipeline.networks.smp_networks import build_smp, smp_stride_px
+
+__all__ = ["Prediction", "SegmentationNetwork", "build_network", "build_trained"]
+
+LOG = logging.getLogger(__name__)
+
+
+class Prediction(NamedTuple):
+    """Logits of every pixel and, from a network with an image head, of every image."""
+
+    logits_nchw: Tensor
+    image_logits: Tensor | None
+
+
+class SegmentationNetwork(nn.Module):
+    """A network behind the one normalisation and the one pad rule.
+
+    Attributes:
+        body: (N, 3, H, W) normalised, H and W multiples of `stride` -> logits (N, C, H, W), or a
+            tuple of them and image logits (N, 1).
+        stride: In pixels.
+    """
+
+    mean_255: Tensor
+    std_255: Tensor
+
+    def __init__(self, body: nn.Module, stride: int) -> None:
+        super().__init__()
+        self.body = body
+        self.stride = stride
+        for name, values in (("mean_255", MEAN_255), ("std_255", STD_255)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Predict.
+
+        Args:
+            images: (N, 3, H, W), uint8 or float, RGB, 0..255, of any height and width.
+
+        Returns:
+            Logits (N, C, H, W) and image logits (N,) or None.
+
+        Raises:
+            ConfigError: The body's output is not as large as its input.
+        """
+        padded = normalise(pad_to_multiple(images, self.stride), self.mean_255, self.std_255)
+        output = self.body(padded)
+        logits, image_logits = output if isinstance(output, tuple) else (output, None)
+        if logits.shape[2:] != padded.shape[2:]:
+            raise ConfigError(
+                f"network.options: the network turns {tuple(padded.shape[2:])} pixels into "
+                f"{tuple(logits.shape[2:])}, expected as many. Set `upsampling` or `encoder_depth` "
+                "so that the two agree."
+            )
+        height, width = images.shape[2:]
+        return Prediction(
+            logits[:, :, :height, :width],
+            None if image_logits is None else image_logits.squeeze(1),
+        )
+
+
+def build_network(network: Network, channels: int, image_head: bool = False) -> SegmentationNetwork:
+    """Build a network with the start weights its section names.
+
+    Args:
+        network: The configuration's section.
+        channels: Output channels, one per target.
+        image_head: Whether to add a logit per image (ship or no ship).
+
+    Raises:
+        ConfigError: The section cannot be built, or its weights cannot be had or do not fit.
+        DataError: The weight file cannot be read.
+    """
+    return _build_random(network, channels, image_head)
+
+
+def build_trained(
+    network: Network, channels: int, state: dict[str, Tensor], image_head: bool = False
+) -> SegmentationNetwork:
+    """Build a network and give it trained weights; `network.weights` is not looked at.
+
+    Args:
+        network: The section the weights were trained with.
+        channels: As they were in training.
+        state: The whole network's state.
+        image_head: As it was in training.
+
+    Raises:
+        ArtifactError: The weights are those of another network.
+    """
+    built = _build_random(network, channels, image_head)
+    try:
+        built.load_state_dict(state)
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"The checkpoint does not fit network {network.arch} with encoder {network.encoder}: "
+            f"{' '.join(str(error).split())[:400]}. Train again, or go back to the configuration "
+            "it was trained with."
+        ) from error
+    return built
+
+
+def _build_random(network: Network, channels: int, image_head: bool) -> SegmentationNetwork:
+    if network.arch in SMP_ARCHITECTURES:
+        body = build_smp(network, channels, image_head)
+        return SegmentationNetwork(body, smp_stride_px(network.arch, body))
+    raise ConfigError(f"network.arch: {network.arch} is not built yet.")

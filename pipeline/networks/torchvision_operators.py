@@ -1,0 +1,45 @@
+"""Make torchvision importable beside a torch it was not built for.
+
+The published torchvision wheel holds CUDA operators, whose library does not load beside a CPU-only
+torch, and then torchvision's own import fails with `operator torchvision::nms does not exist`. Its
+networks need none of these operators: with the two schemas declared, smp and timm import and train.
+"""
+
+import importlib.util
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+
+__all__ = ["declare_missing_operators"]
+
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_declared: list[torch.library.Library] = []  # a library that is collected takes its schemas along
+
+
+def declare_missing_operators() -> None:
+    """Declare the schemas of `nms` and `qnms`, unless torch has CUDA or torchvision brings them.
+
+    Must run before the first import of torchvision; a second call does nothing.
+    """
+    if _declared or torch.version.cuda is not None or _operators_load():
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(name + _SCHEMA)
+    _declared.append(library)
+
+
+def _operators_load() -> bool:
+    """Tell whether torchvision's operator library loads here; torchvision would load the same."""
+    found = importlib.util.find_spec("torchvision")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for suffix in EXTENSION_SUFFIXES:
+            path = Path(folder) / f"_C{suffix}"
+            if path.is_file():
+                try:
+                    torch.ops.load_library(path)
+                except OSError:
+                    return False
+                return True
+    return False
