@@ -126,6 +126,8 @@ def test_empty_cases():
         ("1 x", "'x' is not a number"),
         ("1.0 2", "'1.0' is not a number"),
         ("1 ٣", "is not a number"),
+        ("1 --2", "'--2' is not a number"),
+        ("1 " + 5000 * "9", "is not a number"),
         (" ", "only blanks"),
         ("1\t2", "other than spaces"),
         ("19 3", "beyond the image of 4x5 = 20"),
