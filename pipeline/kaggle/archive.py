@@ -1,0 +1,138 @@
+"""A zip archive, proven whole before a byte of it is used, and unpacked whole or not at all.
+
+A zip says for every member what its content's CRC must be. A download that was resumed wrongly
+has the right size and the wrong content; only reading everything shows it.
+"""
+
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from pipeline.errors import DataError
+
+__all__ = ["archive_defect", "check_free_disk", "extract_archive"]
+
+CHUNK_BYTES = 2**20
+BLOCK_BYTES = 4096
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+MIB = 2**20
+
+
+def archive_defect(path: Path) -> str:
+    """Read every member to its end and compare the CRCs.
+
+    Args:
+        path: A zip archive, or what should be one.
+
+    Returns:
+        What is wrong, as part of a sentence; "" for a whole archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            unsafe = next((m.filename for m in members if not _inside(m.filename)), None)
+            if unsafe is not None:
+                return f"member {unsafe!r} would be written outside of the folder"
+            return _first_damage(archive, members)
+    except UNREADABLE as error:
+        return f"not a whole zip archive ({error})"
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _first_damage(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) -> str:
+    damaged: list[str] = []
+    with _bar("verify archive", members) as bar:
+        for member in members:
+            try:
+                with archive.open(member) as source:
+                    while chunk := source.read(CHUNK_BYTES):
+                        bar.update(len(chunk))
+            except UNREADABLE as error:
+                damaged.append(f"{member.filename}: {error}")
+    if not damaged:
+        return ""
+    return f"{len(damaged)} of {len(members)} members are damaged, the first: {damaged[0]}"
+
+
+def extract_archive(path: Path, root: Path, layout: Sequence[str]) -> None:
+    """Unpack an archive without defect; `root` appears complete, by one rename, or not at all.
+
+    Args:
+        path: The archive.
+        root: Folder to make; it may exist if it is empty.
+        layout: Names that the unpacked folder must hold.
+
+    Raises:
+        DataError: The disk is too small, or the archive is of something else.
+    """
+    unfinished = root.with_name(f".{root.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        # A file takes whole blocks.
+        needed = sum(member.file_size + BLOCK_BYTES for member in members)
+        check_free_disk(root.parent, needed, f"unpacking {path.name}")
+        with _bar("unpack", members) as bar:
+            for member in members:
+                _extract(archive, member, unfinished, bar)
+    missing = [name for name in layout if not (unfinished / name).exists()]
+    if missing:
+        found = ", ".join(sorted(child.name for child in unfinished.iterdir())[:8])
+        shutil.rmtree(unfinished)
+        raise DataError(
+            f"{path}: expected {', '.join(layout)} in the archive; not there: "
+            f"{', '.join(missing)}; found {found}. Correct the competition's slug, or remove the "
+            "archive if it is of another competition."
+        )
+    os.sync()  # the name must not reach the disk before the content
+    try:
+        unfinished.replace(root)
+    except OSError as error:
+        raise DataError(
+            f"{root}: cannot be put in place ({error.strerror}). It must be missing or an empty "
+            "folder on the same disk as its parent: point data.root to a folder inside of it."
+        ) from error
+
+
+def _extract(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, bar: "tqdm[NoReturn]"
+) -> None:
+    target = folder / member.filename
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, target.open("wb") as file:
+        while chunk := source.read(CHUNK_BYTES):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _bar(label: str, members: Sequence[zipfile.ZipInfo]) -> "tqdm[NoReturn]":
+    total = sum(member.file_size for member in members)
+    # disable=None: no bar where the output is not a terminal.
+    return tqdm(desc=label, total=total, unit="B", unit_scale=True, disable=None)
+
+
+def check_free_disk(folder: Path, needed_bytes: int, doing: str) -> None:
+    """Compare the free disk with what is needed.
+
+    Raises:
+        DataError: There is less.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise DataError(
+            f"{folder}: {doing} needs {needed_bytes / MIB:,.0f} MiB, and {free_bytes / MIB:,.0f} "
+            "MiB are free. Free some space, or point data.root to a larger disk."
+        )

@@ -1,0 +1,145 @@
+"""What is asked of the `kaggle` client, in the worker process; only JSON values come and go.
+
+Only public functions of the unmodified client are called. Its `competition_submit` is taken apart
+into its three calls, because after a failure of the first two nothing was submitted, and after a
+failure of the third something may have been.
+"""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "CredentialsError",
+    "create",
+    "limits",
+    "login",
+    "new_client",
+    "put",
+    "start_upload",
+    "submissions",
+    "why_no_login",
+]
+
+PAGE_SIZE = 100
+
+
+class CredentialsError(Exception):
+    """No credentials, or none that Kaggle takes."""
+
+
+def _api() -> Any:  # noqa: ANN401  the client is untyped
+    import kaggle
+
+    return kaggle.api
+
+
+def new_client() -> Any:  # noqa: ANN401  the client is untyped
+    """Return a connection with the credentials that `login` found."""
+    return _api().build_kaggle_client()
+
+
+def login() -> str:
+    """Find credentials in every way that Kaggle documents; return the name of the way.
+
+    Raises:
+        CredentialsError: A token that Kaggle does not take hides the key that it might take.
+    """
+    from kagglesdk import get_access_token_from_env
+
+    api = _api()
+    if "auth_method" not in api.config_values:
+        api.authenticate()
+    method = str(api.config_values["auth_method"]).split(".")[-1]
+    token, source = get_access_token_from_env()
+    if token and method == "LEGACY_API_KEY":
+        raise CredentialsError(
+            f"the access token of {source} is stale or mistyped, and it hides the key in "
+            f"{api.config} or KAGGLE_KEY: renew or remove that token"
+        )
+    return method
+
+
+def why_no_login(printed: str) -> str:
+    """Say which credentials were found and not taken."""
+    from kagglesdk import get_access_token_from_env
+
+    token, source = get_access_token_from_env()
+    if token:
+        return f"the access token of {source} is stale or mistyped"
+    if "Invalid credentials" in printed:
+        return "the login of `kaggle auth login` has expired"
+    config = Path(_api().config)
+    if config.exists():
+        return f"{config} is there, but is not JSON with `username` and `key`"
+    return "no credentials"
+
+
+def limits(slug: str) -> dict[str, int]:
+    """Return how many submissions were made today and ever, and how many are still allowed."""
+    answer = _api().competition_get_submission_limits(slug)
+    return {
+        "today": answer.num_today,
+        "total": answer.num_total,
+        "allowed_now": answer.num_allowed_now,
+    }
+
+
+def submissions(slug: str, page: int) -> list[dict[str, Any]]:
+    """Return one page of the account's submissions, newest first."""
+    found = _api().competition_submissions(slug, page_number=page, page_size=PAGE_SIZE)
+    return [
+        {
+            "ref": one.ref,
+            "description": one.description or "",
+            "status": one.status.name,
+            "public_score": one.public_score or "",
+            "private_score": one.private_score or "",
+            "error": one.error_description or "",
+        }
+        for one in found or []
+    ]
+
+
+def start_upload(slug: str, path: str) -> dict[str, str]:
+    """Announce a file; return the address to put it to and the token that stands for it."""
+    from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
+
+    request = ApiStartSubmissionUploadRequest()
+    request.competition_name = slug
+    request.file_name = Path(path).name
+    request.content_length = Path(path).stat().st_size
+    request.last_modified_epoch_seconds = int(Path(path).stat().st_mtime)
+    with new_client() as client:
+        answer = client.competitions.competition_api_client.start_submission_upload(request)
+    return {"url": answer.create_url, "token": answer.token}
+
+
+def put(path: str, url: str) -> None:
+    """Send the file.
+
+    Raises:
+        ConnectionError: It did not arrive; the client itself only prints why.
+    """
+    from kaggle.models.kaggle_models_extended import ResumableUploadResult
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        result = _api().upload_complete(path, url, True)
+    if result != ResumableUploadResult.COMPLETE:
+        reason = printed.getvalue().strip() or "the storage refused it"
+        raise ConnectionError(f"the file did not arrive ({reason})")
+
+
+def create(slug: str, token: str, description: str) -> int:
+    """Make a submission of the file behind `token`; return its reference."""
+    from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
+
+    request = ApiCreateSubmissionRequest()
+    request.competition_name = slug
+    request.blob_file_tokens = token
+    request.submission_description = description
+    with new_client() as client:
+        answer = client.competitions.competition_api_client.create_submission(request)
+    return int(answer.ref)

@@ -1,0 +1,172 @@
+"""From nothing to a folder with the competition's files, whatever breaks on the way.
+
+Beside `root` lie `<slug>.zip.partial` while the archive comes, `<slug>.zip` once it has, and
+`.<root>.unfinished` while it is unpacked. Each step ends with a rename, so the same command goes
+on from the last whole state. An archive that was fetched by other means is used if it is put there.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.errors import DataError
+from pipeline.kaggle.archive import archive_defect, check_free_disk, extract_archive
+from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
+
+__all__ = ["download_competition"]
+
+LOG = logging.getLogger(__name__)
+# Images do not compress: unpacked they take what the archive takes, and whole blocks on the disk.
+UNPACKED_PER_ARCHIVE_BYTE = 1.05
+DOWNLOADS = 2
+
+
+def download_competition(
+    root: Path,
+    *,
+    slug: str,
+    layout: Sequence[str],
+    keep_archive: bool,
+    patience: Patience = PATIENCE,
+) -> None:
+    """Fill `root` with the competition's files, unless it has them.
+
+    Args:
+        root: Folder that holds, or shall hold, the files; a link is followed.
+        slug: The competition, as in its address.
+        layout: Names that a complete `root` holds.
+        keep_archive: Whether the archive stays beside `root` afterwards.
+        patience: Deadlines and number of attempts.
+
+    Raises:
+        DataError: `root` holds something else, the disk is too small, or the archive is damaged.
+        KaggleError: Kaggle refused, failed or stayed silent.
+    """
+    root = root.resolve()
+    if all((root / name).exists() for name in layout):
+        return
+    _check_empty(root, layout)
+    archive = root.parent / f"{slug}.zip"
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(root.parent / f".{slug}.lock"):
+            _provide(archive, slug, patience)
+            extract_archive(archive, root, layout)
+            if not keep_archive:
+                archive.unlink()
+    except OSError as error:
+        raise DataError(
+            f"{root.parent}: cannot be written or read ({error}). Mend that, or point data.root to "
+            "another disk, and run the same command again: it goes on from the last whole state."
+        ) from error
+    LOG.info("%s: complete", root)
+
+
+def _check_empty(root: Path, layout: Sequence[str]) -> None:
+    """Refuse to mix the competition's files with others.
+
+    Raises:
+        DataError: `root` is there and is not an empty folder.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    missing = ", ".join(name for name in layout if not (root / name).exists())
+    raise DataError(
+        f"{root}: expected the competition's files or nothing; it holds something, but not "
+        f"{missing}. Complete it, move it away, or point data.root to a folder that does not exist."
+    )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep a second download of the same archive out.
+
+    Raises:
+        DataError: One is running.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{path}: another process is downloading here. Wait for it, or end it."
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _provide(archive: Path, slug: str, patience: Patience) -> None:
+    """See to it that `archive` is there and whole: take the one that is there, or download it.
+
+    Raises:
+        DataError: The one that is there is damaged, or see `_fetch`.
+        KaggleError: It could not be downloaded.
+    """
+    if not archive.exists():
+        _fetch(archive, slug, patience)
+        return
+    LOG.info("%s: found; verifying every member", archive)
+    defect = archive_defect(archive)
+    if defect:
+        raise DataError(
+            f"{archive}: {defect}. Delete it and run the same command again: it is then downloaded."
+        )
+
+
+def _fetch(archive: Path, slug: str, patience: Patience) -> None:
+    """Download and verify; a damaged archive is thrown away and fetched once more.
+
+    Raises:
+        DataError: It was damaged each time, or the disk is too small.
+        KaggleError: It could not be downloaded.
+    """
+    partial = archive.with_name(f"{archive.name}.partial")
+    marker = partial.with_name(f"{partial.name}.json")
+    for _ in range(DOWNLOADS):
+        with KaggleClient(slug, patience) as kaggle:
+            _transfer(kaggle, partial)
+        LOG.info("%s: verifying every member", partial.name)
+        defect = archive_defect(partial)
+        if not defect:
+            partial.replace(archive)
+            marker.unlink(missing_ok=True)
+            return
+        LOG.warning("%s: %s; thrown away", partial.name, defect)
+        partial.unlink()
+        marker.unlink(missing_ok=True)
+    raise DataError(
+        f"{archive}: downloaded {DOWNLOADS} times and damaged each time ({defect}); nothing was "
+        "kept. Look for a proxy or a disk that changes data, or fetch the archive with a browser, "
+        "put it there, and run the same command again."
+    )
+
+
+def _transfer(kaggle: KaggleClient, partial: Path) -> None:
+    doing = "downloading the competition's files"
+    size = kaggle.call("archive_size", doing, slug=kaggle.slug)
+    there = _bytes(partial)
+    if size is not None:
+        needed = size - there + int(UNPACKED_PER_ARCHIVE_BYTE * size)
+        check_free_disk(partial.parent, needed, f"the archive of {kaggle.slug} and its content")
+    with tqdm(
+        desc="download", total=size, initial=there, unit="B", unit_scale=True, disable=None
+    ) as bar:
+
+        def progress() -> int:
+            now = _bytes(partial)
+            bar.update(now - bar.n)
+            return now
+
+        kaggle.call(
+            "fetch_archive", doing, progress=progress, slug=kaggle.slug, partial=str(partial)
+        )
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

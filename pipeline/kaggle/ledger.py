@@ -1,0 +1,193 @@
+"""What was submitted, from which run, and what Kaggle said: `submissions/ledger.csv`.
+
+One row per submission, found again by its tag. The file is part of the project's history, so it is
+read strictly and written whole.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from pipeline.artifacts import write_atomic
+from pipeline.errors import ArtifactError
+from pipeline.kaggle.submit import SubmissionRef
+
+__all__ = ["LedgerRow", "append_or_update", "read_ledger", "refresh_ledger", "scores_table"]
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One submission; the fields are the columns of the file.
+
+    Attributes:
+        hash: SHA-256 of the file, or its beginning.
+        run: Name of the run.
+        file: Name of the file.
+        created_utc: When it was sent, ISO 8601.
+        oof_f2: The honest out-of-fold F2 of the run, 0..1.
+        message: The user's words.
+        commit: The code's version.
+        tag: What the submission's description at Kaggle starts with; unique.
+        ref: Kaggle's number; None until it is known.
+        status: `PENDING`, `COMPLETE`, `ERROR`, or "" until it is known.
+        public_score: 0..1, None until it is known.
+        private_score: 0..1, None until it is known.
+    """
+
+    hash: str
+    run: str
+    file: str
+    created_utc: str
+    oof_f2: float | None
+    message: str
+    commit: str
+    tag: str
+    ref: int | None = None
+    status: str = ""
+    public_score: float | None = None
+    private_score: float | None = None
+
+    def with_result(self, submission: SubmissionRef) -> "LedgerRow":
+        """Return the row with what Kaggle now says of the submission."""
+        return replace(
+            self,
+            ref=submission.ref,
+            status=submission.status,
+            public_score=submission.public_score,
+            private_score=submission.private_score,
+        )
+
+
+COLUMNS = [column.name for column in fields(LedgerRow)]
+NUMBERS = {"oof_f2": float, "ref": int, "public_score": float, "private_score": float}
+
+
+def read_ledger(path: Path) -> list[LedgerRow]:
+    """Read the ledger; a file that does not exist has no rows.
+
+    Raises:
+        ArtifactError: A column, a number or a tag is not as the ledger has it.
+    """
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    if not lines or lines[0] != COLUMNS:
+        found = ",".join(lines[0]) if lines else "an empty file"
+        raise ArtifactError(
+            f"{path}: expected the columns {','.join(COLUMNS)}, found {found}. Restore the file "
+            "from the version control's history."
+        )
+    rows = [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    tags = [row.tag for row in rows]
+    twice = next((tag for tag in tags if tags.count(tag) > 1), None)
+    if twice is not None:
+        raise ArtifactError(f"{path}: the tag {twice} is in two rows. Remove the older one.")
+    return rows
+
+
+def _parse(path: Path, number: int, line: list[str]) -> LedgerRow:
+    if len(line) != len(COLUMNS):
+        raise ArtifactError(
+            f"{path} row {number}: expected {len(COLUMNS)} columns, found {len(line)}. Mend it."
+        )
+    values: dict[str, str | float | int | None] = dict(zip(COLUMNS, line, strict=True))
+    for column, kind in NUMBERS.items():
+        text = str(values[column])
+        try:
+            values[column] = kind(text) if text else None
+        except ValueError:
+            raise ArtifactError(
+                f"{path} row {number}: expected a number or nothing in {column}, found {text!r}. "
+                "Mend the row."
+            ) from None
+    return LedgerRow(**values)  # type: ignore[arg-type]
+
+
+def append_or_update(path: Path, row: LedgerRow) -> None:
+    """Put `row` in the place of the row with its tag, or at the end.
+
+    Raises:
+        ArtifactError: The ledger cannot be read or written.
+    """
+    rows = read_ledger(path)
+    places = [place for place, known in enumerate(rows) if known.tag == row.tag]
+    if places:
+        rows[places[0]] = row
+    else:
+        rows.append(row)
+    _write(path, rows)
+
+
+def refresh_ledger(path: Path, submissions: Sequence[SubmissionRef]) -> list[LedgerRow]:
+    """Bring the rows up to date with Kaggle's list; submissions made elsewhere are left out.
+
+    Returns:
+        All rows.
+
+    Raises:
+        ArtifactError: The ledger cannot be read or written.
+    """
+    rows = read_ledger(path)
+    updated = [_latest(row, submissions) for row in rows]
+    if updated != rows:
+        _write(path, updated)
+    return updated
+
+
+def _latest(row: LedgerRow, submissions: Sequence[SubmissionRef]) -> LedgerRow:
+    for one in submissions:
+        if one.ref == row.ref or one.description.startswith(f"[{row.tag}]"):
+            return row.with_result(one)
+    return row
+
+
+def _write(path: Path, rows: Sequence[LedgerRow]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if value is None else value for key, value in asdict(row).items()})
+    write_atomic(path, text.getvalue().encode())
+
+
+def scores_table(rows: Sequence[LedgerRow]) -> str:
+    """Return a table of text: out-of-fold F2 against public and private score, per submission.
+
+    The differences say whether cross-validation can be trusted: if they are about the same for
+    all runs, a better out-of-fold F2 is a better private score.
+    """
+    if not rows:
+        return "nothing was submitted yet"
+    table = [["run", "hash", "created", "status", "oof F2", "public", "private", "private-oof"]]
+    table += [
+        [
+            row.run,
+            row.hash[:8],
+            row.created_utc[:16],
+            row.status or "unknown",
+            _number(row.oof_f2),
+            _number(row.public_score),
+            _number(row.private_score),
+            _number(_difference(row.private_score, row.oof_f2), "+.5f"),
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 4 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    )
+
+
+def _difference(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left - right
+
+
+def _number(value: float | None, form: str = ".5f") -> str:
+    return "-" if value is None else format(value, form)

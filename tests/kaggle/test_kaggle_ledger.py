@@ -1,0 +1,91 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ArtifactError
+from pipeline.kaggle.ledger import (
+    LedgerRow,
+    append_or_update,
+    read_ledger,
+    refresh_ledger,
+    scores_table,
+)
+from pipeline.kaggle.submit import SubmissionRef
+
+pytestmark = pytest.mark.unit
+ROW = LedgerRow(
+    hash="1a2b3c4d5e",
+    run="airbus",
+    file="airbus-1a2b.csv",
+    created_utc="2026-11-23T20:00:00+00:00",
+    oof_f2=0.8423,
+    message='with "quotes", commas\nand lines',
+    commit="abc",
+    tag="airbus-1a2b",
+)
+SCORED = SubmissionRef(7, "[airbus-1a2b] with", "COMPLETE", 0.81, 0.84, "")
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "submissions" / "ledger.csv"
+    assert read_ledger(path) == []
+    other = replace(ROW, tag="other", oof_f2=None, message="", ref=0, public_score=0.0)
+    append_or_update(path, ROW)
+    append_or_update(path, other)
+    assert read_ledger(path) == [ROW, other]
+    append_or_update(path, ROW.with_result(SCORED))
+    assert read_ledger(path) == [ROW.with_result(SCORED), other]
+    assert path.read_text().splitlines()[0] == (
+        "hash,run,file,created_utc,oof_f2,message,commit,tag,ref,status,public_score,private_score"
+    )
+
+
+def test_scores_are_refreshed_by_tag_or_reference(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    pending = replace(ROW, tag="b", ref=8, status="PENDING")
+    for row in (ROW, pending, replace(ROW, tag="c")):
+        append_or_update(path, row)
+    late = SubmissionRef(8, "renamed on the site", "ERROR", None, None, "bad")
+    elsewhere = SubmissionRef(9, "[from elsewhere]", "COMPLETE", 0.5, 0.5, "")
+    rows = refresh_ledger(path, [elsewhere, late, SCORED])
+    assert rows == read_ledger(path)
+    assert [(row.tag, row.status, row.ref) for row in rows] == [
+        ("airbus-1a2b", "COMPLETE", 7),
+        ("b", "ERROR", 8),
+        ("c", "", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "an empty file"),
+        ("hash,run\n1,2\n", "found hash,run"),
+        ("{header}\n1,2,3\n", "row 2: expected 12 columns, found 3"),
+        ("{header}\na,b,c,d,high,f,g,h,1,,,\n", "row 2: expected a number or nothing in oof_f2"),
+        ("{header}\na,b,c,d,,f,g,h,1.5,,,\n", "in ref, found '1.5'"),
+        ("{header}\n" + "a,b,c,d,,f,g,h,1,,,\n" * 2, "the tag h is in two rows"),
+    ],
+)
+def test_a_damaged_ledger_is_never_read_or_overwritten(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "ledger.csv"
+    header = (
+        "hash,run,file,created_utc,oof_f2,message,commit,tag,ref,status,public_score,private_score"
+    )
+    path.write_text(text.format(header=header))
+    with pytest.raises(ArtifactError, match=told):
+        append_or_update(path, ROW)
+    assert path.read_text() == text.format(header=header)
+
+
+def test_the_table_compares_scores() -> None:
+    table = scores_table([ROW.with_result(SCORED), replace(ROW, run="b", oof_f2=None)])
+    assert table.splitlines() == [
+        "run     hash      created           status     oof F2   public  private  private-oof",
+        "airbus  1a2b3c4d  2026-11-23T20:00  COMPLETE  0.84230  0.81000  0.84000     -0.00230",
+        "b       1a2b3c4d  2026-11-23T20:00  unknown         -        -        -            -",
+    ]
+    assert scores_table([]) == "nothing was submitted yet"
