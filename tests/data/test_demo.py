@@ -130,7 +130,7 @@ def shared_pixels(root: Path, part: str, step: int, side: int):
                     )
 
 
-@pytest.mark.parametrize(("tile_px", "most"), [(96, 5), (255, 10)])
+@pytest.mark.parametrize(("tile_px", "most"), [(96, 8), (255, 10)])
 def test_overlapping_tiles_differ_by_jpeg_noise_only(tmp_path, tile_px, most):
     settings = SMALL | {"tile_px": tile_px, "train_tiles": 24, "test_tiles": 1}
     render_demo(tmp_path / "demo", **settings)

@@ -15,7 +15,18 @@ from pipeline.data.rendering.land import Berth
 
 __all__ = ["place_ships"]
 
-COUNTS_768 = {0: 1, 0.64: 1, 0.78: 2, 0.86: 3, 0.9: 4.5, 0.95: 7, 0.99: 14, 1: 22}
+COUNTS_768: dict[float, float] = {
+    0: 1,
+    0.64: 1,
+    0.78: 2,
+    0.86: 3,
+    0.9: 4.5,
+    0.95: 7,
+    0.99: 14,
+    1: 22,
+}
+ROW: dict[float, float] = {0: 1, 0.5: 1, 0.8: 3, 0.95: 7, 1: 10}
+"""Ships along one quay."""
 SHARED = 0.12
 """Masks may lose at most this share of their area to one another when ships are placed."""
 
@@ -43,7 +54,7 @@ def place_ships(
     ships: list[Ship] = []
     taken = land.copy()
     for berth in berths:
-        if rng.random() < 0.7:
+        if rng.random() < 0.35:
             for ship in _moored(rng, berth, max_ship_px):
                 _settle(ship, ships, taken)
     groups = max(0 if ships else 1, int(crowding * height * width / tile_px**2 + rng.random()))
@@ -52,7 +63,7 @@ def place_ships(
         y, x = _free_place(rng, taken, reach)
         more = draw(rng, COUNTS_768) - 1
         count = 1 + int(more * min(1.0, tile_px / 768) + float(rng.random()))
-        raft = count > 1 and rng.random() < 0.42
+        raft = count > 1 and rng.random() < 0.36
         lead = ship_sized(rng, int(rng.integers(4096)), max_ship_px, at_rest=raft)
         lead = replace(lead, y=y, x=x)
         company = _raft(rng, lead, count) if raft else _company(rng, lead, count, tile_px)
@@ -117,11 +128,12 @@ def _company(rng: np.random.Generator, lead: Ship, count: int, tile_px: int) -> 
 def _moored(rng: np.random.Generator, berth: Berth, max_px: float) -> list[Ship]:
     """A row of ships along a quay, or of boats with their bows to it."""
     cos, sin = heading(berth.angle)
-    bows_in = rng.random() < 0.4
-    usual = between(rng, 11, 30) if bows_in else min(max_px, between(rng, 25, 130))
+    bows_in = rng.random() < 0.3
+    usual = between(rng, 12, 34) if bows_in else min(max_px, between(rng, 30, 220))
     ships: list[Ship] = []
     at = between(rng, 0, 0.3) * berth.length_px
-    while len(ships) < 10 and at < berth.length_px:
+    count = draw(rng, ROW)
+    while len(ships) < count and at < berth.length_px:
         length = usual * between(rng, 0.75, 1.1)
         turn = berth.angle + (1024 if bows_in else 0) + (2048 if rng.random() < 0.5 else 0)
         turn += int(between(rng, -12, 12))
@@ -131,7 +143,7 @@ def _moored(rng: np.random.Generator, berth: Berth, max_px: float) -> list[Ship]
         middle = at + along / 2
         y, x = berth.y + sin * middle + cos * off, berth.x + cos * middle - sin * off
         ships.append(replace(ship, y=y, x=x))
-        at += along + (between(rng, -0.8, 1.2) if rng.random() < 0.6 else between(rng, 2, 40))
+        at += along + (between(rng, -0.8, 1.2) if rng.random() < 0.45 else between(rng, 2, 40))
         if rng.random() < 0.15:
             at += between(rng, 20, 120)
     return ships

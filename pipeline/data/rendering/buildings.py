@@ -9,14 +9,14 @@ import numpy as np
 
 from pipeline.data.rendering.fields import between, heading
 
-__all__ = ["paint_town", "paint_yard"]
+__all__ = ["paint_port", "paint_town"]
 
 ROOFS = (
     (176, 172, 166), (150, 104, 84), (120, 118, 116), (196, 190, 180), (96, 92, 92),
     (170, 128, 104), (210, 208, 204),
 )  # fmt: skip
 CONTAINERS = (
-    (150, 60, 48), (56, 84, 132), (176, 172, 160), (60, 104, 84), (170, 116, 52), (88, 88, 92),
+    (132, 66, 56), (70, 88, 118), (160, 158, 150), (78, 102, 88), (146, 112, 70), (92, 92, 96),
 )  # fmt: skip
 Colour = tuple[float, float, float]
 
@@ -79,47 +79,73 @@ def _road(rng: np.random.Generator, land: np.ndarray, angle: int, light: float) 
     )
 
 
+def _plots(
+    rng: np.random.Generator, shape_hw: tuple[int, int], angle: int, wide: float, deep: float
+) -> list[tuple[float, float]]:
+    """Centres (y, x) of the plots of a street grid that covers the scene."""
+    cos, sin = heading(angle)
+    height, width = shape_hw
+    reach = (height + width) / 2
+    off_u, off_v = float(rng.random()), float(rng.random())
+    places = []
+    for column in range(-int(reach / wide) - 1, int(reach / wide) + 2):
+        for row in range(-int(reach / deep) - 1, int(reach / deep) + 2):
+            u, v = (column + off_u) * wide, (row + off_v) * deep
+            y, x = height / 2 + sin * u + cos * v, width / 2 + cos * u - sin * v
+            if -wide < y < height + wide and -wide < x < width + wide:
+                places.append((y, x))
+    return places
+
+
 def paint_town(
-    rng: np.random.Generator, land: np.ndarray, inland: np.ndarray, light: float
+    rng: np.random.Generator, land: np.ndarray, inland: np.ndarray, angle: int, light: float
 ) -> None:
-    """Roads and, along them, houses in blocks, thick in some places and thin in others."""
-    angle = int(rng.integers(4096))
+    """Streets with houses on both sides, dense in the middle of the town and thin around it."""
     height, width = land.shape[1:]
-    for _ in range(1 + height * width // 60_000):
+    wide, deep = between(rng, 34, 60), between(rng, 20, 34)
+    centre = height * float(rng.random()), width * float(rng.random())
+    size = between(rng, 60, 240)
+    cos, sin = heading(angle)
+    for _ in range(2 + height * width // 60_000):
         _road(rng, land, angle + (1024 if rng.random() < 0.5 else 0), light)
-    for _ in range(1 + height * width // 25_000):
-        centre_y, centre_x = height * float(rng.random()), width * float(rng.random())
-        spread = between(rng, 12, 55)
-        usual = between(rng, 5, 16)
-        for _ in range(int(rng.integers(3, 26))):
-            y = centre_y + between(rng, -spread, spread)
-            x = centre_x + between(rng, -spread, spread)
-            if _inland(inland, y, x, 1.5 * usual):
-                turn = angle + (1024 if rng.random() < 0.4 else 0)
-                size = (usual * between(rng, 0.8, 2.0), usual * between(rng, 0.6, 1.0))
-                colour = ROOFS[int(rng.integers(len(ROOFS)))]
-                _raised(land, (y, x, turn), size, colour, light)
+    for y, x in _plots(rng, (height, width), angle, wide, deep):
+        away = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2) ** 0.5
+        if rng.random() > 1.35 - away / size or not _inland(inland, y, x, 0.5 * wide):
+            continue
+        pavement = between(rng, 88, 118)
+        lot = _quad(y, x, angle, wide, deep)
+        _fill(land, lot, (pavement, pavement * 0.98, pavement * 0.94), light)
+        yard = _quad(y, x, angle, wide - 4, deep - 4)
+        green = between(rng, 0.8, 1.2)
+        _fill(land, yard, (62 * green, 76 * green, 50 * green), light)
+        for number in range(int(rng.integers(2, 6))):
+            u, v = (number - 2) * 0.2 * wide, between(rng, -0.2, 0.2) * deep
+            house = (between(rng, 5, 10), between(rng, 4.5, 8))
+            place = (y + sin * u + cos * v, x + cos * u - sin * v, angle)
+            _raised(land, place, house, ROOFS[int(rng.integers(len(ROOFS)))], light)
 
 
-def paint_yard(
-    rng: np.random.Generator, land: np.ndarray, inland: np.ndarray, light: float
+def paint_port(
+    rng: np.random.Generator, land: np.ndarray, inland: np.ndarray, angle: int, light: float
 ) -> None:
-    """A port: roads, sheds, tanks and rows of containers behind the quay."""
+    """A port along the quay: sheds, tanks, container yards and open ground between roads."""
     height, width = land.shape[1:]
-    angle = int(rng.integers(4096))
-    for _ in range(2):
-        _road(rng, land, angle, light)
-    for _ in range(1 + height * width // 4_500):
-        y, x = height * float(rng.random()), width * float(rng.random())
-        turn = angle + (1024 if rng.random() < 0.5 else 0)
+    wide, deep = between(rng, 44, 84), between(rng, 30, 46)
+    busy = between(rng, 0.45, 0.92)
+    for y, x in _plots(rng, (height, width), angle, wide, deep):
+        if rng.random() > busy or not _inland(inland, y, x, 0.55 * deep + 6):
+            continue
+        ground = between(rng, 84, 150)
+        lot = _quad(y, x, angle, wide - between(rng, 5, 9), deep - between(rng, 5, 9))
+        _fill(land, lot, (ground, ground * 0.99, ground * 0.95), light)
         kind = float(rng.random())
-        if kind < 0.45 and _inland(inland, y, x, 20):
-            size = (between(rng, 14, 60), between(rng, 9, 24))
-            _raised(land, (y, x, turn), size, ROOFS[int(rng.integers(len(ROOFS)))], light)
-        elif kind < 0.6 and _inland(inland, y, x, 18):
+        if kind < 0.42:
+            shed = (wide * between(rng, 0.5, 0.82), deep * between(rng, 0.4, 0.7))
+            _raised(land, (y, x, angle), shed, ROOFS[int(rng.integers(len(ROOFS)))], light)
+        elif kind < 0.56:
             _tanks(rng, land, y, x, light)
-        elif _inland(inland, y, x, 12):
-            _stacks(rng, land, (y, x, turn), light)
+        elif kind < 0.76:
+            _stacks(rng, land, (y, x, angle), (wide - 12, deep - 12), light)
 
 
 def _tanks(rng: np.random.Generator, land: np.ndarray, y: float, x: float, light: float) -> None:
@@ -135,19 +161,24 @@ def _tanks(rng: np.random.Generator, land: np.ndarray, y: float, x: float, light
 
 
 def _stacks(
-    rng: np.random.Generator, land: np.ndarray, place: tuple[float, float, int], light: float
+    rng: np.random.Generator,
+    land: np.ndarray,
+    place: tuple[float, float, int],
+    room: tuple[float, float],
+    light: float,
 ) -> None:
+    """Rows of containers that fill the room of a plot (long, wide), px."""
     y, x, angle = place
     cos, sin = heading(angle)
-    rows, columns = int(rng.integers(1, 4)), int(rng.integers(2, 9))
+    columns, rows = int(room[0] / 5.0), int(room[1] / 3.4)
     for row in range(rows):
+        if row % 4 == 3:
+            continue
+        paint = CONTAINERS[int(rng.integers(len(CONTAINERS)))]
         for column in range(columns):
+            if rng.random() < 0.45:
+                paint = CONTAINERS[int(rng.integers(len(CONTAINERS)))]
             if rng.random() < 0.85:
-                u, v = (column - columns / 2) * 5.0, (row - rows / 2) * 6.0
-                colour = CONTAINERS[int(rng.integers(len(CONTAINERS)))]
-                _fill(
-                    land,
-                    _quad(y + sin * u + cos * v, x + cos * u - sin * v, angle, 4.2, 2.4),
-                    colour,
-                    light,
-                )
+                u, v = (column - columns / 2 + 0.5) * 5.0, (row - rows / 2 + 0.5) * 3.4
+                box = _quad(y + sin * u + cos * v, x + cos * u - sin * v, angle, 4.6, 3.0)
+                _fill(land, box, paint, light)

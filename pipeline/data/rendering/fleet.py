@@ -16,27 +16,13 @@ from pipeline.data.rendering.fields import between, draw, draw_line, heading, tu
 __all__ = ["Ship", "label_ships", "mask_of", "ship_sized", "window"]
 
 LENGTH_PX: dict[float, float] = {
-    0: 4,
-    0.01: 5.5,
-    0.05: 9,
-    0.25: 17,
-    0.5: 39,
-    0.75: 81,
-    0.95: 201,
-    0.99: 284,
-    1: 340,
-}
+    0: 5, 0.01: 7, 0.05: 10, 0.25: 18, 0.5: 43, 0.75: 90, 0.95: 215, 0.99: 300, 1: 350,
+}  # fmt: skip
 ASPECT_AT_LENGTH: dict[float, float] = {
-    4: 1.3,
-    9: 1.75,
-    17: 2.2,
-    39: 3.1,
-    81: 3.9,
-    201: 5.2,
-    340: 5.6,
-}
+    4: 1.3, 9: 1.8, 17: 2.4, 39: 3.4, 81: 4.2, 201: 5.5, 340: 5.8,
+}  # fmt: skip
 ASPECT_SPREAD: dict[float, float] = {0: 0.55, 0.05: 0.68, 0.5: 1.0, 0.95: 1.38, 1: 1.6}
-CONTRAST: dict[float, float] = {0: -32, 0.05: -13, 0.25: 4, 0.5: 26, 0.75: 50, 0.95: 92, 1: 140}
+CONTRAST: dict[float, float] = {0: -32, 0.05: -13, 0.25: 2, 0.5: 28.5, 0.75: 50, 0.95: 92, 1: 140}
 KINDS = ("cargo", "container", "bulk", "tanker", "ferry", "barge", "plain")
 
 

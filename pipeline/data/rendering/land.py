@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.rendering.buildings import paint_town, paint_yard
+from pipeline.data.rendering.buildings import paint_port, paint_town
 from pipeline.data.rendering.fields import between, draw_line, heading, noise, turned
 
 __all__ = ["Berth", "Ground", "lay_ground", "paint_land"]
@@ -39,22 +39,24 @@ class Ground:
         inland_hw: Float32 (H, W), about px from the shore; negative on the water. None: no land.
         berths: Quays to lie along.
         built: Whether the shore is quays and yards rather than sand and rock.
+        angle: Of the quay or of the streets, in 4096 steps a turn.
     """
 
     inland_hw: np.ndarray | None
     berths: list[Berth]
     built: bool
+    angle: int
 
 
 def lay_ground(rng: np.random.Generator, shape_hw: tuple[int, int], theme: str) -> Ground:
     """Lay out the land of a scene: theme "open", "coast", "harbour" or "islands"."""
     if theme == "coast":
-        return Ground(_coast(rng, shape_hw), [], built=False)
+        return Ground(_coast(rng, shape_hw), [], built=False, angle=int(rng.integers(4096)))
     if theme == "islands":
-        return Ground(_islands(rng, shape_hw), [], built=False)
+        return Ground(_islands(rng, shape_hw), [], built=False, angle=int(rng.integers(4096)))
     if theme == "harbour":
         return _harbour(rng, shape_hw)
-    return Ground(None, [], built=False)
+    return Ground(None, [], built=False, angle=0)
 
 
 def _coast(rng: np.random.Generator, shape_hw: tuple[int, int]) -> np.ndarray:
@@ -105,7 +107,7 @@ def _harbour(rng: np.random.Generator, shape_hw: tuple[int, int]) -> Ground:
             berths.append(berth(middle + half, out, 3072, out))
             berths.append(berth(middle - half, 0, 1024, out))
         at += gap + wide
-    return Ground(inland, berths, built=True)
+    return Ground(inland, berths, built=True, angle=angle)
 
 
 def paint_land(rng: np.random.Generator, ground: Ground, light: float) -> np.ndarray:
@@ -121,18 +123,21 @@ def paint_land(rng: np.random.Generator, ground: Ground, light: float) -> np.nda
     shape_hw = ground.inland_hw.shape[0], ground.inland_hw.shape[1]
     names = ["grey", "grey", "dry"] if ground.built else ["green", "dry", "forest", "green", "grey"]
     low, high, third = BIOMES[names[int(rng.integers(len(names)))]]
-    broad = noise(rng, shape_hw, 70.0, 30.0, 13.0) * 0.5 + 0.5
-    fine = noise(rng, shape_hw, 6.0, 2.7)
+    blotches = (90.0, 40.0) if ground.built else (110.0, 50.0, 23.0, 11.0)
+    broad = np.clip(noise(rng, shape_hw, *blotches) * np.float32(0.5) + np.float32(0.5), 0, 1)
+    fine = noise(rng, shape_hw, 4.5, 2.2) + noise(rng, shape_hw, 1.6) * np.float32(0.5)
     planes = [a + (b - a) * broad for a, b in zip(low, high, strict=True)]
     if not ground.built and rng.random() < 0.5:
         _plough(rng, planes, third)
-    relief = 1 + fine * np.float32(0.09 + 0.1 * rng.random())
+    relief = 1 + fine * np.float32(
+        between(rng, 0.06, 0.12) if ground.built else between(rng, 0.1, 0.22)
+    )
     land = np.stack([plane * relief for plane in planes])
     land = np.clip(land * np.float32(light), 0, 255).astype(np.uint8)
     if ground.built:
-        paint_yard(rng, land, ground.inland_hw, light)
-    elif rng.random() < 0.6:
-        paint_town(rng, land, ground.inland_hw, light)
+        paint_port(rng, land, ground.inland_hw, ground.angle, light)
+    elif rng.random() < 0.55:
+        paint_town(rng, land, ground.inland_hw, ground.angle, light)
     return land.astype(np.float32)
 
 

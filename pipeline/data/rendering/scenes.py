@@ -28,8 +28,8 @@ from pipeline.seeds import generator
 __all__ = ["Scene", "lay_out", "paint"]
 
 THEMES = {
-    True: ((0.6, "open"), (0.78, "coast"), (1.0, "harbour")),
-    False: ((0.66, "open"), (0.84, "coast"), (0.92, "islands"), (1.0, "harbour")),
+    True: ((0.68, "open"), (0.84, "coast"), (1.0, "harbour")),
+    False: ((0.74, "open"), (0.88, "coast"), (0.95, "islands"), (1.0, "harbour")),
 }
 """Upper end of each theme's share, for scenes with ships (True) and without."""
 
@@ -85,7 +85,7 @@ def lay_out(
             ground.berths,
             tile_px=tile_px,
             max_ship_px=max_ship_px,
-            crowding=between(rng, 0.5, 1.3),
+            crowding=between(rng, 0.3, 0.8),
         )
     labels = label_ships(ships, shape_hw)
     return Scene(seed, name, tile_px, weather, ground, opacity, ships, labels)
@@ -105,7 +105,8 @@ def paint(scene: Scene) -> np.ndarray:
     scatter_clutter(rng, picture, blocked, scene.tile_px, weather.light)
     sun = (1 if rng.random() < 0.5 else -1, 1 if rng.random() < 0.5 else -1)
     for number, ship in enumerate(scene.ships):
-        draw_wake(generator(scene.seed, scene.name, "wake", number), picture, ship, weather.light)
+        looks = generator(scene.seed, scene.name, "wake", number)
+        draw_wake(looks, picture, inland, ship, weather.light)
     for number, ship in enumerate(scene.ships):
         looks = generator(scene.seed, scene.name, "vessel", number)
         draw_vessel(looks, picture, ship, sun, weather.light)

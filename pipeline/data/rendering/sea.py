@@ -14,11 +14,11 @@ from pipeline.data.rendering.fields import between, colour, draw, draw_line, noi
 __all__ = ["Weather", "draw_weather", "paint_clouds", "paint_sea", "paint_shallows"]
 
 TONES: tuple[dict[float, float], ...] = (
-    {0: 0.5, 0.05: 2, 0.25: 9, 0.5: 21, 0.75: 45, 0.9: 78, 1: 120},
-    {0: 2, 0.05: 4, 0.25: 25, 0.5: 48, 0.75: 72, 0.9: 98, 1: 132},
-    {0: 4, 0.05: 6, 0.25: 34, 0.5: 58, 0.75: 80, 0.9: 101, 1: 128},
+    {0: 0.5, 0.08: 1.5, 0.25: 5, 0.5: 13, 0.75: 30, 0.9: 66, 1: 115},
+    {0: 2, 0.08: 3, 0.25: 20, 0.5: 41, 0.75: 62, 0.9: 94, 1: 135},
+    {0: 4, 0.08: 5, 0.25: 30, 0.5: 54, 0.75: 73, 0.9: 100, 1: 130},
 )
-WAVES = {0: 0.4, 0.05: 0.7, 0.25: 1.3, 0.5: 2.3, 0.75: 4.2, 0.95: 8.5, 1: 13}
+WAVES: dict[float, float] = {0: 1.8, 0.05: 2.4, 0.25: 4, 0.5: 5.8, 0.75: 8, 0.95: 13, 1: 18}
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def draw_weather(rng: np.random.Generator) -> Weather:
     green = between(rng, 0.9, 1.12)
     shift = (green * between(rng, 0.75, 1.04), green, 2.04 - green * between(rng, 0.97, 1.05))
     red, grn, blue = (draw_line(t, rank) * s for t, s in zip(TONES, shift, strict=True))
-    waves = draw(rng, WAVES) * (0.55 + 0.9 * rank)
-    rough = waves > 2.6 and rng.random() < 0.4
+    waves = draw(rng, WAVES) * (0.7 + 0.7 * rank)
+    rough = waves > 4.5 and rng.random() < 0.4
     return Weather(
         tone=(red, grn, blue),
         waves=waves,
@@ -63,7 +63,7 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         clouds=between(rng, 0.05, 0.6) if rng.random() < 0.13 else 0.0,
         haze=between(rng, 0.05, 0.4) if rng.random() < 0.15 else 0.0,
         light=0.7 + 0.35 * rank + between(rng, -0.12, 0.12),
-        noise=between(rng, 0.5, 1.0) + 0.9 * rank * float(rng.random()),
+        noise=between(rng, 0.7, 1.3) + 0.9 * rank * float(rng.random()),
     )
 
 

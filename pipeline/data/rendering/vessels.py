@@ -89,7 +89,10 @@ def _toned(
     # Low contrast is the sum of bright and dark parts, not a flat film over the water.
     strength = np.float32(min(1.0, 0.3 + abs(ship.contrast) / 70))
     share = max(0.05, _mean(opacity, mask.astype(np.float32)))
-    aim = np.float32(around + ship.contrast / share)
+    apart = ship.contrast / share
+    if around + apart < 0.3 * around:
+        apart = abs(apart)  # on dark water a ship can only be brighter
+    aim = np.float32(around + apart)
     toned = (colours - np.float32(mean)) * strength + aim
     return np.asarray(np.clip(toned, 0, 255))
 
@@ -170,8 +173,22 @@ def _block(painted: np.ndarray, where: np.ndarray, grey: float) -> None:
     painted[:, where] = np.float32(grey)
 
 
-def draw_wake(rng: np.random.Generator, scene: np.ndarray, ship: Ship, light: float) -> None:
-    """Draw the wake of a moving ship: churned water astern and the two arms of its waves."""
+def draw_wake(
+    rng: np.random.Generator,
+    scene: np.ndarray,
+    inland: np.ndarray | None,
+    ship: Ship,
+    light: float,
+) -> None:
+    """Draw the wake of a moving ship: churned water astern and the two arms of its waves.
+
+    Args:
+        rng: Source of its looks.
+        scene: Float32 (3, H, W), changed in place.
+        inland: About px from the shore, (H, W), negative on the water; None: no land.
+        ship: Its place, size and speed.
+        light: Brightness of what the sun lights; 1 is usual.
+    """
     if not ship.wake:
         return
     reach = ship.wake * ship.length_px
@@ -196,4 +213,6 @@ def draw_wake(rng: np.random.Generator, scene: np.ndarray, ship: Ship, light: fl
     foam = noise(rng, size, 4.0, 2.0) * 0.5 + 0.75
     strength = between(rng, 25, 95) * (0.5 + 0.5 * light)
     added = (trail + arms * np.float32(between(rng, 0.05, 0.5))) * foam * np.float32(strength)
+    if inland is not None:
+        added *= np.clip(-inland[box], 0, 1)
     scene[:, box[0], box[1]] += added
