@@ -206,7 +206,7 @@ def test_refuses_to_render_over_a_folder(tmp_path):
         render_demo(tmp_path, **SMALL)
 
 
-@pytest.mark.parametrize("bad", [{"tile_px": 24}, {"max_ship_px": 3}])
+@pytest.mark.parametrize("bad", [{"tile_px": 24}, {"max_ship_px": 15}])
 def test_refuses_sizes_that_hold_no_ship(tmp_path, bad):
     with pytest.raises(DataError, match="at least"):
         render_demo(tmp_path / "demo", **(SMALL | bad))
