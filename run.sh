@@ -35,7 +35,7 @@ setup() {
         "$PY" -c 'import importlib.util as u, sys
 missing = [m for m in ("torch segmentation_models_pytorch albumentations pandas sklearn kaggle tqdm "
            "cv2 PIL pydantic yaml safetensors skimage").split() if u.find_spec(m) is None]
-sys.exit(missing and "missing: " + ", ".join(missing))' ||
+sys.exit("missing: " + ", ".join(missing) if missing else 0)' ||
             die "NO_VENV=1 takes $PY as it is. NO_VENV=1 ./run.sh setup installs what is pinned."
         return
     fi

@@ -148,6 +148,18 @@ class Calibrate(Section):
     thresholds: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
     min_areas_px: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     connectivities: Annotated[list[Literal[4, 8]], Field(min_length=1)]
+    gate_probabilities: Annotated[list[Share], Field(min_length=1)]
+    gate_areas_px: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for name, values in self:
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"expected {name} to ascend, each value once, got {values}.")
+        for name in ("gate_probabilities", "gate_areas_px"):
+            if getattr(self, name)[0] != 0:
+                raise ValueError(f"expected {name} to begin with 0, which is no gate.")
+        return self
 
 
 class Machine(Section):

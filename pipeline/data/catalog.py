@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.config import Data
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 from pipeline.ships.instances import check_instances, read_instances, write_instances
 
-__all__ = ["LAYOUT", "Catalog", "check_folder", "fingerprint", "has_layout"]
+__all__ = ["LAYOUT", "Catalog", "check_folder", "fingerprint", "has_layout", "read_test_truth"]
 
 TRAIN, TEST = "train_v2", "test_v2"
 TRUTH, SAMPLE = "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"
@@ -103,6 +104,18 @@ class Catalog:
 def has_layout(root: Path) -> bool:
     """Tell whether everything of the competition's layout is in `root`."""
     return all((root / part).exists() for part in LAYOUT)
+
+
+def read_test_truth(data: Data) -> pd.DataFrame | None:
+    """Read the instances of the test images: `data.test_truth`, or what the demo hides.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    path = data.test_truth
+    if data.root is None and path is None:
+        path = data.folder / "hidden" / "test_ship_segmentations_v2.csv"
+    return None if path is None else read_instances(path)
 
 
 def fingerprint(root: Path) -> dict[str, str]:

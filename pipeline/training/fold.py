@@ -13,7 +13,7 @@ from pipeline.config import Optimisation
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
-from pipeline.networks.build import build_network
+from pipeline.networks.build import build_network, build_trained
 from pipeline.run import Job, Run
 from pipeline.seeds import generator, stream_seed
 from pipeline.training.loop import train
@@ -45,9 +45,11 @@ def train_fold(
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    network = build_network(config.network, channels=1)
-    if start is not None:
-        network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True)["model"])
+    if start is None:
+        network = build_network(config.network, channels=1)
+    else:
+        state = torch.load(start, map_location="cpu", weights_only=True)["model"]
+        network = build_trained(config.network, channels=1, state=state)
     train(
         job,
         network,
