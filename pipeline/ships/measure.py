@@ -1,0 +1,153 @@
+"""What every rule needs to know about a map, measured once.
+
+A map and its true ships enter; for every threshold and connectivity the area of each component and
+its hits (at how many IoU thresholds it finds a ship) leave. A component's hits do not depend on
+what else is kept, so minimum areas and gates are sums over this table and no map is looked at
+again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.ships.metric import hits_from_areas
+from pipeline.ships.rle import Labels, decode_labels, parse_rows
+from pipeline.ships.separate import Connectivity, ProbabilityMap, find_components
+
+__all__ = [
+    "Combination",
+    "Found",
+    "Part",
+    "chunks",
+    "in_order",
+    "measure_chunk",
+    "part_of",
+]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Combination = tuple[int, Connectivity]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All components of some images at one threshold and connectivity.
+
+    Attributes:
+        image: Index of the image, int32 (n,).
+        area_px: int32 (n,).
+        hits: IoU thresholds at which the component finds a true ship, 0..10, int8 (n,).
+    """
+
+    image: npt.NDArray[np.int32]
+    area_px: npt.NDArray[np.int32]
+    hits: npt.NDArray[np.int8]
+
+    @classmethod
+    def joined(cls, parts: Iterable["Found"]) -> "Found":
+        """Put the components of several groups of images one after the other."""
+        nothing = cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int8))
+        parts = [nothing, *parts]
+        return cls(
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.area_px for part in parts]),
+            np.concatenate([part.hits for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a map that any rule may call ship, and the image's true ships."""
+
+    image: int
+    prob_hw: ProbabilityMap
+    top: int
+    left: int
+    shape: tuple[int, int]
+    truth: list[str]
+
+
+def part_of(image: int, prob_hw: ProbabilityMap, truth: list[str], lowest: int) -> Part | None:
+    """Cut out the part of a map that reaches the `lowest` threshold, None where nothing does."""
+    if int(prob_hw.max()) < lowest:
+        return None
+    rows = np.flatnonzero(prob_hw.max(axis=1) >= lowest)
+    columns = np.flatnonzero(prob_hw.max(axis=0) >= lowest)
+    top, left = int(rows[0]), int(columns[0])
+    part_hw = prob_hw[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1].copy()
+    return Part(image, part_hw, top, left, (prob_hw.shape[0], prob_hw.shape[1]), truth)
+
+
+def measure_chunk(parts: list[Part], combinations: list[Combination]) -> dict[Combination, Found]:
+    """Measure some maps at each threshold and connectivity."""
+    # Workers share the cores already.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    found: dict[Combination, list[Found]] = {combination: [] for combination in combinations}
+    for part in parts:
+        true_hw = decode_labels(part.truth, *part.shape)
+        runs, owners = parse_rows(part.truth, *part.shape)
+        true_area_px = np.bincount(owners, runs[:, 1], len(part.truth)).astype(np.int64)
+        height, width = part.prob_hw.shape
+        true_hw = true_hw[part.top : part.top + height, part.left : part.left + width]
+        for combination in combinations:
+            found[combination].append(_measure(part, true_hw, true_area_px, combination))
+    cv2.setNumThreads(threads)
+    return {combination: Found.joined(each) for combination, each in found.items()}
+
+
+def _measure(
+    part: Part, true_hw: Labels, true_area_px: npt.NDArray[np.int64], combination: Combination
+) -> Found:
+    components = find_components(part.prob_hw, *combination)
+    area_px = components.area_px
+    hits = np.zeros(len(area_px), np.int8)
+    if len(area_px) and len(true_area_px):
+        at = np.divmod(components.pixels, true_hw.shape[1])
+        pairs = components.labels * (len(true_area_px) + 1) + true_hw[at]
+        size = (len(area_px) + 1) * (len(true_area_px) + 1)
+        shared = np.bincount(pairs, minlength=size).reshape(len(area_px) + 1, -1)[1:, 1:]
+        union = area_px[:, None] + true_area_px - shared
+        # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.
+        hits = hits_from_areas(shared, union).max(axis=1).astype(np.int8)
+    image = np.full(len(area_px), part.image, np.int32)
+    return Found(image, area_px.astype(np.int32), hits)
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Cut an iterable into lists of `size` items, the last one shorter."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
+) -> Iterator[Result]:
+    """Apply `function` to each item in `jobs` processes, in order.
+
+    At most 2 `jobs` items wait at a time, so the maps of a whole competition never lie in memory.
+    With one job all happens in this process.
+    """
+    if jobs == 1:
+        yield from map(function, items)
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,68 @@
+"""Rules on one map, and rules.json read strictly."""
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ArtifactError
+from pipeline.ships.rules import Rules, find_ships
+
+pytestmark = pytest.mark.unit
+
+RULES = Rules(threshold=128, connectivity=8, min_area_px=3, gate_prob=200, gate_area_px=5)
+
+
+def a_map(area_px, value, speck_px=0):
+    prob_hw = np.zeros((9, 12), np.uint8)
+    prob_hw[0, :area_px] = 130
+    prob_hw[0, 0] = value
+    prob_hw[4, :speck_px] = 150
+    return prob_hw
+
+
+def test_ships_that_pass_every_rule():
+    labels_hw = find_ships(a_map(5, 200, speck_px=2), RULES)
+    assert labels_hw.max() == 1
+    assert (labels_hw > 0).sum() == 5
+    assert find_ships(a_map(5, 200, speck_px=3), RULES).max() == 2
+
+
+@pytest.mark.parametrize(
+    "prob_hw",
+    [None, np.zeros((0, 0), np.uint8), a_map(0, 0), a_map(5, 199), a_map(4, 255), a_map(2, 255)],
+    ids=["not stored", "no pixel", "sea", "faint", "largest too small", "specks"],
+)
+def test_images_without_ships(prob_hw):
+    assert find_ships(prob_hw, RULES) is None
+
+
+def test_without_gates_every_component_large_enough_counts():
+    assert find_ships(a_map(3, 130), Rules(128, 8, 3)).max() == 1
+
+
+def test_round_trip():
+    assert Rules.from_json(RULES.to_json(), "rules.json") == RULES
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": 0}, "threshold: expected"),
+        ({"threshold": 0.5}, "threshold: expected"),
+        ({"connectivity": 6}, "connectivity: expected"),
+        ({"min_area_px": True}, "min_area_px: expected"),
+        ({"gate_prob": 256}, "gate_prob: expected"),
+        ({"contact_width_px": 3}, "exactly the rules"),
+    ],
+)
+def test_other_rules_are_refused(change, message):
+    with pytest.raises(ArtifactError, match=f"rules.json: .*{message}"):
+        Rules.from_json(RULES.to_json() | change, "rules.json")
+
+
+def test_a_missing_rule_is_refused():
+    value = RULES.to_json()
+    del value["threshold"]
+    with pytest.raises(ArtifactError, match="exactly the rules"):
+        Rules.from_json(value, "rules.json")
+    with pytest.raises(ArtifactError, match="got list"):
+        Rules.from_json([], "rules.json")
