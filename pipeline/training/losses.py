@@ -8,7 +8,11 @@ under autocast or from half precision. The form of the truth says what kind of p
 import math
 from collections.abc import Callable, Sequence
 
+import pipeline.networks  # noqa: F401  (makes smp importable beside a CPU-only torch)
+
+# isort: split
 import torch
+from segmentation_models_pytorch.losses import SoftBCEWithLogitsLoss, SoftCrossEntropyLoss
 from torch import nn
 from torch.nn import functional
 
@@ -33,24 +37,25 @@ LossFunction = Callable[..., torch.Tensor]
 def bce(
     logits_nchw: torch.Tensor, target_nchw: torch.Tensor, *, label_smoothing: float
 ) -> torch.Tensor:
-    """Binary cross-entropy, mean over pixels and channels.
+    """Binary cross-entropy, mean over pixels and channels: smp's.
 
     Smoothing replaces y by y(1 - a) + a/K with K = 2, the two answers a pixel can have: 1 - a/2 in
-    the foreground, a/2 in the background.
+    the foreground, a/2 in the background. smp's factor is that a/2.
 
     Args:
         logits_nchw: Floating (N, C, H, W).
         target_nchw: 0 or 1 in the type of the logits, (N, C, H, W).
         label_smoothing: a in 0..1.
     """
-    smoothed = target_nchw * (1 - label_smoothing) + label_smoothing / 2
-    return functional.binary_cross_entropy_with_logits(logits_nchw, smoothed)
+    loss = SoftBCEWithLogitsLoss(smooth_factor=label_smoothing / 2, ignore_index=None)
+    value: torch.Tensor = loss(logits_nchw, target_nchw)
+    return value
 
 
 def cross_entropy(
     logits_nkhw: torch.Tensor, target_nhw: torch.Tensor, *, label_smoothing: float
 ) -> torch.Tensor:
-    """Categorical cross-entropy -sum_k y_k ln p_k, mean over pixels.
+    """Categorical cross-entropy -sum_k y_k ln p_k, mean over pixels: smp's.
 
     Smoothing replaces y_k by y_k(1 - a) + a/K.
 
@@ -59,7 +64,9 @@ def cross_entropy(
         target_nhw: int64 (N, H, W), 0..K-1.
         label_smoothing: a in 0..1.
     """
-    return functional.cross_entropy(logits_nkhw, target_nhw, label_smoothing=label_smoothing)
+    loss = SoftCrossEntropyLoss(smooth_factor=label_smoothing, ignore_index=None)
+    value: torch.Tensor = loss(logits_nkhw, target_nhw)
+    return value
 
 
 def soft_dice(
@@ -69,7 +76,8 @@ def soft_dice(
 
     A set is one channel of one image (`per_image`) or of the batch; the sums are over its pixels.
     Without foreground DICE = s / (sum p + s): 1 where nothing is predicted, and the gradient still
-    pushes predictions down. For softmax targets every class counts, the background too.
+    pushes predictions down. For softmax targets every class counts, the background too. smp's loss
+    is another one: it pools the batch, and without foreground it is 0 whatever is predicted.
 
     Args:
         logits: Floating (N, C, H, W).
@@ -227,13 +235,13 @@ def _overlap_and_sizes(
 
 def _checked(logits_nchw: torch.Tensor, target: torch.Tensor, name: str) -> torch.Tensor:
     """Return the truth in the type the loss computes with, or say why it cannot."""
-    n, channels, *size = logits_nchw.shape if logits_nchw.ndim == 4 else (0, 0)
-    is_softmax = target.shape == (n, *size) and target.dtype == torch.int64 and channels > 1
-    is_sigmoid = target.shape == logits_nchw.shape
-    if logits_nchw.numel() > 0 and is_softmax and name not in _SIGMOID_ONLY:
-        return target
-    if logits_nchw.numel() > 0 and is_sigmoid and name not in _SOFTMAX_ONLY:
-        return target.to(logits_nchw.dtype)
+    shape = logits_nchw.shape
+    if len(shape) == 4 and logits_nchw.numel() > 0:
+        if target.shape == shape and name not in _SOFTMAX_ONLY:
+            return target.to(logits_nchw.dtype)
+        is_index = target.dtype == torch.int64 and target.shape == (shape[0], *shape[2:])
+        if is_index and shape[1] > 1 and name not in _SIGMOID_ONLY:
+            return target
     forms = {
         "0/1 of the logits' shape": name not in _SOFTMAX_ONLY,
         "int64 class indices (N, H, W) with at least two logit channels": name not in _SIGMOID_ONLY,
@@ -241,5 +249,5 @@ def _checked(logits_nchw: torch.Tensor, target: torch.Tensor, name: str) -> torc
     raise ValueError(
         f"{name}: expected logits (N, C, H, W) and targets of "
         f"{' or '.join(form for form, allowed in forms.items() if allowed)}, got logits "
-        f"{tuple(logits_nchw.shape)} and {target.dtype} targets {tuple(target.shape)}."
+        f"{tuple(shape)} and {target.dtype} targets {tuple(target.shape)}."
     )
