@@ -4,7 +4,6 @@ Images as they are stored enter it (uint8, any size), logits of the same size le
 normalises, pads to the stride and crops back, so nobody else has to.
 """
 
-import logging
 from typing import NamedTuple
 
 import torch
@@ -12,12 +11,17 @@ from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.network_schema import SMP_ARCHITECTURES, Network
+from pipeline.networks.fcn import Fcn
 from pipeline.networks.frame import MEAN_255, STD_255, normalise, pad_to_multiple
-from pipeline.networks.smp_networks import build_smp, smp_stride_px
+from pipeline.networks.segnet import SegNet
+from pipeline.networks.smp_networks import build_encoder, build_smp, image_head_of, smp_stride_px
+from pipeline.networks.ternausnet import TernausNet
+from pipeline.networks.two_headed import TwoHeaded
+from pipeline.networks.unet_fpn import UnetFpn
+from pipeline.networks.unet_original import UnetOriginal
+from pipeline.networks.weights import load_start_weights
 
 __all__ = ["Prediction", "SegmentationNetwork", "build_network", "build_trained"]
-
-LOG = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
@@ -86,7 +90,9 @@ def build_network(network: Network, channels: int, image_head: bool = False) -> 
         ConfigError: The section cannot be built, or its weights cannot be had or do not fit.
         DataError: The weight file cannot be read.
     """
-    return _build_random(network, channels, image_head)
+    built = _build_random(network, channels, image_head)
+    load_start_weights(built.body, network)
+    return built
 
 
 def build_trained(
@@ -116,7 +122,31 @@ def build_trained(
 
 
 def _build_random(network: Network, channels: int, image_head: bool) -> SegmentationNetwork:
+    """Build with random weights; the architectures of smp are built by smp."""
     if network.arch in SMP_ARCHITECTURES:
         body = build_smp(network, channels, image_head)
         return SegmentationNetwork(body, smp_stride_px(network.arch, body))
-    raise ConfigError(f"network.arch: {network.arch} is not built yet.")
+    try:
+        own, stride = _build_own(network, channels)
+    except ValueError as error:
+        raise ConfigError(f"network.options: {network.arch}: {error}.") from error
+    if image_head:
+        own.image_head = image_head_of(own.deep_channels)
+    return SegmentationNetwork(own, stride)
+
+
+def _build_own(network: Network, channels: int) -> tuple[TwoHeaded, int]:
+    """Return the network and its stride in pixels."""
+    arch, options = network.arch, dict(network.options)
+    if arch == "unet_original":
+        unet = UnetOriginal(channels, **options)
+        return unet, 2 ** len(unet.ups)
+    depth = options.pop("encoder_depth", 5)
+    encoder = build_encoder(str(network.encoder), depth)
+    if arch == "unet_fpn":
+        return UnetFpn(encoder, channels, **options), 2**depth
+    if arch == "segnet":
+        return SegNet(encoder, channels, **options), 32
+    if arch.startswith("fcn"):
+        return Fcn(encoder, channels, int(arch[3:-1]), **options), 32
+    return TernausNet(encoder, channels, int(arch.removeprefix("ternausnet")), **options), 32

@@ -24,9 +24,9 @@ def declare_missing_operators() -> None:
     """
     if _declared or torch.version.cuda is not None or _operators_load():
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(name + _SCHEMA)
+        library.define(name + _SCHEMA)  # type: ignore[no-untyped-call]
     _declared.append(library)
 
 
@@ -38,7 +38,7 @@ def _operators_load() -> bool:
             path = Path(folder) / f"_C{suffix}"
             if path.is_file():
                 try:
-                    torch.ops.load_library(path)
+                    torch.ops.load_library(path)  # type: ignore[no-untyped-call]
                 except OSError:
                     return False
                 return True

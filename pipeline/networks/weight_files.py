@@ -1,0 +1,100 @@
+"""Files of weights: getting ImageNet's, and reading any.
+
+`imagenet` becomes a file in Hugging Face's cache, downloaded if it is not there; a path is read as
+it is. Both go on to `pipeline.networks.weights` as the same kind of thing, a path.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from segmentation_models_pytorch.encoders import encoders
+from torch import Tensor
+
+from pipeline.errors import ConfigError, DataError
+
+__all__ = ["imagenet_file", "read_tensors"]
+
+_FILE = "model.safetensors"
+_WRAPPERS = ("ema", "model", "state_dict")
+"""Under which keys training programs keep the weights, the best of them first."""
+
+
+def imagenet_file(encoder: str) -> Path:
+    """Return the file of an encoder's ImageNet weights, from the cache or the network.
+
+    Raises:
+        ConfigError: There are none for this encoder, or they cannot be downloaded here.
+    """
+    repository, revision = _imagenet_source(encoder)
+    try:
+        try:
+            found = hf_hub_download(repository, _FILE, revision=revision, local_files_only=True)
+        except OSError:
+            found = hf_hub_download(repository, _FILE, revision=revision)
+    except (OSError, RuntimeError) as error:
+        target = f"weights/{encoder}.safetensors"
+        url = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}/{_FILE}"
+        raise ConfigError(
+            f"network.weights: imagenet: cannot download {repository}/{_FILE} for encoder "
+            f"{encoder} ({type(error).__name__}). On a machine with a network run\n"
+            f"  curl -fL --create-dirs -o {target} {url}\n"
+            f"bring the file here and set network.weights={target}. To start from random weights "
+            "instead, set network.weights=none."
+        ) from error
+    return Path(found)
+
+
+def _imagenet_source(encoder: str) -> tuple[str, str | None]:
+    """Return the Hugging Face repository and revision of an encoder's ImageNet weights."""
+    if encoder.startswith("tu-"):
+        source = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=False)
+        if source is not None and source.hf_hub_id:
+            return source.hf_hub_id, None
+    else:
+        settings = (
+            encoders[encoder]["pretrained_settings"].get("imagenet")
+            if encoder in encoders
+            else None
+        )
+        if settings:
+            return settings["repo_id"], settings["revision"]
+    raise ConfigError(
+        f"network.weights: imagenet: there are no such weights for encoder {encoder}. Give a file, "
+        "or set network.weights=none."
+    )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a .safetensors, .pt or .pth file of named tensors, bare or inside a checkpoint.
+
+    Raises:
+        DataError: Not such a file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{path}: cannot read weights: {' '.join(str(error).split())[:200]}. Expected a whole "
+            ".safetensors file, or a .pt/.pth file that holds nothing but tensors. Get it again."
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path}: expected named tensors, got {type(content).__name__}.")
+    alien = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if alien:
+        raise DataError(
+            f"{path}: expected only tensors, got also {', '.join(map(str, alien[:5]))}. Save the "
+            "network's state_dict() alone, or under the key `model`."
+        )
+    return dict(content)

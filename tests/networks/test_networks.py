@@ -1,0 +1,317 @@
+"""Every network of the configuration: sizes, gradients, parameters, learning, compilation."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.network_schema import OPTIONS, Network
+from pipeline.networks.build import build_network, build_trained
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """More threads only wait for each other on networks as small as these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+TINY = "tu-test_resnet"
+NARROW = {
+    "fcn32s": ("vgg11", {"fc_channels": 32}),
+    "fcn16s": ("vgg11", {"fc_channels": 32}),
+    "fcn8s": ("vgg11_bn", {"fc_channels": 32}),
+    "segnet": ("vgg11_bn", {}),
+    "unet_original": (None, {"width": 8, "depth": 3}),
+    "ternausnet11": ("vgg11", {"width": 8}),
+    "ternausnet16": ("vgg16", {"width": 8}),
+    "unet_fpn": (TINY, {"decoder_channels": [32, 16, 16, 8], "encoder_depth": 4}),
+    "unet": (TINY, {"decoder_channels": [32, 16, 16, 8, 8]}),
+    "unetplusplus": (TINY, {"decoder_channels": [32, 16, 16, 8, 8]}),
+    "manet": (TINY, {"decoder_channels": [32, 16, 16, 8, 8], "decoder_pab_channels": 16}),
+    "linknet": (TINY, {}),
+    "fpn": (TINY, {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32}),
+    "pspnet": (TINY, {"psp_out_channels": 32}),
+    "deeplabv3": (TINY, {"decoder_channels": 16}),
+    "deeplabv3plus": (TINY, {"decoder_channels": 16}),
+    "pan": (TINY, {"decoder_channels": 16}),
+    "upernet": (TINY, {"decoder_channels": 16}),
+    "segformer": (TINY, {"decoder_segmentation_channels": 16}),
+    "dpt": ("tu-test_vit", {"encoder_depth": 2, "decoder_intermediate_channels": [16, 16]}),
+}
+"""Encoder and options that make each network small."""
+
+
+def section(arch, **options):
+    encoder, own = NARROW[arch]
+    return Network(arch=arch, encoder=encoder, weights="none", options=own | options)
+
+
+@cache
+def small(arch):
+    """Build a network once for all tests that do not change it: two channels and an image head."""
+    return fresh(arch, channels=2, image_head=True).eval()
+
+
+def fresh(arch, channels=1, image_head=False, **options):
+    torch.manual_seed(0)
+    return build_network(section(arch, **options), channels, image_head)
+
+
+EVERY = [
+    pytest.param(
+        arch, marks=pytest.mark.contract if "vgg" in str(NARROW[arch]) else pytest.mark.unit
+    )
+    for arch in OPTIONS
+]
+"""Every network; those on a VGG take seconds."""
+
+
+def images(height, width, count=2):
+    random = np.random.default_rng(0)
+    return torch.from_numpy(random.integers(0, 256, (count, 3, height, width), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("arch", EVERY)
+def test_logits_have_the_size_of_any_image(arch):
+    network = small(arch)
+    for height, width in ((33, 70), (1, 5)):
+        with torch.inference_mode():
+            logits, image_logits = network(images(height, width))
+        assert logits.shape == (2, 2, height, width)
+        assert image_logits.shape == (2,)
+        assert logits.isfinite().all()
+        assert image_logits.isfinite().all()
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("arch", ["unet", "unet_original"])
+def test_without_an_image_head_there_are_no_image_logits(arch):
+    assert fresh(arch).eval()(images(32, 32)).image_logits is None
+
+
+@pytest.mark.parametrize("arch", EVERY)
+def test_an_image_as_large_as_the_stride_needs_no_padding(arch):
+    network = small(arch)
+    size = (network.stride, 2 * network.stride)
+    with torch.inference_mode():
+        logits, _ = network.body(torch.zeros(1, 3, *size))
+    assert logits.shape == (1, 2, *size)
+
+
+@pytest.mark.parametrize("arch", EVERY)
+def test_the_gradient_reaches_every_parameter(arch):
+    network = fresh(arch, channels=2, image_head=True).train()
+    side_px = max(network.stride, 64)
+    logits, image_logits = network(images(side_px, side_px))
+    (functional.softplus(logits).mean() + functional.softplus(image_logits).mean()).backward()
+    without = {name for name, p in network.named_parameters() if p.grad is None}
+    # smp keeps a vision transformer's last layers, which no features pass.
+    kept = {f"body.encoder.model.{n}.{k}" for n in ("head", "norm") for k in ("weight", "bias")}
+    assert without <= (kept if arch == "dpt" else set())
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("arch", EVERY)
+def test_weights_survive_a_state_dict(arch):
+    first = small(arch)
+    torch.manual_seed(1)
+    second = build_trained(section(arch), 2, first.state_dict(), image_head=True).eval()
+    with torch.inference_mode():
+        ours, theirs = first(images(40, 40)), second(images(40, 40))
+    assert ours.logits_nchw.equal(theirs.logits_nchw)
+    assert ours.image_logits.equal(theirs.image_logits)
+
+
+@pytest.mark.unit
+def test_weights_of_another_network_are_refused():
+    with pytest.raises(
+        ArtifactError, match="does not fit network unet with encoder tu-test_resnet"
+    ):
+        build_trained(section("unet"), 2, small("linknet").state_dict())
+
+
+@pytest.mark.unit
+def test_bytes_and_floats_give_the_same_logits_and_the_frame_has_no_weights():
+    network = small("unet")
+    with torch.inference_mode():
+        assert network(images(9, 9))[0].equal(network(images(9, 9).float())[0])
+    assert all(name.startswith("body.") for name in network.state_dict())
+
+
+@pytest.mark.parametrize(
+    "kind", ["nearest", "bilinear", "bed_of_nails", "max_unpool", "transposed"]
+)
+@pytest.mark.parametrize("arch", [a for a in EVERY if "upsample" in OPTIONS[a.values[0]]])
+def test_every_way_up_works_in_every_network_that_takes_it(arch, kind):
+    if kind == "max_unpool" and arch in {"fcn32s", "fcn16s", "fcn8s", "unet_fpn"}:
+        return  # no pooling has as many channels: the schema refuses it
+    network = fresh(arch, upsample=kind).eval()
+    with torch.inference_mode():
+        assert network(images(33, 31, count=1)).logits_nchw.shape == (1, 1, 33, 31)
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_half_precision(arch):
+    network = fresh(arch, channels=2, image_head=True).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, image_logits = network(images(128, 128))
+    (logits.float().mean() + image_logits.float().mean()).backward()
+    assert logits.isfinite().all()
+
+
+def parameters(arch, encoder, channels, **options):
+    """Count without memory: the meta device has shapes and no numbers."""
+    with torch.device("meta"):
+        network = build_network(
+            Network(arch=arch, encoder=encoder, weights="none", options=options), channels
+        )
+    return sum(p.numel() for p in network.parameters())
+
+
+VGG11, VGG16, VGG16_BN = 9_220_480, 14_714_688, 14_723_136
+"""Convolutions (and normalisation) of torchvision's VGGs."""
+
+
+@pytest.mark.unit
+def test_fcn_has_the_papers_134_million_parameters():
+    fc = 512 * 4096 * 49 + 4096 + 4096 * 4096 + 4096
+    scores = {32: 4096 + 1, 16: 512 + 1, 8: 256 + 1}
+    for arch, strides in (("fcn32s", (32,)), ("fcn16s", (32, 16)), ("fcn8s", (32, 16, 8))):
+        total = parameters(arch, "vgg16", 21)
+        ups = {32: (64,), 16: (4, 32), 8: (4, 4, 16)}[strides[-1]]
+        ours = sum(21 * scores[s] for s in strides) + sum(21 * 21 * k * k + 21 for k in ups)
+        assert total == VGG16 + fc + ours
+        # Paper, table 1: 134M. FCN-32s has 1.8M in its 64x64 kernel, which the paper keeps fixed.
+        assert round((total - 21 * 21 * ups[-1] ** 2) / 1e6) == 134
+
+
+@pytest.mark.unit
+def test_segnet_has_the_papers_29_million_parameters():
+    # Paper, table 4: 29.5M (encoder 14.7M, mirrored), for 11 classes.
+    total = parameters("segnet", "vgg16_bn", 11)
+    head, first = 64 * 11 * 9 + 11, 3 * 64 * 9 + 64 + 2 * 64
+    # The decoder mirrors the encoder: each convolution backwards, the first one gives the head.
+    mirrored = sum(a * b * 9 + 3 * b for a, b in _mirrored_vgg16())
+    assert total == VGG16_BN + mirrored + head
+    assert (
+        abs(mirrored - (VGG16_BN - first)) < 2_000
+    )  # biases and scales follow outputs, not inputs
+    assert round(total / 1e6, 1) == 29.4
+
+
+def _mirrored_vgg16():
+    forwards = [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 512)]
+    forwards += [(512, 512)] * 5
+    return [(b, a) for a, b in reversed(forwards)]
+
+
+@pytest.mark.unit
+def test_the_original_unet_has_31_million_parameters():
+    # The paper gives no number; its figure 1 gives the widths. Here 3 input channels, it has 1.
+    widths = [64, 128, 256, 512, 1024]
+    pairs = sum(a * b * 9 + b * b * 9 + 2 * b for a, b in zip([3, *widths], widths, strict=False))
+    back = sum(2 * b * b * 4 + b + 2 * b * b * 9 + b * b * 9 + 2 * b for b in widths[:-1])
+    assert parameters("unet_original", None, 2) == pairs + back + 2 * 64 + 2 == 31_031_810
+
+
+@pytest.mark.unit
+def test_ternausnet_has_its_decoders_parameters():
+    # The paper gives no number; the widths of its figure do: 512-512-256, 768-512-256, ...
+    down = {"ternausnet11": VGG11, "ternausnet16": VGG16}
+    decoders = {
+        "ternausnet11": (
+            [(512, 512, 256), (768, 512, 256), (768, 512, 128), (384, 256, 64), (192, 128, 32)],
+            3,
+        ),
+        "ternausnet16": (
+            [(512, 512, 256), (768, 512, 256), (768, 512, 256), (512, 256, 64), (192, 128, 32)],
+            4,
+        ),
+    }
+    for arch, (blocks, kernel_px) in decoders.items():
+        ours = sum(a * m * 9 + m + m * o * kernel_px**2 + o for a, m, o in blocks)
+        last = 96 * 32 * 9 + 32 + 32 + 1
+        assert parameters(arch, arch.replace("ternausnet", "vgg"), 1) == down[arch] + ours + last
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "resnet19"}, r"unknown encoder 'resnet19'\. Did you mean 'resnet1"),
+        ({"encoder": "tu-resnet19"}, r"timm has no network 'resnet19'\. Did you mean 'resnet1"),
+        (
+            {"options": {"encoder_depth": 4}},
+            r"unet cannot be built with encoder 'tu-test_resnet' .*decoder_channels",
+        ),
+        (
+            {"arch": "unet_fpn", "options": {"decoder_channels": [8, 8]}},
+            r"unet_fpn: decoder_channels has 2 widths, expected 5",
+        ),
+        ({"arch": "linknet", "encoder": "mit_b0"}, "linknet cannot be built with encoder 'mit_b0'"),
+    ],
+)
+def test_what_cannot_be_built_says_why(changes, message):
+    good = {"arch": "unet", "encoder": "tu-test_resnet", "weights": "none", "options": {}}
+    with pytest.raises(ConfigError, match=message):
+        build_network(Network(**(good | changes)), 1)
+
+
+@pytest.mark.unit
+def test_options_that_change_the_size_are_refused():
+    network = fresh("fpn", upsampling=2).eval()
+    with pytest.raises(
+        ConfigError, match=r"turns \(64, 64\) pixels into \(32, 32\), expected as many"
+    ):
+        network(images(64, 64))
+
+
+def crops(count, size_px):
+    """Bright rectangles on a dark sea, and where they are."""
+    random = np.random.default_rng(0)
+    seas = random.integers(20, 60, (count, 3, size_px, size_px), dtype=np.uint8)
+    truth = np.zeros((count, 1, size_px, size_px), np.float32)
+    for sea, mask in zip(seas, truth, strict=True):
+        top, left = random.integers(4, size_px - 32, 2)
+        sea[:, top : top + 24, left : left + 20] += 120
+        mask[:, top : top + 24, left : left + 20] = 1
+    return torch.from_numpy(seas), torch.from_numpy(truth)
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_each_network_learns_a_handful_of_crops_by_heart(arch):
+    seas, truth = crops(4, 64)
+    options = {"dropout": 0.0} if arch.startswith("fcn") else {}
+    network = fresh(arch, **options).train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    for _ in range(150):
+        logits = network(seas).logits_nchw
+        probability = logits.sigmoid()
+        dice = (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+        loss = functional.binary_cross_entropy_with_logits(logits, truth) - dice.log()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if dice > 0.93:
+            break
+    assert dice > 0.85, f"{arch}: Dice {dice.item():.2f}"
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("arch", OPTIONS)
+def test_each_network_compiles_as_one_graph(arch):
+    network = small(arch)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    with torch.inference_mode():
+        ours, theirs = compiled(images(50, 41)), network(images(50, 41))
+    assert torch.allclose(ours.logits_nchw, theirs.logits_nchw, atol=1e-4)
+    assert torch.allclose(ours.image_logits, theirs.image_logits, atol=1e-4)
