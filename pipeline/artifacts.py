@@ -46,9 +46,9 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
         # torch.save wraps the operating system's error, so the whole chain is looked at.
         if _disk_full(error):
             raise ArtifactError(
-                f"{path}: the disk is full ({_free_mib(path.parent)} MiB free). Nothing half-written "
-                "was kept; the last whole state stands. Free some space and run the same command "
-                "again: it goes on from there."
+                f"{path}: the disk is full ({_free_mib(path.parent)} MiB free). Nothing half "
+                "written was kept; the last whole state stands. Free some space and run the same "
+                "command again: it goes on from there."
             ) from error
         raise
 

@@ -27,7 +27,13 @@ __all__ = ["Job", "Run"]
 
 LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-LIBRARIES = ("torch", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless")
+LIBRARIES = (
+    "torch",
+    "segmentation-models-pytorch",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 @dataclass
@@ -80,9 +86,12 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what the finished job stands for: wanted and outputs, not times or machines."""
+        """SHA-256 of what the finished job stands for, not of when and where it ran."""
         manifest = self.manifest
-        known = {key: manifest[key] for key in ("stage", "fold", "seed", "config", "inputs", "files", "outputs")}
+        known = {
+            key: manifest[key]
+            for key in ("stage", "fold", "seed", "config", "inputs", "files", "outputs")
+        }
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def is_done(self) -> bool:

@@ -7,8 +7,10 @@ data or the configuration is an error. `runs/<name>/split/folds.csv` is the copy
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.artifacts import sha256_file, write_atomic
 from pipeline.command import run_stage
@@ -60,7 +62,7 @@ def _make(run: Run, catalog: Catalog, path: Path) -> None:
     write_folds(path, folds, catalog.instances, seed=seed)
 
 
-def _groups(run: Run, catalog: Catalog) -> Sequence[int]:
+def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
     from pipeline.data.overlaps import find_groups
 
     ids = catalog.train_ids

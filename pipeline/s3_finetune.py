@@ -1,7 +1,7 @@
 """Stage 3: each fold's EMA weights, fine-tuned on the Lovász hinge.
 
-Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes `runs/<name>/finetune/fold<k>/`
-with the same files as stage 2, by the same loop.
+Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
+`runs/<name>/finetune/fold<k>/` with the same files as stage 2, by the same loop.
 """
 
 from pipeline.command import run_stage

@@ -23,7 +23,9 @@ LOG = logging.getLogger("pipeline.s5_calibrate")
 class _OutOfFoldMaps:
     """(ImageId, fold, map) of every training image, as often as somebody goes through them."""
 
-    def __init__(self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int) -> None:
+    def __init__(
+        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int
+    ) -> None:
         from pipeline.inference.probmaps import MapReader
 
         self._readers = {
@@ -47,7 +49,8 @@ def stage(run: Run) -> None:
         scores = _calibrate(run, job.folder)
         names = ("f2", "f2_ship_images", "f2_empty_images", "f2_all_empty")
         job.finish(
-            ["rules.json", "oof_instances.csv", "scores.json"], {name: scores[name] for name in names}
+            ["rules.json", "oof_instances.csv", "scores.json"],
+            {name: scores[name] for name in names},
         )
     metrics = job.manifest["metrics"]
     LOG.info(
@@ -65,7 +68,9 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))
-    ids_of_fold = {int(fold): ids.tolist() for fold, ids in folds.groupby("fold").ImageId}
+    ids_of_fold = {
+        fold: folds.ImageId[folds.fold == fold].tolist() for fold in range(run.config.folds.count)
+    }
     shape, settings = (catalog.height, catalog.width), run.config.calibrate
     found = calibrate(
         _OutOfFoldMaps(run, ids_of_fold, *shape),

@@ -20,4 +20,3 @@ def stream_seed(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return numpy's generator for the stream `names`."""
     return np.random.Generator(np.random.PCG64(stream_seed(seed, *names)))
-

@@ -127,7 +127,9 @@ def _read(path: Path) -> _Source:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{path}: expected `key: value` lines, got {'nothing' if node is None else node.id}.")
+        raise ConfigError(
+            f"{path}: expected `key: value` lines, got {'nothing' if node is None else node.tag}."
+        )
     places: dict[Key, str] = {}
     tree = _construct(node, (), path, places)
     return _Source(tree, places)
@@ -156,9 +158,9 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) ->
 def _scalar(node: yaml.Node) -> Any:  # noqa: ANN401  a YAML value
     loader = _Loader("")
     try:
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _apply_override(source: _Source, override: str) -> None:
@@ -169,7 +171,9 @@ def _apply_override(source: _Source, override: str) -> None:
     try:
         node = yaml.compose(text, Loader=_Loader) if text.strip() else None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{override!r}: the value is not YAML: {' '.join(str(error).split())}"
+        ) from error
     tree = source.tree
     for depth, part in enumerate(key[:-1]):
         if not isinstance(tree.get(str(part)), dict):
@@ -183,11 +187,13 @@ def _apply_override(source: _Source, override: str) -> None:
         del source.places[old]
     source.places[key] = "command line"
     nested: dict[Key, str] = {}
-    tree[str(key[-1])] = None if node is None else _construct(node, key, Path("command line"), nested)
+    tree[str(key[-1])] = (
+        None if node is None else _construct(node, key, Path("command line"), nested)
+    )
 
 
 def _describe(model: type[BaseModel], source: _Source, detail: ErrorDetails) -> str:
-    """Turn one pydantic error into `place: key: what. Hint.`"""
+    """Turn one pydantic error into a line with place, key, what is wrong and a hint."""
     key = _existing_part(source.tree, detail["loc"])
     place, got = source.place(key), detail["input"]
     if detail["type"] == "missing":
@@ -218,7 +224,7 @@ def _existing_part(tree: Any, location: tuple[str | int, ...]) -> Key:  # noqa: 
 
 
 def _known_keys(model: type[BaseModel], key: Key, tree: Any) -> list[str]:  # noqa: ANN401
-    """Return the keys the schema allows in the mapping at `key`, by asking it about an alien one."""
+    """Return the keys that the schema allows in the mapping at `key`."""
     current: Any = model
     for part in key:
         tree = tree[part]

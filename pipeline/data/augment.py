@@ -15,7 +15,7 @@ from pipeline.config import Augment
 # albumentations asks the network for a newer release on import, unless told not to before.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
-import albumentations as A  # noqa: E402
+import albumentations
 
 __all__ = ["Augmenter"]
 
@@ -30,12 +30,12 @@ class Augmenter:
     def __init__(self, settings: Augment) -> None:
         # Loader processes each use one core; OpenCV's own threads would fight over them.
         cv2.setNumThreads(0)
-        steps: list[A.BasicTransform] = []
+        steps: list[albumentations.BasicTransform] = []
         if settings.symmetries:
-            steps.append(A.D4(p=1))
+            steps.append(albumentations.D4(p=1))
         if settings.zoom or settings.rotation_deg:
             steps.append(
-                A.Affine(
+                albumentations.Affine(
                     scale=(1 - settings.zoom, 1 + settings.zoom),
                     rotate=(-settings.rotation_deg, settings.rotation_deg),
                     interpolation=cv2.INTER_LINEAR,
@@ -46,13 +46,13 @@ class Augmenter:
             )
         if settings.brightness or settings.contrast:
             steps.append(
-                A.RandomBrightnessContrast(
+                albumentations.RandomBrightnessContrast(
                     brightness_limit=settings.brightness, contrast_limit=settings.contrast, p=0.5
                 )
             )
         if settings.hue_deg:
             steps.append(
-                A.HueSaturationValue(
+                albumentations.HueSaturationValue(
                     hue_shift_limit=settings.hue_deg,
                     sat_shift_limit=settings.hue_deg,
                     val_shift_limit=0,
@@ -60,10 +60,14 @@ class Augmenter:
                 )
             )
         if settings.blur_probability:
-            steps.append(A.GaussianBlur(sigma_limit=(0.4, 1.2), p=settings.blur_probability))
+            steps.append(
+                albumentations.GaussianBlur(sigma_limit=(0.4, 1.2), p=settings.blur_probability)
+            )
         if settings.noise_probability:
-            steps.append(A.GaussNoise(std_range=(0.01, 0.04), p=settings.noise_probability))
-        self._transform = A.Compose(steps)
+            steps.append(
+                albumentations.GaussNoise(std_range=(0.01, 0.04), p=settings.noise_probability)
+            )
+        self._transform = albumentations.Compose(steps)
 
     def __call__(
         self, image_hwc: np.ndarray, labels_hw: np.ndarray, seed: int

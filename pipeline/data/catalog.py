@@ -170,7 +170,8 @@ def check_folder(
     height, width = int(usable.height.iloc[0]), int(usable.width.iloc[0])
     test = verify_images([root / TEST / image_id for image_id in test_ids], memory, jobs=jobs)
     test_defects = [
-        defect or ("" if (h, w) == (height, width) else f"expected {width}x{height} px, got {w}x{h}")
+        defect
+        or ("" if (h, w) == (height, width) else f"expected {width}x{height} px, got {w}x{h}")
         for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
     ]
     rows = [

@@ -20,7 +20,7 @@ from pipeline.errors import DataError
 from pipeline.seeds import generator, stream_seed
 from pipeline.ships.rle import parse_runs
 
-__all__ = ["CropDataset", "ImageDataset", "TrueShips", "read_image"]
+__all__ = ["CropDataset", "ImageDataset", "Item", "TrueShips", "read_image"]
 
 Item = dict[str, torch.Tensor]
 
@@ -29,9 +29,9 @@ def read_image(path: Path, height: int, width: int) -> np.ndarray:
     """Read an image as uint8 (height, width, 3) RGB.
 
     Raises:
-        DataError: The file is gone, cannot be decoded, or has another size than when it was checked.
+        DataError: The file is gone, cannot be decoded, or has not the size it was checked with.
     """
-    image_hwc = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    image_hwc: np.ndarray | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image_hwc is not None and image_hwc.shape[:2] == (height, width):
         return image_hwc
     if image_hwc is not None:
@@ -225,7 +225,8 @@ class CropDataset(Dataset[Item]):
             low, high = np.maximum(pixel - size + 1, low), np.minimum(pixel, high)
         corner = random.integers(low, high, endpoint=True)
         rows, columns = (
-            slice(int(start), int(start + length)) for start, length in zip(corner, size, strict=True)
+            slice(int(start), int(start + length))
+            for start, length in zip(corner, size, strict=True)
         )
         return rows, columns
 

@@ -49,9 +49,7 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
         rows = [(*row, *known[row]) for row in known]
         text = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
         write_atomic(memory, text.encode())
-    verdicts_now = [
-        (*row, *(known[row] if row[1] >= 0 else (0, 0, "missing"))) for row in now
-    ]
+    verdicts_now = [(*row, *(known[row] if row[1] >= 0 else (0, 0, "missing"))) for row in now]
     return _mark_odd_sizes(pd.DataFrame(verdicts_now, columns=COLUMNS))
 
 

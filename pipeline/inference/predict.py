@@ -29,20 +29,23 @@ def predict_held_out(run: Run, job: Job, fold: int, trained: Job) -> None:
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").folder / "folds.csv")
     ids = folds.ImageId[folds.fold == fold].tolist()
-    _predict(run.config, job, ids, [catalog.train_path(name) for name in ids], catalog, [trained])
+    paths = [catalog.train_path(name) for name in ids]
+    _predict(run.config, job, ids=ids, paths=paths, catalog=catalog, trained=[trained])
 
 
 def predict_test(run: Run, job: Job, trained: Sequence[Job]) -> None:
     """Write the maps of the usable test images, each the mean over all folds' networks."""
     catalog = Catalog.load(run.result("data").folder)
     ids = catalog.usable_test_ids
-    _predict(run.config, job, ids, [catalog.test_path(name) for name in ids], catalog, trained)
+    paths = [catalog.test_path(name) for name in ids]
+    _predict(run.config, job, ids=ids, paths=paths, catalog=catalog, trained=trained)
 
 
 @torch.inference_mode()
 def _predict(
     config: Config,
     job: Job,
+    *,
     ids: Sequence[str],
     paths: Sequence[Path],
     catalog: Catalog,
@@ -52,7 +55,9 @@ def _predict(
     networks = [_load(config, source, device) for source in trained]
     symmetries = SYMMETRIES[config.predict.tta]
     writer = MapWriter(job, floor=config.predict.floor)
-    todo = [(name, path) for name, path in zip(ids, paths, strict=True) if name not in writer.written]
+    todo = [
+        (name, path) for name, path in zip(ids, paths, strict=True) if name not in writer.written
+    ]
     images = ImageDataset([path for _, path in todo], catalog.height, catalog.width)
     loader = DataLoader(
         images,
@@ -61,15 +66,15 @@ def _predict(
         pin_memory=device.is_cuda,
     )
     names = iter(name for name, _ in todo)
-    with tqdm(total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None) as bar:
+    with tqdm(
+        total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None
+    ) as bar:
         for batch in loader:
             inputs = device.move(batch["image_chw"])
-            total = torch.zeros((), device=device.torch)
+            total = torch.zeros((), device=device.where)
             with device.autocast():
                 for network in networks:
-                    total = total + mean_probability(
-                        lambda x, n=network: n(x).logits_nchw[:, :1], inputs, symmetries
-                    )
+                    total = total + mean_probability(network, inputs, symmetries)
             maps = (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()
             for prob_chw in maps:
                 writer.add(next(names), prob_chw[0])

@@ -56,7 +56,7 @@ class MapWriter:
         highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
         size = 0
         if highest >= self._floor:
-            # Level 1: maps are mostly flat, more effort saves little and costs as much as a forward.
+            # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", prob_hw, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content)
             size = len(content)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.networks.build import Prediction
+
 __all__ = ["SYMMETRIES", "Symmetry", "mean_probability"]
 
 
@@ -39,14 +41,14 @@ SYMMETRIES = {
 
 
 def mean_probability(
-    logits: Callable[[torch.Tensor], torch.Tensor],
+    network: Callable[[torch.Tensor], Prediction],
     images_nchw: torch.Tensor,
     symmetries: tuple[Symmetry, ...],
 ) -> torch.Tensor:
     """Average the sigmoid of a network's logits over `symmetries`.
 
     Args:
-        logits: Maps (N, 3, H, W) to (N, C, H, W).
+        network: Predicts logits (N, C, H, W) from images.
         images_nchw: (N, 3, H, W).
         symmetries: One of `SYMMETRIES`.
 
@@ -55,7 +57,7 @@ def mean_probability(
     """
     total: torch.Tensor | None = None
     for symmetry in symmetries:
-        turned = logits(symmetry.apply(images_nchw)).float().sigmoid()
+        turned = network(symmetry.apply(images_nchw)).logits_nchw.float().sigmoid()
         probability = symmetry.undo(turned)
         total = probability if total is None else total + probability
     if total is None:

@@ -44,7 +44,7 @@ def load(path: Path, *, owner: str, restart_hint: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{path}: damaged checkpoint ({error}): expected the file as it was saved. {restart_hint}"
+            f"{path}: damaged checkpoint ({error}): expected it as it was saved. {restart_hint}"
         ) from error
     if state.get("owner") != owner:
         raise ArtifactError(

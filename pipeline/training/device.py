@@ -22,9 +22,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Device:
-    """A device and the type that its forward passes compute in (float32: no autocast)."""
+    """Where to compute, and in which type forward passes do (float32: no autocast)."""
 
-    torch: torch.device
+    where: torch.device
     dtype: torch.dtype
 
     @classmethod
@@ -50,7 +50,7 @@ class Device:
     @property
     def is_cuda(self) -> bool:
         """Whether the device is a CUDA card."""
-        return self.torch.type == "cuda"
+        return self.where.type == "cuda"
 
     @property
     def name(self) -> str:
@@ -59,16 +59,16 @@ class Device:
 
     def place(self, network: Module) -> Module:
         """Move a network to the device, in the layout its convolutions are fastest in."""
-        return network.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return network.to(self.where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def move(self, tensor: torch.Tensor) -> torch.Tensor:
         """Move a batch to the device without waiting for it."""
-        return tensor.to(self.torch, non_blocking=True)
+        return tensor.to(self.where, non_blocking=True)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which a forward pass runs."""
-        return torch.autocast(self.torch.type, self.dtype, enabled=self.dtype != torch.float32)
+        return torch.autocast(self.where.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self) -> torch.amp.GradScaler:
         """Return the gradient scaler; it passes through unless the forward pass is float16."""
-        return torch.amp.GradScaler(self.torch.type, enabled=self.dtype == torch.float16)
+        return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)

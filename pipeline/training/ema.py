@@ -29,9 +29,7 @@ class Ema:
     """
 
     def __init__(self, network: SegmentationNetwork, decay: float) -> None:
-        self._average = ModelEmaV3(
-            network, decay=decay, use_warmup=True, warmup_power=WARMUP_POWER
-        )
+        self._average = ModelEmaV3(network, decay=decay, use_warmup=True, warmup_power=WARMUP_POWER)
 
     @property
     def network(self) -> SegmentationNetwork:

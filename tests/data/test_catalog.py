@@ -14,7 +14,13 @@ pytestmark = pytest.mark.unit
 
 SIZE = 40
 HEADER = "ImageId,EncodedPixels\n"
-ROWS = {"a.jpg": ["1 3 41 3"], "b.jpg": [""], "c.jpg": ["100 5", "200 5"], "d.jpg": [""], "e.jpg": [""]}
+ROWS = {
+    "a.jpg": ["1 3 41 3"],
+    "b.jpg": [""],
+    "c.jpg": ["100 5", "200 5"],
+    "d.jpg": [""],
+    "e.jpg": [""],
+}
 
 
 def table(rows):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.inference.tta import SYMMETRIES, mean_probability
+from pipeline.networks.build import Prediction
 
 pytestmark = pytest.mark.unit
 
@@ -26,10 +27,10 @@ def test_the_mean_is_taken_over_probabilities_turned_back():
     images = torch.randn(2, 3, 4, 6)
     position = torch.linspace(-3, 3, 6)
 
-    def logits(turned):  # depends on the direction, so that averaging changes it
-        return turned[:, :1] + torch.linspace(-3, 3, turned.shape[3])
+    def network(turned):  # depends on the direction, so that averaging changes it
+        return Prediction(turned[:, :1] + torch.linspace(-3, 3, turned.shape[3]), None)
 
-    mean = mean_probability(logits, images, SYMMETRIES["flips"])
+    mean = mean_probability(network, images, SYMMETRIES["flips"])
     plain = (images[:, :1] + position).sigmoid()
     mirrored = (images[:, :1] - position).sigmoid()
     assert torch.allclose(mean, (plain + mirrored) / 2, atol=1e-6)
@@ -37,5 +38,7 @@ def test_the_mean_is_taken_over_probabilities_turned_back():
 
 def test_an_equivariant_network_is_left_as_it_is():
     images = torch.randn(1, 3, 5, 5)
-    mean = mean_probability(lambda turned: turned[:, :1] * 2, images, SYMMETRIES["d4"])
+    mean = mean_probability(
+        lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"]
+    )
     assert torch.allclose(mean, (images[:, :1] * 2).sigmoid(), atol=1e-6)

@@ -61,7 +61,9 @@ def settings(*overrides):
 
 
 def job_in(folder, wanted="a"):
-    return Job("train", 0, folder, {"stage": "train", "fold": 0, "seed": 0, "config": {"x": wanted}})
+    return Job(
+        "train", 0, folder, {"stage": "train", "fold": 0, "seed": 0, "config": {"x": wanted}}
+    )
 
 
 def dataset(images, seed=0):
@@ -187,7 +189,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, images, monkeypatch, damage):
     if damage == "flip":
         whole[len(whole) // 2] ^= 255
     path.write_bytes({"cut": whole[:-200], "flip": whole, "empty": b""}[damage])
-    with pytest.raises(ArtifactError, match=r"last.pt: damaged checkpoint .*--from train --restart"):
+    with pytest.raises(
+        ArtifactError, match=r"last.pt: damaged checkpoint .*--from train --restart"
+    ):
         run(tmp_path / "a", images)
 
 
