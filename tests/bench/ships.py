@@ -1,0 +1,172 @@
+"""From maps to rules and to the file to upload, at the competition's size.
+
+    PYTHONPATH=. python tests/bench/ships.py [images]
+
+Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses),
+stored as PNG and decoded each time they are asked for, as the pipeline does. `images` (default
+20,000) have ships; 15,606 maps go into the submission, fewer in proportion where `images` is less.
+"""
+
+import os
+import resource
+import sys
+import time
+import timeit
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pipeline.ships.calibrate import Candidates, calibrate
+from pipeline.ships.instances import COLUMNS
+from pipeline.ships.metric import score_images
+from pipeline.ships.rle import encode_labels
+from pipeline.ships.rules import find_ships
+from pipeline.ships.separate import separate
+from pipeline.ships.submission import build_submission, check_submission
+
+SIDE = 768
+DISTINCT = 200
+CANDIDATES = Candidates(
+    thresholds=tuple(round(255 * share / 20) for share in range(6, 15)),
+    connectivities=(4, 8),
+    min_areas_px=(0, 8, 16, 24, 32, 48, 64, 96, 128),
+)
+
+
+def blob(rng, canvas_hw, value):
+    length = float(np.clip(rng.lognormal(3.66, 0.9), 5, 300))
+    width = max(length / rng.lognormal(1.1, 0.4), 3.0)
+    centre = tuple(rng.uniform(20, SIDE - 20, 2).tolist())
+    box = cv2.boxPoints((centre, (length, width), float(rng.uniform(0, 180))))
+    cv2.fillPoly(canvas_hw, [np.round(box).astype(np.int32)], value)
+
+
+def image(rng):
+    """The true ships of one image, as texts, and its map as a PNG."""
+    labels_hw = np.zeros((SIDE, SIDE), np.int32)
+    for label in range(1, min(int(rng.zipf(2.0)), 15) + 1):
+        blob(rng, labels_hw, label)
+    present = np.unique(labels_hw)[1:]
+    prob_hw = np.zeros((SIDE, SIDE), np.float32)
+    for label in present:
+        if rng.random() < 0.9:
+            prob_hw[labels_hw == label] = rng.uniform(110, 255)
+    for _ in range(rng.poisson(0.7)):
+        blob(rng, prob_hw, rng.uniform(60, 190))
+    prob_hw = cv2.GaussianBlur(np.roll(prob_hw, rng.integers(-1, 2, 2), (0, 1)), (0, 0), 1.5)
+    numbered = np.searchsorted(np.append(0, present), labels_hw).astype(np.int32)
+    png = cv2.imencode(".png", prob_hw.clip(0, 255).astype(np.uint8))[1]
+    return encode_labels(numbered), png
+
+
+class Maps:
+    """`count` ship images, the distinct ones over and over, and three times as many empty ones."""
+
+    def __init__(self, images, count):
+        self.images, self.count = images, count
+
+    def __iter__(self):
+        for index in range(self.count):
+            _, png = self.images[index % len(self.images)]
+            yield f"{index:06}.jpg", index % 5, cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+        for index in range(self.count, 4 * self.count):
+            yield f"{index:06}.jpg", index % 5, None
+
+    def truth(self):
+        rows = [
+            (f"{index:06}.jpg", text)
+            for index in range(self.count)
+            for text in self.images[index % len(self.images)][0]
+        ]
+        rows += [(f"{index:06}.jpg", "") for index in range(self.count, 4 * self.count)]
+        return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def opencv_separate(prob_hw, threshold, connectivity, min_area_px):
+    """The straight way: OpenCV's statistics on the whole frame, and a look-up for every pixel."""
+    _, labels_hw, stats, _ = cv2.connectedComponentsWithStats(
+        (prob_hw >= threshold).astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
+    )
+    keep = stats[:, cv2.CC_STAT_AREA] >= min_area_px
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels_hw]
+
+
+def best_ms(function, maps):
+    return (
+        1e3
+        * min(timeit.repeat(lambda: [function(m) for m in maps], number=1, repeat=5))
+        / len(maps)
+    )
+
+
+def separation(images):
+    maps = [cv2.imdecode(png, cv2.IMREAD_UNCHANGED) for _, png in images[:40]]
+    for one in maps:
+        assert ((separate(one, 128, 8, 20) > 0) == (opencv_separate(one, 128, 8, 20) > 0)).all()
+    ours = best_ms(lambda m: separate(m, 128, 8, 20), maps)
+    theirs = best_ms(lambda m: opencv_separate(m, 128, 8, 20), maps)
+    empty = [np.zeros((SIDE, SIDE), np.uint8)] * 40
+    empty_ms = best_ms(lambda m: separate(m, 128, 8, 20), empty)
+    print(
+        f"separate: {ours:.2f} ms a map (goal 3), straight OpenCV {theirs:.2f} ms: "
+        f"{theirs / ours:.1f}x; an empty map {empty_ms:.3f} ms (goal 0.1)"
+    )
+
+
+def search(images, count):
+    maps = Maps(images, count)
+    truth = maps.truth()
+    start, cpu_start = time.perf_counter(), sum(os.times()[:4])
+    result = calibrate(maps, truth, SIDE, SIDE, CANDIDATES, jobs=2)
+    wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    sets = int(np.prod([len(values) for values in vars(CANDIDATES).values()]))
+    print(
+        f"calibrate: {count} ship images, {3 * count} without a map, {sets} sets of rules: "
+        f"{wall_s:.1f} s on two processes, {cpu_s:.1f} s of processor time "
+        f"(goal 300 s for 20,000), peak {peak:.2f} GiB"
+    )
+    print(
+        f"  {result.rules}; F2 {result.scores['f2']:.4f}, on ship images "
+        f"{result.scores['f2_ship_images']:.4f}, in sample {result.scores['f2_in_sample']:.4f}"
+    )
+
+    sample = [one for one, _ in zip(Maps(images, 50), range(50), strict=False)]
+    part = truth[truth["ImageId"].isin([image_id for image_id, *_ in sample])]
+    start = time.perf_counter()
+    found = build_submission((i, find_ships(prob, result.rules)) for i, _, prob in sample)
+    score_images(part, found, SIDE, SIDE)
+    again_s = (time.perf_counter() - start) / len(sample) * count * sets
+    print(
+        f"  looking at every map again for each set of rules: {again_s:.0f} s, "
+        f"{again_s / wall_s:.0f}x (from 50 maps and one set)"
+    )
+    return result.rules
+
+
+def submit(images, rules, count):
+    ids = [f"{index:06}.jpg" for index in range(count)]
+    start = time.perf_counter()
+    maps = ((i, cv2.imdecode(images[n % len(images)][1], -1)) for n, i in enumerate(ids))
+    frame = build_submission((image_id, find_ships(prob, rules)) for image_id, prob in maps)
+    check_submission(frame, ids, SIDE, SIDE)
+    wall_s = time.perf_counter() - start
+    print(
+        f"submit: {count} maps, {len(frame)} rows, built and checked: {wall_s:.1f} s on one "
+        "process (goal 120 s for 15,606; here every image has ships)"
+    )
+
+
+def main():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    rng = np.random.default_rng(0)
+    images = [image(rng) for _ in range(DISTINCT)]
+    separation(images)
+    rules = search(images, count)
+    submit(images, rules, round(15_606 * count / 20_000))
+
+
+if __name__ == "__main__":
+    main()
