@@ -1,0 +1,121 @@
+"""Which cells of many tiles look alike: candidates for shared ground, found without comparing all.
+
+Signatures of cells enter; pairs of cells leave, with chance hits among them. A cell is hashed by
+the signs of random projections: each table takes some of them as a key, cells with equal keys are
+paired, and since noise turns the least certain signs first, these are tried both ways. All signs
+together then filter the pairs. Time is near-linear in the number of cells: key lengths grow with
+it, and crowded keys (similar cells by the thousand) are compared among neighbours only.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.seeds import generator
+
+__all__ = ["colliding_cells"]
+
+Index = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+TABLES = 8
+MOST_BITS = 21  # per key
+UNSURE_BITS = 3
+MOST_FLIPS = 2
+CROWDED = 48  # cells under one key
+LARGEST_DISTANCE = 0.33  # share of all signs that may differ; chance gives 0.5
+PAIRS_AT_ONCE = 2_000_000
+CELLS_AT_ONCE = 8192
+
+
+def colliding_cells(
+    values: npt.NDArray[np.int8], cells: Index, groups: npt.NDArray[np.int32]
+) -> Iterator[tuple[Index, Index]]:
+    """Propose pairs of cells that may show the same ground.
+
+    Args:
+        values: int8 (n, values), signatures of cells.
+        cells: The rows of `values` to look at, ascending.
+        groups: int32 (tiles,), each tile owning n / tiles rows in turn; pairs within a group are
+            not proposed. The caller changes it in place as it learns of links.
+
+    Yields:
+        Two arrays of rows, int64 (m,) each: the pairs in no particular order, some repeatedly. A
+        later piece holds what earlier ones missed.
+    """
+    owners = (cells // (len(values) // len(groups))).astype(np.int32)
+    bits = int(np.clip(np.ceil(np.log2(max(len(cells), 1))), 4, MOST_BITS))
+    words, unsure = _project(values, cells, bits)
+    flips = [f for size in range(MOST_FLIPS + 1) for f in combinations(range(UNSURE_BITS), size)]
+    for table in range(TABLES):
+        keys = _keys(words, table, bits)
+        order = np.lexsort([words[:, -1], keys]).astype(np.int32)
+        ends = np.cumsum(np.bincount(keys, minlength=2**bits))
+        for flip in flips:
+            probes = keys.copy()
+            for bit in flip:
+                probes ^= 1 << unsure[:, table, bit].astype(np.int64)
+            stop = ends[probes]
+            start = np.where(probes > 0, ends[probes - 1], 0)
+            if flip:
+                stop = np.where(stop - start > CROWDED, start, stop)
+            else:
+                start[order] = np.arange(1, len(cells) + 1)
+                stop = np.minimum(stop, start + CROWDED)
+            for one, at in _expand(start, stop - start):
+                other = order[at]
+                apart = groups[owners[one]] != groups[owners[other]]
+                one, other = one[apart], other[apart]  # noqa: PLW2901
+                distance = np.bitwise_count(words[one] ^ words[other]).sum(axis=1, dtype=np.uint16)
+                near = distance <= LARGEST_DISTANCE * TABLES * MOST_BITS
+                yield cells[one[near]], cells[other[near]]
+
+
+def _project(
+    values: npt.NDArray[np.int8], cells: Index, bits: int
+) -> tuple[Words, npt.NDArray[np.uint8]]:
+    """Hash cells.
+
+    Returns:
+        The signs of TABLES * MOST_BITS projections, packed into (cells, words); and, for each
+        table, the places of the UNSURE_BITS least certain of its first `bits` signs, (cells,
+        TABLES, UNSURE_BITS).
+    """
+    signs = np.zeros((len(cells), -(-TABLES * MOST_BITS // 64) * 8), np.uint8)
+    unsure = np.empty((len(cells), TABLES, UNSURE_BITS), np.uint8)
+    random = generator(0, "overlap keys").standard_normal((values.shape[1], TABLES * MOST_BITS))
+    random = random.astype(np.float32)
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        rows = slice(start, start + CELLS_AT_ONCE)
+        answers = values[cells[rows]].astype(np.float32) @ random
+        packed = np.packbits(answers > 0, axis=1, bitorder="little")
+        signs[rows, : packed.shape[1]] = packed
+        certain = np.abs(answers).reshape(-1, TABLES, MOST_BITS)[:, :, :bits]
+        unsure[rows] = np.argpartition(certain, UNSURE_BITS, axis=2)[:, :, :UNSURE_BITS]
+    return signs.view("<u8"), unsure
+
+
+def _keys(words: Words, table: int, bits: int) -> Index:
+    """Return each cell's key in a table: its first `bits` signs as a number."""
+    word, place = divmod(table * MOST_BITS, 64)
+    keys = words[:, word] >> np.uint64(place)
+    if place + MOST_BITS > 64:
+        keys |= words[:, word + 1] << np.uint64(64 - place)
+    return (keys & np.uint64(2**bits - 1)).astype(np.int64)
+
+
+def _expand(start: Index, sizes: Index) -> Iterator[tuple[Index, Index]]:
+    """Yield every (row, start[row] + 0 .. sizes[row] - 1), in pieces that fit the memory."""
+    sizes = np.maximum(sizes, 0)
+    ends = np.cumsum(sizes)
+    row = 0
+    while row < len(sizes):
+        before = ends[row] - sizes[row]
+        stop = max(int(np.searchsorted(ends, before + PAIRS_AT_ONCE)), row + 1)
+        rows = np.arange(row, stop)
+        one = np.repeat(rows, sizes[rows])
+        within = np.arange(len(one)) - np.repeat(ends[rows] - sizes[rows] - before, sizes[rows])
+        yield one, start[one] + within
+        row = stop

@@ -1,0 +1,296 @@
+"""K folds in which no ground stands on two sides: the table `ImageId, group, stratum, fold`.
+
+Groups of images that share ground and the truth enter; a fold for each image leaves. A group goes
+to one fold whole. The groups are dealt out from the heaviest to the lightest, each to the fold that
+has least of what the group holds, so that images, empty and ship images, and ships of each size
+come out even; the many single images at the end even out what the large groups left.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.artifacts import write_atomic, write_json
+from pipeline.errors import DataError
+from pipeline.seeds import generator
+from pipeline.ships.rle import parse_rows
+
+__all__ = [
+    "COLUMNS",
+    "SIZE_CLASSES",
+    "balance_table",
+    "check_folds",
+    "describe_folds",
+    "make_folds",
+    "read_folds",
+    "write_folds",
+]
+
+COLUMNS = ["ImageId", "group", "stratum", "fold"]
+# Least area in px; about the quartiles of 6,000 masks: 115, 423, 1,492.
+SIZE_CLASSES = {"tiny": 0, "small": 100, "medium": 400, "large": 1500}
+COUNT_CLASSES = {"n1": 1, "n2": 2, "n3": 3, "n6": 6}  # least number of ships
+EMPTY = "empty"
+RULE = (
+    "A group of images that share ground is in one fold. From the heaviest group to the lightest, "
+    "each goes to the fold that holds least of what it holds: images, empty images, ship images, "
+    "ships by size, images by stratum, each weighted by the inverse of its fair share."
+)
+ANY_SIDE_PX = 2**20  # an area does not depend on the frame it is read in
+
+
+def make_folds(
+    image_ids: Sequence[str],
+    groups: Sequence[int] | npt.NDArray[np.int64],
+    truth: pd.DataFrame,
+    *,
+    folds: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Deal images out to folds; the result depends on no order of rows or numbering of groups.
+
+    Args:
+        image_ids: Distinct, one per image.
+        groups: Group of each image; any numbers.
+        truth: Instances, with at least one row for each image; rows of other images are ignored.
+        folds: Number of folds, at least 2.
+        seed: Of the run; it decides between groups that weigh the same.
+
+    Returns:
+        COLUMNS, sorted by `ImageId`: group int64, numbered by first image; stratum such as `empty`
+        or `n1-small` (from n1 on: least number of ships; size of the largest ship); fold int64.
+
+    Raises:
+        DataError: An image has no row in the truth, an id repeats, or there are fewer groups than
+            folds.
+    """
+    frame = pd.DataFrame({"ImageId": list(image_ids), "group": np.asarray(groups)})
+    frame = frame.sort_values("ImageId", ignore_index=True)
+    _check_ids(frame.ImageId, "the images to split", set(truth.ImageId), "the truth", extra=False)
+    frame["group"] = pd.factorize(frame.group)[0]
+    contents = _contents(frame.ImageId, truth)
+    frame["stratum"] = contents.pop("stratum")
+    strata = pd.get_dummies(frame.stratum, prefix="stratum", dtype=np.int64)
+    held = pd.concat([contents, strata], axis=1).groupby(frame.group).sum().to_numpy(np.float64)
+    if len(held) < folds:
+        raise DataError(
+            f"{len(frame)} images form {len(held)} groups that share ground; expected at least one "
+            f"group for each of {folds} folds. Lower folds.count, or add images of other places."
+        )
+    frame["fold"] = _deal(held, folds, seed)[frame.group]
+    return frame[COLUMNS]
+
+
+def _deal(held: npt.NDArray[np.float64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Give each group, a row of counts, a fold.
+
+    Adding counts v to a fold with loads L changes the sum of squared deviations from the fair
+    shares, weighted w, by w v (2 L - 2 share + v): only w v L differs between folds.
+    """
+    share = held.sum(axis=0) / folds
+    weights = 1 / np.maximum(share, 1)
+    ties = generator(seed, "folds").permutation(len(held))
+    # Weights within a fifth of each other count as equal, so that another seed gives other folds.
+    order = np.lexsort([ties, -np.floor(np.log2(held @ weights) * 4 + 1e-6)])
+    loads = np.zeros((folds, held.shape[1]))
+    chosen = np.empty(len(held), np.int64)
+    for group in order:
+        cost = loads @ (held[group] * weights)
+        # Rounded, so that the order in which a machine adds up cannot decide; the first fold wins.
+        chosen[group] = fold = int(np.argmin(np.round(cost, 9)))
+        loads[fold] += held[group]
+    return chosen
+
+
+def _contents(image_ids: pd.Series, truth: pd.DataFrame) -> pd.DataFrame:
+    """Count what each image holds: images, empties, ship images, ships by size; and its stratum."""
+    ships = truth[(truth.EncodedPixels != "") & truth.ImageId.isin(image_ids)]
+    runs, owners = parse_rows(ships.EncodedPixels.tolist(), ANY_SIDE_PX, ANY_SIDE_PX)
+    areas_px = np.bincount(owners, weights=runs[:, 1], minlength=len(ships))
+    sizes = np.searchsorted(list(SIZE_CLASSES.values()), areas_px, side="right") - 1
+    image = pd.Index(image_ids).get_indexer(ships.ImageId)
+    by_size = np.zeros((len(image_ids), len(SIZE_CLASSES)), np.int64)
+    np.add.at(by_size, (image, sizes), 1)
+    ships_each = by_size.sum(axis=1)
+    count_names, size_names = np.array(list(COUNT_CLASSES)), np.array(list(SIZE_CLASSES))
+    counts = np.searchsorted(list(COUNT_CLASSES.values()), ships_each, side="right") - 1
+    largest = (by_size > 0) @ (2 ** np.arange(len(SIZE_CLASSES)))
+    largest = np.log2(np.maximum(largest, 1)).astype(np.int64)
+    strata = [f"{count_names[c]}-{size_names[s]}" for c, s in zip(counts, largest, strict=True)]
+    table = pd.DataFrame({"images": np.ones(len(image_ids), np.int64)})
+    table["empty_images"] = (ships_each == 0).astype(np.int64)
+    table["ship_images"] = (ships_each > 0).astype(np.int64)
+    table["ships"] = ships_each
+    for number, name in enumerate(SIZE_CLASSES):
+        table[f"ships_{name}"] = by_size[:, number]
+    table["stratum"] = np.where(ships_each > 0, strata, EMPTY)
+    return table
+
+
+def check_folds(
+    frame: pd.DataFrame,
+    image_ids: Sequence[str],
+    folds: int,
+    *,
+    source: str = "folds",
+    shared_ground: Sequence[int] | npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Hold a folds table, ours or a user's own, to everything that training relies on.
+
+    Args:
+        frame: The table.
+        image_ids: The images that it must hold, each once.
+        folds: Number of folds; each must hold an image.
+        source: Where the table is from, for messages.
+        shared_ground: Groups found in the pixels, one per image of `image_ids`, to hold the table
+            to these as well as to its own; None where the file is trusted.
+
+    Raises:
+        DataError: With the first rule that is broken.
+    """
+    if list(frame.columns) != COLUMNS:
+        raise DataError(
+            f"{source}: expected the columns {', '.join(COLUMNS)}; got "
+            f"{', '.join(map(str, frame.columns)) or 'none'}."
+        )
+    _check_ids(frame.ImageId, source, set(image_ids), "the data", extra=True)
+    wrong = frame[~frame.fold.isin(range(folds))]
+    if len(wrong):
+        raise DataError(
+            f"{source}: {wrong.ImageId.iloc[0]} is in fold {wrong.fold.iloc[0]}; expected a whole "
+            f"number from 0 to {folds - 1} ({len(wrong)} rows differ). Is folds.count right?"
+        )
+    missing = sorted(set(range(folds)) - set(frame.fold))
+    if missing:
+        raise DataError(f"{source}: no image is in fold {missing[0]}; expected {folds} folds.")
+    _check_whole(frame.group, frame, source, "its own column `group`")
+    if shared_ground is not None:
+        found = pd.Series(np.asarray(shared_ground), index=list(image_ids))
+        _check_whole(found.loc[frame.ImageId].reset_index(drop=True), frame, source, "its pixels")
+
+
+def _check_ids(ids: pd.Series, source: str, known: set[str], where: str, *, extra: bool) -> None:
+    """Check that each id is there once and in `known`; with `extra`, that none of `known` lacks."""
+    repeated = ids[ids.duplicated()]
+    unknown = sorted(set(ids) - known)
+    missing = sorted(known - set(ids)) if extra else []
+    for rows, rule in (
+        (repeated.tolist(), "is there more than once"),
+        (unknown, f"is not in {where}"),
+        (missing, f"is missing, though it is in {where}"),
+    ):
+        if rows:
+            raise DataError(
+                f"{source}: {rows[0]} {rule} ({len(rows)} such images of {len(ids)}). Split anew "
+                "by deleting the file, or mend it."
+            )
+
+
+def _check_whole(groups: pd.Series, frame: pd.DataFrame, source: str, by: str) -> None:
+    folds = frame.fold.reset_index(drop=True)
+    first = folds.groupby(groups.to_numpy()).transform("first")
+    torn = np.flatnonzero(first != folds)
+    if len(torn):
+        group = groups.iloc[torn[0]]
+        mate = np.flatnonzero((groups == group).to_numpy())[0]
+        raise DataError(
+            f"{source}: {frame.ImageId.iloc[mate]} in fold {folds[mate]} and "
+            f"{frame.ImageId.iloc[torn[0]]} in fold {folds[torn[0]]} are of one group by {by} "
+            f"(group {group}; {groups.iloc[torn].nunique()} groups are torn). Images that share "
+            "ground must be in one fold, or the out-of-fold score is too high."
+        )
+
+
+def balance_table(frame: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Count what each fold holds.
+
+    Args:
+        frame: COLUMNS, checked.
+        truth: Instances with rows for its images.
+
+    Returns:
+        One row per fold and one for `all`: fold, groups, largest_group (images), images,
+        empty_images, ship_images, ships and ships by size; whole numbers.
+    """
+    contents = _contents(frame.ImageId, truth).drop(columns="stratum")
+    fold = frame.fold.to_numpy()
+    parts = [(str(number), fold == number) for number in np.unique(fold)]
+    rows = []
+    for name, rows_of in [*parts, ("all", np.ones(len(frame), bool))]:
+        sizes = frame.group[rows_of].value_counts()
+        row: dict[str, Any] = {"fold": name, "groups": len(sizes), "largest_group": sizes.max()}
+        rows.append(row | contents[rows_of].sum().to_dict())
+    return pd.DataFrame(rows)
+
+
+def describe_folds(frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Say how the folds were made and what they hold, as JSON takes it.
+
+    Returns:
+        rule; seed; folds; SHA-256 of the table, of its sorted ids and of the truth's sorted rows;
+        balance, a list of the rows of `balance_table`.
+    """
+    rows = truth[truth.ImageId.isin(frame.ImageId)].sort_values(["ImageId", "EncodedPixels"])
+    return {
+        "rule": RULE,
+        "seed": seed,
+        "folds": int(frame.fold.nunique()),
+        "folds_sha256": _sha256(_text(frame)),
+        "image_ids_sha256": _sha256("\n".join(sorted(frame.ImageId)).encode()),
+        "truth_sha256": _sha256(_text(rows)),
+        "balance": [
+            {key: value if key == "fold" else int(value) for key, value in row.items()}
+            for row in balance_table(frame, truth).to_dict("records")
+        ],
+    }
+
+
+def _text(table: pd.DataFrame) -> bytes:
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_folds(path: Path, frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int) -> None:
+    """Write the table to `path` and what `describe_folds` says beside it, as `.json`."""
+    write_json(path.with_suffix(".json"), describe_folds(frame, truth, seed=seed))
+    write_atomic(path, _text(frame))
+
+
+def read_folds(path: Path) -> pd.DataFrame:
+    """Read a folds table; `check_folds` checks what is in it.
+
+    Returns:
+        COLUMNS: group and fold int64, the others str.
+
+    Raises:
+        DataError: The file is missing, is no table, has other columns, or a group or fold is not a
+            whole number.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing. Run s1_split, or mend folds.file.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a CSV with {', '.join(COLUMNS)}; {error}.") from error
+    if list(frame.columns) != COLUMNS:
+        raise DataError(
+            f"{path}: expected the columns {', '.join(COLUMNS)}; got {', '.join(frame.columns)}."
+        )
+    for column in ("group", "fold"):
+        bad = np.flatnonzero(~frame[column].str.fullmatch("[0-9]{1,18}"))
+        if len(bad):
+            raise DataError(
+                f"{path}, line {bad[0] + 2}: expected a whole number from 0 as {column}, got "
+                f"{frame[column].iloc[bad[0]]!r}."
+            )
+        frame[column] = frame[column].astype(np.int64)
+    return frame

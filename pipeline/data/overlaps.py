@@ -1,0 +1,232 @@
+"""Which tiles show the same ground: the groups that a split must keep whole.
+
+Image files enter; one group number per image leaves. Every pair of tiles that hashing proposes is
+held to all that the two share at that offset: the shared area must tell something (solid areas do
+not), must agree beyond chance, and may differ by no more than JPEG's rounding explains.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.data.collisions import colliding_cells
+from pipeline.data.signature_store import read_signatures
+from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
+from pipeline.errors import DataError
+
+__all__ = ["find_groups", "link_tiles"]
+
+Index = npt.NDArray[np.int64]
+
+# Grey levels of an answer, root mean square; fine noise of standard deviation 1 gives it at 768 px.
+SOLID_BELOW = 0.25
+EDGE_PX = 24  # wide is what JPEG makes of an edge
+LEAST_EVIDENCE = 40.0  # nats; among 10^8 candidates chance reaches about 20
+# Of the noise that the quantisation tables of both files explain. True pairs reach 1.08 where both
+# tiles lie on one grid of 8x8 blocks (another quality), else 0.98; repeated texture starts at 1.07.
+MOST_RESIDUAL_ON_GRID, MOST_RESIDUAL = 1.2, 1.05  # root mean square
+MOST_SINGLE_RESIDUAL = 6.5
+MOST_MEAN_DIFFERENCE = 1.3  # grey levels, any quarter of a cell; one step of flat water at q = 10
+ROUNDING = 0.03  # relative, of the logarithmic scale
+VERIFIED_AT_ONCE = 1024
+CELLS_AT_ONCE = 32_768
+
+
+def find_groups(
+    image_paths: Sequence[Path],
+    ids: Sequence[str],
+    *,
+    jobs: int,
+    signatures_path: Path | None,
+) -> Index:
+    """Group the images that are connected by shared ground.
+
+    Args:
+        image_paths: One file per image, all of one size.
+        ids: `ImageId` of each; their order, not that of the paths, numbers the groups.
+        jobs: Processes that decode.
+        signatures_path: Folder where signatures are kept for the next time, or None.
+
+    Returns:
+        int64 (n,): group of each image, 0 <= group < number of groups; the group of the smallest
+        `ImageId` is 0. An image that shares nothing is alone in its group, and so is a solid one.
+
+    Raises:
+        DataError: Ids repeat or do not fit the paths, or an image cannot be used.
+        ArtifactError: Stored signatures are damaged.
+    """
+    if len(image_paths) != len(ids) or len(set(ids)) != len(ids):
+        raise DataError(
+            f"expected one path and one distinct ImageId per image, got {len(image_paths)} paths "
+            f"and {len(ids)} ids, {len(set(ids))} of them distinct."
+        )
+    order = np.array(sorted(range(len(ids)), key=lambda index: ids[index]), dtype=np.int64)
+    signatures = read_signatures(
+        [image_paths[index] for index in order], jobs=jobs, store=signatures_path
+    )
+    groups = np.empty(len(ids), np.int64)
+    groups[order] = link_tiles(signatures)
+    return groups
+
+
+def link_tiles(signatures: Signatures) -> Index:
+    """Group tiles by their signatures.
+
+    Args:
+        signatures: Of n tiles.
+
+    Returns:
+        int64 (n,): group of each tile, numbered in the order of their first tiles.
+    """
+    count, cells, size = signatures.values.shape
+    check = _Check(signatures)
+    groups = np.arange(count, dtype=np.int32)
+    links = np.empty((0, 2), np.int64)
+    values = signatures.values.reshape(count * cells, size)
+    rejected = np.empty(0, np.int64)
+    for one, other in colliding_cells(values, np.flatnonzero(check.telling), groups):
+        candidates = _without(check.candidates(one, other), rejected)
+        # A group of n tiles has up to 12 n pairs and needs n - 1: a few rounds look at one pair per
+        # group, and what they link need not be looked at again.
+        for thin in (True, True, True, False):
+            a, b, _ = check.tiles(candidates)
+            candidates = candidates[groups[a] != groups[b]]
+            first = np.unique(groups[check.tiles(candidates)[0]], return_index=True)[1]
+            looked_at = candidates[first] if thin else candidates
+            same = check.same_ground(looked_at)
+            candidates = _without(candidates, np.sort(looked_at))
+            rejected = np.sort(np.concatenate([rejected, looked_at[~same]]), kind="stable")
+            if same.any():
+                true = np.stack(check.tiles(looked_at[same])[:2], axis=1)
+                links = np.concatenate([links, true])
+                groups[:] = _connected(links, count)
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def _without(codes: Index, others: Index) -> Index:
+    """Return the codes that are not among `others`, which are sorted."""
+    if not len(others):
+        return codes
+    place = np.minimum(np.searchsorted(others, codes), len(others) - 1)
+    return np.asarray(codes[others[place] != codes])
+
+
+def _connected(links: Index, count: int) -> npt.NDArray[np.int32]:
+    weights = np.ones(len(links), np.int8)
+    graph = coo_array((weights, (links[:, 0], links[:, 1])), (count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+class _Check:
+    """Whether two tiles agree in all that they share at an offset."""
+
+    def __init__(self, signatures: Signatures) -> None:
+        self.signatures = signatures
+        self.levels = to_levels()
+        self.telling = self._telling()
+        layout = signatures.layout
+        self.shared = [layout.shared_cells(offset) for offset in layout.offsets_yx]
+        number = {offset: index for index, offset in enumerate(layout.offsets_yx)}
+        origins = layout.origins_yx
+        self.offset_of_cells = np.array(
+            [[number.get((ay - by, ax - bx), -1) for by, bx in origins] for ay, ax in origins]
+        )
+
+    def _telling(self) -> npt.NDArray[np.bool_]:
+        """Tell which cells are more than solid areas and the edges of a border, (n, cells).
+
+        A border makes two different tiles alike: its edge runs along an axis, through few rows or
+        columns of patches, and the strongest of these are not counted.
+        """
+        squares = self.levels**2
+        count, cells, _ = self.signatures.values.shape
+        layout = self.signatures.layout
+        edge = [
+            min(-(-EDGE_PX * patches // side), patches - 1)
+            for patches, side in zip(layout.patches_hw, layout.cell_hw, strict=True)
+        ]
+        values = self.signatures.values.reshape(count * cells, layout.masks, *layout.patches_hw)
+        telling = np.empty(len(values), bool)
+        for start in range(0, len(values), CELLS_AT_ONCE):
+            part = values[start : start + CELLS_AT_ONCE].astype(np.int16) + 128
+            energy = squares[part].mean(axis=1)
+            rows, columns = energy.sum(axis=2), energy.sum(axis=1)
+            row_limit = np.partition(rows, -1 - edge[0], axis=1)[:, -1 - edge[0], None]
+            column_limit = np.partition(columns, -1 - edge[1], axis=1)[:, -1 - edge[1], None]
+            kept = (rows <= row_limit)[:, :, None] & (columns <= column_limit)[:, None]
+            rest = (energy * kept).sum(axis=(1, 2)) / kept.sum(axis=(1, 2))
+            telling[start : start + len(part)] = rest >= SOLID_BELOW**2
+        return telling.reshape(count, cells)
+
+    def candidates(self, one: Index, other: Index) -> Index:
+        """Turn pairs of cells into pairs of tiles.
+
+        Returns:
+            (n,): codes, for `tiles`, of the pairs and offsets at which those cells would coincide;
+            ascending, each once, without cells that cannot coincide.
+        """
+        count, cells, _ = self.signatures.values.shape
+        first, second = np.minimum(one, other), np.maximum(one, other)
+        offset = self.offset_of_cells[first % cells, second % cells]
+        possible = (offset >= 0) & (first // cells != second // cells)
+        code = (first // cells * count + second // cells) * len(self.shared) + offset
+        code = np.sort(code[possible])
+        return code[np.diff(code, prepend=-1) > 0]
+
+    def tiles(self, codes: Index) -> tuple[Index, Index, Index]:
+        """Return the tile, the later tile and the number of the offset of each code."""
+        pair, offset = np.divmod(codes, len(self.shared))
+        one, other = np.divmod(pair, len(self.signatures.values))
+        return one, other, offset
+
+    def same_ground(self, codes: Index) -> npt.NDArray[np.bool_]:
+        """Tell which candidates are true; shape (n,)."""
+        one, other, offsets = self.tiles(codes)
+        true = np.zeros(len(codes), bool)
+        for offset in np.unique(offsets):
+            rows = np.flatnonzero(offsets == offset)
+            for start in range(0, len(rows), VERIFIED_AT_ONCE):
+                part = rows[start : start + VERIFIED_AT_ONCE]
+                true[part] = self._agree(one[part], other[part], int(offset))
+        return true
+
+    def _agree(self, one: Index, other: Index, offset: int) -> npt.NDArray[np.bool_]:
+        known, cells = self.signatures, self.shared[offset].T
+        a, b = known.values[one][:, cells[0]], known.values[other][:, cells[1]]
+        level_a, level_b = (self.levels[side.astype(np.int16) + 128] for side in (a, b))
+        noise = np.hypot(known.noise[one][:, cells[0]], known.noise[other][:, cells[1]])
+        scale = ROUNDING * np.maximum(np.abs(level_a), np.abs(level_b))
+        residual = np.abs(level_a - level_b) / np.hypot(noise[:, :, None], scale)
+        means_a, means_b = known.means[one][:, cells[0]], known.means[other][:, cells[1]]
+        shift = np.abs(means_a.astype(np.int32) - means_b).max(axis=(1, 2)) / MEAN_STEPS
+        on_grid = all(side % 8 == 0 for side in known.layout.offsets_yx[offset])
+        most_residual = MOST_RESIDUAL_ON_GRID if on_grid else MOST_RESIDUAL
+        telling = self.telling[one][:, cells[0]] & self.telling[other][:, cells[1]]
+        return np.asarray(
+            (_evidence(a * telling[:, :, None], b) >= LEAST_EVIDENCE)
+            & ((residual**2).mean(axis=(1, 2)) <= most_residual**2)
+            & (residual.max(axis=(1, 2)) <= MOST_SINGLE_RESIDUAL)
+            & (shift <= MOST_MEAN_DIFFERENCE)
+        )
+
+
+def _evidence(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """Information in the agreement of answers, in nats; (n, cells, values) -> (n,).
+
+    The likelihood ratio of correlated against independent Gaussian answers, -n/2 ln(1 - r^2), with
+    the effective number n of answers that carry the energy: one bright edge is one witness.
+    """
+    x = a.reshape(len(a), -1).astype(np.float32)
+    y = b.reshape(len(b), -1).astype(np.float32)
+    product = np.einsum("nv,nv->n", x, y)
+    y *= x != 0
+    energy = np.sqrt(np.einsum("nv,nv->n", x, x) * np.einsum("nv,nv->n", y, y))
+    correlation = np.clip(product / (energy + 1), 0, 0.999)
+    size = np.abs(x * y)
+    witnesses = size.sum(axis=1) ** 2 / (np.einsum("nv,nv->n", size, size) + 1)
+    return np.asarray(-witnesses / 2 * np.log1p(-(correlation**2)), dtype=np.float32)

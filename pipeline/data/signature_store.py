@@ -1,0 +1,184 @@
+"""The signatures of many image files, computed once.
+
+Image files enter; `Signatures` leave. They are kept in a folder of parts, each written whole as
+soon as its images are done, so that an interrupted pass goes on and a second one decodes nothing.
+An image is known by its file name, size and time stamp.
+"""
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from pipeline.artifacts import write_atomic
+from pipeline.data.signatures import Layout, Signatures, jpeg_noise, sign
+from pipeline.errors import ArtifactError, DataError
+
+__all__ = ["read_signatures"]
+
+LOG = logging.getLogger(__name__)
+VERSION = 1  # of what a part holds; another one is computed again
+PART_IMAGES = 1024  # lost at most when a pass is killed
+TASK_IMAGES = 16
+
+Key = tuple[str, int, int]
+Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32]]
+
+
+def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> Signatures:
+    """Give the signatures of image files, computing those that the store does not hold.
+
+    Args:
+        paths: Images, all of one size; at least one.
+        jobs: Processes that decode.
+        store: Folder of parts, made if missing; None keeps nothing.
+
+    Returns:
+        Signatures in the order of `paths`.
+
+    Raises:
+        DataError: An image is missing, cannot be decoded, or has another size than the first.
+        ArtifactError: A part of the store is damaged, or the disk is full.
+    """
+    if not paths:
+        raise DataError("no images to compare. Check that the data folder holds training images.")
+    layout = Layout(*_decode(paths[0])[0].shape)
+    keys = [_key(path) for path in paths]
+    table = _empty(layout, len(paths))
+    missing = _fill_known(table, keys, store)
+    if missing:
+        LOG.info("describing %d of %d images", len(missing), len(paths))
+    rows = _described([paths[index] for index in missing], layout, jobs)
+    for start in range(0, len(missing), PART_IMAGES):
+        part = np.array(missing[start : start + PART_IMAGES])
+        for index, row in zip(part, islice(rows, len(part)), strict=True):
+            table.values[index], table.means[index], table.noise[index] = row
+        if store is not None:
+            _write_part(store, table, part, [keys[index] for index in part])
+    return table
+
+
+def _empty(layout: Layout, count: int) -> Signatures:
+    high, wide = layout.patches_hw
+    cells = len(layout.origins_yx)
+    return Signatures(
+        layout,
+        np.empty((count, cells, high * wide * layout.masks), np.int8),
+        np.empty((count, cells, 4), np.uint16),
+        np.empty((count, cells), np.float32),
+    )
+
+
+def _key(path: Path) -> Key:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: missing, though it is in the list of training images. Run s0_data again."
+        ) from None
+    return path.name, status.st_size, status.st_mtime_ns
+
+
+def _decode(path: Path) -> tuple[npt.NDArray[np.uint8], bytes]:
+    content = path.read_bytes() if path.is_file() else b""
+    gray_hw = None
+    if content:
+        gray_hw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if gray_hw is None:
+        raise DataError(
+            f"{path}: expected an image, got {len(content)} bytes that cannot be decoded. Run "
+            "s0_data again: it names such files and leaves them out."
+        )
+    return np.asarray(gray_hw), content
+
+
+def _describe(path: Path, layout: Layout) -> Row:
+    gray_hw, content = _decode(path)
+    if gray_hw.shape != (layout.height, layout.width):
+        raise DataError(
+            f"{path}: expected {layout.height}x{layout.width} px like the first image, got "
+            f"{gray_hw.shape[0]}x{gray_hw.shape[1]}. Run s0_data again: it leaves such files out."
+        )
+    values, means = sign(gray_hw, layout)
+    return values, means, jpeg_noise(content, gray_hw, layout)
+
+
+def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row]:
+    """Yield one row per path, in order; in this process if one is enough."""
+    describe = partial(_describe, layout=layout)
+    progress = tqdm(total=len(paths), desc="overlaps", unit="image", disable=not paths)
+    with progress:
+        if jobs == 1 or len(paths) <= TASK_IMAGES:
+            for path in paths:
+                yield describe(path)
+                progress.update()
+            return
+        with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            for start in range(0, len(paths), PART_IMAGES):
+                part = paths[start : start + PART_IMAGES]
+                for row in pool.map(describe, part, chunksize=TASK_IMAGES):
+                    yield row
+                    progress.update()
+
+
+def _write_part(
+    store: Path, table: Signatures, rows: npt.NDArray[np.intp], keys: Sequence[Key]
+) -> None:
+    names, sizes, stamps = zip(*keys, strict=True)
+    digest = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
+    write_atomic(
+        store / f"part-{digest}.npz",
+        lambda file: np.savez(
+            file,
+            format=np.array([VERSION, table.layout.height, table.layout.width]),
+            names=np.array(names),
+            sizes=np.array(sizes, dtype=np.int64),
+            stamps=np.array(stamps, dtype=np.int64),
+            values=table.values[rows],
+            means=table.means[rows],
+            noise=table.noise[rows],
+        ),
+    )
+
+
+def _fill_known(table: Signatures, keys: Sequence[Key], store: Path | None) -> list[int]:
+    """Copy the rows that the store holds; return the indices of the others.
+
+    A part none of whose rows is current any more is deleted.
+    """
+    wanted = {key: index for index, key in enumerate(keys)}
+    for path in sorted(store.glob("part-*.npz")) if store is not None else []:
+        used = _fill_from(path, table, wanted)
+        if not used:
+            LOG.info("%s describes other images: deleted", path)
+            path.unlink()
+    return sorted(wanted.values())
+
+
+def _fill_from(path: Path, table: Signatures, wanted: dict[Key, int]) -> bool:
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            if part["format"].tolist() != [VERSION, table.layout.height, table.layout.width]:
+                return False
+            stamps = zip(part["names"], part["sizes"], part["stamps"], strict=True)
+            found = [(str(name), int(size), int(stamp)) for name, size, stamp in stamps]
+            rows = [row for row, key in enumerate(found) if key in wanted]
+            target = [wanted.pop(found[row]) for row in rows]
+            if rows:
+                table.values[target] = part["values"][rows]
+                table.means[target] = part["means"][rows]
+                table.noise[target] = part["noise"][rows]
+            return bool(rows)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            f"{path}: damaged ({error}). Delete it: its images are described again."
+        ) from error

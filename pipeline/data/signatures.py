@@ -1,0 +1,226 @@
+"""What a tile shows, in about 2.5 kB: enough to recognise any shared third of it elsewhere.
+
+A tile's luminance enters; the answers of a few thousand masks leave. A tile is seen as cells, one
+for each place where another tile's corner may lie when tiles are cut at steps of a third of their
+side. A cell is shrunk by area (that averages most JPEG noise away) and described by zero-mean
+random masks, one small patch each: blind to brightness and slope, near zero on solid areas, and as
+telling on fine sea clutter as on a coast. Answers are kept on a logarithmic scale in 8 bits.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.seeds import generator
+
+__all__ = ["MEAN_STEPS", "Layout", "Signatures", "jpeg_noise", "sign", "to_levels"]
+
+MOST_PATCHES = 16  # per cell side; a patch is 4x4 pixels of the shrunk cell
+LEAST_PATCH_PX = 8
+VALUES = 256  # wanted per cell: small cells have fewer patches and more masks on each
+LINEAR_BELOW = 0.2  # grey levels; above it the scale is logarithmic, its step 6 %
+SCALE = 127 / np.log1p(512 / LINEAR_BELOW)
+MEAN_STEPS = 64  # cell means are kept in 1/64 grey level
+SAMPLED_BLOCKS = 8  # of 8x8 px, down and across a cell, to estimate its noise
+COSINES = (np.cos((2 * np.arange(8) + 1) * np.arange(8)[:, None] * np.pi / 16) / 2).astype("f4")
+COSINES[0] = np.sqrt(1 / 8)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a tile lie.
+
+    Attributes:
+        height: Of a tile, px.
+        width: Of a tile, px.
+    """
+
+    height: int
+    width: int
+
+    @property
+    def cell_hw(self) -> tuple[int, int]:
+        """Height and width of a cell: what two tiles share at least, px."""
+        return self.height - _origins(self.height)[-1], self.width - _origins(self.width)[-1]
+
+    @property
+    def origins_yx(self) -> list[tuple[int, int]]:
+        """Upper left corner of each cell, px; 9 cells, or 36 where the side is no multiple of 3."""
+        return list(product(_origins(self.height), _origins(self.width)))
+
+    @property
+    def patches_hw(self) -> tuple[int, int]:
+        """Number of patches down and across a cell."""
+        high, wide = (min(max(side // LEAST_PATCH_PX, 1), MOST_PATCHES) for side in self.cell_hw)
+        return high, wide
+
+    @property
+    def masks(self) -> int:
+        """Number of masks per patch."""
+        high, wide = self.patches_hw
+        return min(-(-VALUES // (high * wide)), 8)
+
+    @property
+    def offsets_yx(self) -> list[tuple[int, int]]:
+        """Positions of another tile, relative to this one, at which both share a cell; px."""
+        return list(product(_offsets(self.height), _offsets(self.width)))
+
+    def shared_cells(self, offset_yx: tuple[int, int]) -> npt.NDArray[np.intp]:
+        """Pairs (cell of a tile, cell of the tile `offset_yx` px away) that show the same ground.
+
+        Returns:
+            Indices into `origins_yx`, shape (n, 2), n >= 1.
+        """
+        place = {origin: index for index, origin in enumerate(self.origins_yx)}
+        pairs = []
+        for (y, x), index in place.items():
+            there = place.get((y - offset_yx[0], x - offset_yx[1]))
+            if there is not None:
+                pairs.append((index, there))
+        return np.array(pairs, dtype=np.intp).reshape(-1, 2)
+
+
+def _origins(side: int) -> list[int]:
+    low, high = side // 3, -(-side // 3)
+    return sorted({0, low, high, 2 * low, low + high, 2 * high})
+
+
+def _offsets(side: int) -> list[int]:
+    return sorted({sign * origin for origin in _origins(side) for sign in (-1, 1)})
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """What `n` tiles of one size show.
+
+    Attributes:
+        layout: Where the cells lie.
+        values: int8 (n, cells, values): answers of the masks on the logarithmic scale.
+        means: uint16 (n, cells, 4): mean of each quarter of a cell, in 1/64 grey level.
+        noise: float32 (n, cells): standard deviation, in grey levels, that JPEG's rounding may give
+            an answer, from the file's own quantisation table.
+    """
+
+    layout: Layout
+    values: npt.NDArray[np.int8]
+    means: npt.NDArray[np.uint16]
+    noise: npt.NDArray[np.float32]
+
+
+def to_levels() -> npt.NDArray[np.float32]:
+    """Return the grey levels that the 256 values of an int8 stand for, indexed by value + 128."""
+    steps = np.arange(-128, 128)
+    levels = np.sign(steps) * LINEAR_BELOW * np.expm1(np.abs(steps) / SCALE)
+    return np.asarray(levels, dtype=np.float32)
+
+
+@cache
+def _masks(patches: int, masks: int) -> npt.NDArray[np.float32]:
+    """Random masks (masks, patches, 16): orthonormal, blind to constants and slopes."""
+    y, x = np.mgrid[-1.5:2:1, -1.5:2:1]
+    blind = np.stack([np.ones(16), y.ravel(), x.ravel()], axis=1)
+    random = generator(0, "overlap masks").standard_normal((patches, 16, masks))
+    full = np.concatenate([np.broadcast_to(blind, (patches, 16, 3)), random], axis=2)
+    orthonormal, _ = np.linalg.qr(full)
+    return np.ascontiguousarray(orthonormal[:, :, 3:].transpose(2, 0, 1), dtype=np.float32)
+
+
+def sign(
+    gray_hw: npt.NDArray[np.uint8], layout: Layout
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16]]:
+    """Describe one tile.
+
+    Args:
+        gray_hw: Its luminance.
+        layout: Of a tile of that size.
+
+    Returns:
+        `values` (cells, values) and `means` (cells, 4) as in `Signatures`.
+    """
+    high, wide = layout.patches_hw
+    cell_h, cell_w = layout.cell_hw
+    image = gray_hw.astype(np.float32)
+    size = (4 * wide, 4 * high)
+    small = np.stack(
+        [
+            cv2.resize(image[y : y + cell_h, x : x + cell_w], size, interpolation=cv2.INTER_AREA)
+            for y, x in layout.origins_yx
+        ]
+    )
+    cells = len(small)
+    patches = small.reshape(cells, high, 4, wide, 4).transpose(0, 1, 3, 2, 4)
+    patches = patches.reshape(cells, high * wide, 16)
+    answers = np.einsum("cpi,kpi->ckp", patches, _masks(high * wide, layout.masks))
+    answers = answers.reshape(cells, -1)
+    scaled = np.sign(answers) * np.log1p(np.abs(answers) / LINEAR_BELOW) * SCALE
+    quarters = small.reshape(cells, 2, 2 * high, 2, 2 * wide).mean(axis=(2, 4)).reshape(cells, 4)
+    return (
+        np.clip(np.rint(scaled), -127, 127).astype(np.int8),
+        np.rint(quarters * MEAN_STEPS).astype(np.uint16),
+    )
+
+
+def jpeg_noise(
+    content: bytes, gray_hw: npt.NDArray[np.uint8], layout: Layout
+) -> npt.NDArray[np.float32]:
+    """Estimate the noise that JPEG's rounding makes in the answers, from the file's own table.
+
+    Rounding a coefficient to multiples of q leaves a variance of q^2 / 12; where nearly all of a
+    frequency is rounded to zero, two copies of the same ground can differ by no more than what is
+    left of it. Shrinking passes the part that `_passed` gives.
+
+    Args:
+        content: The file.
+        gray_hw: Its luminance.
+        layout: Of a tile of that size.
+
+    Returns:
+        Standard deviation for each cell, grey levels, shape (cells,).
+
+    Source: ITU-T T.81, A.3.3 and A.3.4.
+    """
+    cell_h, cell_w = layout.cell_hw
+    down, across = (max(side // (8 * SAMPLED_BLOCKS), 1) for side in layout.cell_hw)
+    grid = np.lib.stride_tricks.sliding_window_view(gray_hw, (8, 8))[:: 8 * down, :: 8 * across]
+    found = grid.reshape(-1, 64).astype(np.float32) @ np.kron(COSINES, COSINES).T
+    energy = (found**2).reshape(*grid.shape[:2], 64)
+    starts = [(-(-y // (8 * down)), -(-x // (8 * across))) for y, x in layout.origins_yx]
+    high, wide = max(cell_h // (8 * down), 1), max(cell_w // (8 * across), 1)
+    means = np.stack([energy[y : y + high, x : x + wide].mean(axis=(0, 1)) for y, x in starts])
+    rounding = (_luminance_table(content).ravel() ** 2 + 1) / 12
+    patches_h, patches_w = layout.patches_hw
+    passed = np.outer(_passed(cell_h / (4 * patches_h)), _passed(cell_w / (4 * patches_w))).ravel()
+    return np.asarray(np.sqrt(np.minimum(rounding, means + 1 / 12) @ passed), dtype=np.float32)
+
+
+@cache
+def _passed(shrink: float) -> npt.NDArray[np.float64]:
+    """Mean square over all positions of each 8-point cosine, averaged over `shrink` pixels."""
+    width = max(round(shrink), 1)
+    alone = np.pad(COSINES, ((0, 0), (width, width)))
+    ends = np.cumsum(alone, axis=1)
+    means = (ends[:, width:] - ends[:, :-width]) / width
+    return np.asarray((means**2).sum(axis=1) / 8)
+
+
+def _luminance_table(content: bytes) -> npt.NDArray[np.float64]:
+    """Return JPEG's quantisation table 0 as (8, 8), rows down; zeros for a file without one."""
+    zigzag = sorted(np.ndindex(8, 8), key=lambda at: (sum(at), at[0] if sum(at) % 2 else -at[0]))
+    table = np.zeros((8, 8))
+    at = 2
+    while content[:2] == b"\xff\xd8" and at + 4 <= len(content) and content[at + 1] != 0xDA:
+        length = int.from_bytes(content[at + 2 : at + 4], "big")
+        segment = content[at + 4 : at + 2 + length]
+        while content[at + 1] == 0xDB and segment:
+            wide = segment[0] >> 4
+            entries = np.frombuffer(segment, ">u2" if wide else "u1", 64, 1)
+            if segment[0] & 15 == 0:
+                for place, entry in zip(zigzag, entries, strict=True):
+                    table[place] = entry
+            segment = segment[1 + 64 * (1 + wide) :]
+        at += 2 + length
+    return table

@@ -1,0 +1,356 @@
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.data import signature_store
+from pipeline.data.collisions import colliding_cells
+from pipeline.data.overlaps import find_groups, link_tiles
+from pipeline.data.signatures import Layout, Signatures, jpeg_noise, sign, to_levels
+from pipeline.errors import ArtifactError, DataError
+
+pytestmark = pytest.mark.unit
+
+KINDS = ("calm", "sea", "coast", "texture")
+
+
+def noise(rng, shape, std, blur):
+    field = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), blur)
+    return field / field.std() * std
+
+
+def texture(seed=7):
+    return noise(np.random.default_rng(seed), (64, 64), 12, 1.5)
+
+
+def paint(kind, rng, height, width):
+    """A scene in grey, float32 (height, width)."""
+    shape, tone = (height, width), rng.uniform(30, 120)
+    if kind == "calm":
+        return tone + noise(rng, shape, rng.uniform(1.2, 2), 0.6)
+    if kind == "sea":
+        return tone + noise(rng, shape, rng.uniform(2, 4), 1) + noise(rng, shape, 3, 6)
+    if kind == "coast":
+        land = noise(rng, shape, 1, 40) > 0
+        sea = tone + noise(rng, shape, 3, 1)
+        return np.where(land, sea + 60 + noise(rng, shape, 15, 2), sea)
+    if kind == "texture":  # the same ground again and again, in every such scene
+        repeated = np.tile(texture(), (height // 64 + 1, width // 64 + 1))[:height, :width]
+        return 70 + repeated + noise(rng, shape, 2.5, 0.7)
+    raise ValueError(kind)
+
+
+def write_tile(folder, name, gray, quality):
+    image = np.clip(gray[..., None] + np.array([10, 0, -10]), 0, 255).astype(np.uint8)
+    path = folder / name
+    assert cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return path
+
+
+def cut_scenes(folder, tile_px, place, qualities, *, scenes, share):
+    """Write some tiles of each scene; return paths, scene of each, and place in thirds."""
+    rng = np.random.default_rng(0)
+    paths, scene_of, places = [], [], []
+    for scene in range(scenes):
+        rows, cols = rng.integers(1, 5, 2)
+        size = (place(rows) + tile_px, place(cols) + tile_px)
+        ground = paint(KINDS[scene % len(KINDS)], rng, *size)
+        for row, col in product(range(rows + 1), range(cols + 1)):
+            if rng.random() < share:
+                y, x = place(row), place(col)
+                tile = ground[y : y + tile_px, x : x + tile_px]
+                quality = int(rng.choice(qualities))
+                paths.append(write_tile(folder, f"{len(paths):05d}.jpg", tile, quality))
+                scene_of.append(scene)
+                places.append((row, col))
+    return paths, np.array(scene_of), np.array(places)
+
+
+def same(groups):
+    return groups[:, None] == groups[None]
+
+
+def truly_connected(scenes, places):
+    reach = np.abs(places[:, None] - places[None]).max(axis=2) <= 2
+    linked = same(scenes) & reach
+    while True:
+        further = (linked.astype(np.float32) @ linked.astype(np.float32)) > 0
+        if (further == linked).all():
+            return linked
+        linked = further
+
+
+@pytest.mark.parametrize(
+    ("tile_px", "place", "qualities", "scenes"),
+    [
+        (256, lambda i: 85 * i, range(80, 96), 16),
+        (256, lambda i: 86 * i, range(80, 96), 8),
+        (256, lambda i: round(i * 256 / 3), range(80, 96), 8),
+        (384, lambda i: 128 * i, [70], 8),
+        (384, lambda i: 128 * i, range(70, 96), 12),
+    ],
+)
+def test_every_group_is_found_whole_and_apart(tmp_path, tile_px, place, qualities, scenes):
+    paths, scene_of, places = cut_scenes(
+        tmp_path, tile_px, place, qualities, scenes=scenes, share=0.6
+    )
+    groups = find_groups(paths, [path.name for path in paths], jobs=1, signatures_path=None)
+    assert (same(groups) == truly_connected(scene_of, places)).all()
+
+
+@pytest.mark.parametrize("offset", list(product(range(-2, 3), repeat=2)))
+def test_each_of_the_25_offsets_links(tmp_path, offset):
+    ground = paint("sea", np.random.default_rng(1), 960, 960)
+    y, x = 384 + 96 * offset[0], 384 + 96 * offset[1]
+    paths = [
+        write_tile(tmp_path, "a.jpg", ground[384:672, 384:672], 90),
+        write_tile(tmp_path, "b.jpg", ground[y : y + 288, x : x + 288], 85),
+        write_tile(tmp_path, "c.jpg", paint("sea", np.random.default_rng(2), 288, 288), 90),
+    ]
+    groups = find_groups(paths, list("abc"), jobs=1, signatures_path=None)
+    assert groups.tolist() == [0, 0, 1]
+
+
+def solid_tiles(shape):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    border = np.where(x < 100, 0.0, 255.0)
+    return {
+        "black": np.zeros(shape),
+        "cloud": np.full(shape, 255.0),
+        "colour": np.full(shape, 90.0),
+        "flat water": 60 + 0.4 * rng.standard_normal(shape),
+        "haze": 60 + 0.05 * x + 0.02 * y,
+        "black border on cloud": border,
+    }
+
+
+@pytest.mark.parametrize("kind", solid_tiles((8, 8)))
+def test_solid_tiles_are_single(tmp_path, kind):
+    tile = solid_tiles((288, 288))[kind]
+    paths = [write_tile(tmp_path, f"{q}.jpg", tile, q) for q in (70, 70, 90, 91, 95)]
+    groups = find_groups([*paths[1:]], ["a", "b", "c", "d"], jobs=1, signatures_path=None)
+    assert groups.tolist() == [0, 1, 2, 3]
+
+
+def test_a_shared_solid_third_does_not_link_but_a_shared_telling_one_does(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second, third = (paint("coast", rng, 288, 288) for _ in range(3))
+    first[192:], second[:96] = 0, 0  # black borders that would coincide
+    third[:96] = first[96:192]
+    third[96:192] = first[192:]
+    tiles = {"a": first, "b": second, "c": third}
+    paths = [write_tile(tmp_path, f"{name}.jpg", tile, 90) for name, tile in tiles.items()]
+    groups = find_groups(paths, list(tiles), jobs=1, signatures_path=None)
+    assert groups.tolist() == [0, 1, 0]
+
+
+def test_all_that_is_shared_must_agree(tmp_path):
+    rng = np.random.default_rng(0)
+    tile, other = paint("sea", rng, 288, 288), paint("sea", rng, 288, 288)
+    other[:192, :192] = tile[:192, :192]  # the same place, but for its right and lower third
+    paths = [write_tile(tmp_path, "a.jpg", tile, 90), write_tile(tmp_path, "b.jpg", other, 90)]
+    assert find_groups(paths, ["a", "b"], jobs=1, signatures_path=None).tolist() == [0, 1]
+
+
+def test_brightness_tells_places_apart(tmp_path):
+    tile = paint("sea", np.random.default_rng(0), 288, 288)
+    paths = [write_tile(tmp_path, f"{add}.jpg", tile + add, 90) for add in (0, 4)]
+    assert find_groups(paths, ["a", "b"], jobs=1, signatures_path=None).tolist() == [0, 1]
+
+
+def test_groups_follow_the_ids_and_not_the_order(tmp_path):
+    paths, _, _ = cut_scenes(tmp_path, 192, lambda i: 64 * i, [90], scenes=4, share=0.7)
+    ids = [path.name for path in paths]
+    groups = find_groups(paths, ids, jobs=1, signatures_path=None)
+    assert groups[0] == 0
+    turned = find_groups(paths[::-1], ids[::-1], jobs=2, signatures_path=None)
+    assert turned[::-1].tolist() == groups.tolist()
+
+
+def test_one_image_is_one_group(tmp_path):
+    path = write_tile(tmp_path, "a.jpg", paint("sea", np.random.default_rng(0), 96, 96), 90)
+    assert find_groups([path], ["a"], jobs=1, signatures_path=None).tolist() == [0]
+
+
+# The store
+
+
+def three_tiles(folder):
+    rng = np.random.default_rng(0)
+    return [write_tile(folder, f"{n}.jpg", paint("sea", rng, 96, 96), 90) for n in range(3)]
+
+
+def test_a_second_pass_decodes_nothing_but_what_changed(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    first = signature_store.read_signatures(paths, jobs=1, store=store)
+    described = []
+    original = signature_store._describe
+    monkeypatch.setattr(
+        signature_store, "_describe", lambda p, layout: described.append(p) or original(p, layout)
+    )
+    again = signature_store.read_signatures(paths[::-1], jobs=1, store=store)
+    assert described == []
+    assert (again.values == first.values[::-1]).all()
+    assert (again.noise == first.noise[::-1]).all()
+    rng = np.random.default_rng(1)
+    write_tile(tmp_path / "images", "1.jpg", paint("sea", rng, 96, 96), 91)
+    changed = signature_store.read_signatures(paths, jobs=1, store=store)
+    assert described == [paths[1]]
+    assert (changed.values[[0, 2]] == first.values[[0, 2]]).all()
+    assert (changed.values[1] != first.values[1]).any()
+
+
+def test_an_interrupted_pass_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    monkeypatch.setattr(signature_store, "PART_IMAGES", 1)
+    original, described = signature_store._describe, []
+
+    def interrupted(path, layout):
+        described.append(path)
+        if len(described) == 3:
+            raise KeyboardInterrupt
+        return original(path, layout)
+
+    monkeypatch.setattr(signature_store, "_describe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        signature_store.read_signatures(paths, jobs=1, store=store)
+    signature_store.read_signatures(paths, jobs=1, store=store)
+    assert described == [*paths, paths[2]]
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    signature_store.read_signatures(paths, jobs=1, store=store)
+    part = next(store.glob("part-*.npz"))
+    part.write_bytes(part.read_bytes()[:-200])
+    with pytest.raises(ArtifactError, match=r"part-.*npz: damaged.*Delete it"):
+        signature_store.read_signatures(paths, jobs=1, store=store)
+
+
+def test_a_part_about_other_images_is_deleted(tmp_path):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    signature_store.read_signatures(paths[:1], jobs=1, store=store)
+    signature_store.read_signatures(paths[1:], jobs=1, store=store)
+    assert len(list(store.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.unlink(), "2.jpg: missing"),
+        (lambda p: p.write_bytes(b""), "2.jpg: expected an image, got 0 bytes"),
+        (lambda p: p.write_bytes(b"not an image"), "2.jpg: expected an image, got 12 bytes"),
+        (lambda p: cv2.imwrite(str(p), np.zeros((96, 90))), "2.jpg: expected 96x96 px .*96x90"),
+    ],
+)
+def test_unusable_images_are_named(tmp_path, spoil, message):
+    paths = three_tiles(tmp_path)
+    spoil(paths[2])
+    with pytest.raises(DataError, match=message):
+        find_groups(paths, list("abc"), jobs=1, signatures_path=None)
+
+
+def test_no_images_and_repeated_ids_are_errors(tmp_path):
+    with pytest.raises(DataError, match="no images"):
+        find_groups([], [], jobs=1, signatures_path=None)
+    with pytest.raises(DataError, match="2 ids, 1 of them distinct"):
+        find_groups(three_tiles(tmp_path)[:2], ["a", "a"], jobs=1, signatures_path=None)
+
+
+# The parts
+
+
+@pytest.mark.parametrize("side", [48, 97, 98, 256, 768])
+def test_shared_cells_lie_where_the_offset_says(side):
+    layout = Layout(side, side)
+    assert len(layout.origins_yx) == (9 if side % 3 == 0 else 36)
+    for offset in layout.offsets_yx:
+        shared = layout.shared_cells(offset)
+        assert len(shared) >= 1
+        for cell, there in shared:
+            ahead = np.subtract(layout.origins_yx[cell], layout.origins_yx[there])
+            assert tuple(ahead) == offset
+    assert len(layout.shared_cells((0, 0))) == len(layout.origins_yx)
+
+
+def test_masks_see_neither_brightness_nor_slope():
+    layout = Layout(192, 192)
+    y, x = np.mgrid[:192, :192]
+    values, means = sign((20 + y // 2 * 2 * 0 + x).clip(0, 255).astype(np.uint8), layout)
+    assert np.abs(to_levels()[values.astype(int) + 128]).max() < 0.05
+    assert means.shape == (9, 4)
+    assert means[0, 0] / 64 == pytest.approx(20 + 15.5, abs=0.05)
+
+
+def test_noise_is_what_jpeg_does_to_the_answers():
+    rng = np.random.default_rng(0)
+    gray, layout = paint("sea", rng, 288 + 3, 288 + 3), Layout(288, 288)
+    found = []
+    for shift in (0, 3):  # two grids of blocks over the same ground
+        tile = gray[shift : shift + 288, shift : shift + 288]
+        ground = np.roll(tile, (shift, shift), (0, 1)).clip(0, 255).astype(np.uint8)
+        content = cv2.imencode(".jpg", ground, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        back = np.roll(decoded, (shift, shift), (0, 1)) if shift == 0 else decoded
+        found.append((sign(back, layout)[0], jpeg_noise(content, decoded, layout)))
+    clean = sign(gray[:288, :288].clip(0, 255).astype(np.uint8), layout)[0]
+    levels = to_levels()
+    error = levels[found[0][0].astype(int) + 128] - levels[clean.astype(int) + 128]
+    assert np.sqrt((error**2).mean()) == pytest.approx(found[0][1].mean(), rel=0.35)
+
+
+def test_a_file_without_a_quantisation_table_has_rounding_noise_only():
+    gray = paint("sea", np.random.default_rng(0), 96, 96).astype(np.uint8)
+    content = cv2.imencode(".png", gray)[1].tobytes()
+    assert jpeg_noise(content, gray, Layout(96, 96)).max() < 0.3
+
+
+def test_collisions_find_noisy_copies_among_many():
+    rng = np.random.default_rng(0)
+    values = rng.integers(-90, 90, (4000, 256)).astype(np.int8)
+    values[2000:2500] = np.clip(values[:500] + rng.normal(0, 25, (500, 256)), -127, 127)
+    groups = np.arange(4000, dtype=np.int32)
+    found = set()
+    proposed = 0
+    for one, other in colliding_cells(values, np.arange(4000), groups):
+        proposed += len(one)
+        found |= set(zip(np.minimum(one, other), np.maximum(one, other), strict=True))
+    true = {(n, 2000 + n) for n in range(500)}
+    assert true <= found
+    assert len(found) < 1000
+    assert proposed < 60_000
+
+
+def test_pairs_within_a_group_are_not_proposed():
+    values = np.tile(np.random.default_rng(0).integers(-90, 90, (1, 256)), (8, 1)).astype(np.int8)
+    groups = np.zeros(8, np.int32)
+    assert all(len(one) == 0 for one, _ in colliding_cells(values, np.arange(8), groups))
+
+
+def test_ten_thousand_like_cells_do_not_take_a_square_of_the_time():
+    rng = np.random.default_rng(0)
+    values = np.tile(rng.integers(-90, 90, (1, 256)), (10_000, 1)).astype(np.int8)
+    proposed = sum(
+        len(one)
+        for one, _ in colliding_cells(values, np.arange(10_000), np.arange(10_000, dtype=np.int32))
+    )
+    assert proposed < 10_000 * 48 * 8 * 1.1
+
+
+def test_links_from_signatures_alone():
+    rng = np.random.default_rng(0)
+    layout = Layout(96, 96)
+    count, size = 40, sign(np.zeros((96, 96), np.uint8), layout)[0].shape[1]
+    values = rng.integers(-60, 60, (count, 9, size)).astype(np.int8)
+    values[7, 0] = values[3, 8]  # the upper left cell of 7 is the lower right one of 3
+    means = np.full((count, 9, 4), 6400, np.uint16)
+    noise_of = np.full((count, 9), 0.2, np.float32)
+    groups = link_tiles(Signatures(layout, values, means, noise_of))
+    assert groups[3] == groups[7]
+    assert groups.max() == count - 2
