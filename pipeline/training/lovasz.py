@@ -105,11 +105,11 @@ def lovasz_extension(errors_sp: torch.Tensor, truth_sp: torch.Tensor) -> torch.T
     order = errors_sp.detach().view(bits).argsort(dim=1, descending=True)
     truth = truth_sp.gather(1, order)
     foreground = truth_sp.sum(1, keepdim=True)
-    remaining = foreground - truth.cumsum(1)
+    remaining = truth.cumsum(1).neg_().add_(foreground)
     union = remaining + torch.arange(1, truth.shape[1] + 1, device=truth.device)
     # The step J_i - J_(i-1) in closed form: the difference itself loses half its digits in float32.
     # It is 1/U_i on a foreground pixel, and remaining/(U_i U_(i-1)) on a background pixel.
-    steps = torch.where(truth > 0, 1, remaining / (union - 1).clamp(min=1)) / union
+    steps = remaining.div_((union - 1).clamp_(min=1)).masked_fill_(truth > 0, 1).div_(union)
     steps[:, :1] += foreground == 0
     weights = torch.empty_like(steps).scatter_(1, order, steps)
     return (errors_sp * weights).sum(1)
@@ -124,7 +124,7 @@ def class_masks(target_nhw: torch.Tensor, like_nkhw: torch.Tensor) -> torch.Tens
 def _hinge_rows(
     logits_sp: torch.Tensor, truth_sp: torch.Tensor, margin: str, empty: str
 ) -> torch.Tensor:
-    errors = 1 - logits_sp * (2 * truth_sp - 1)
+    errors = torch.addcmul(logits_sp.new_ones(()), logits_sp, 1 - 2 * truth_sp)
     errors = functional.relu(errors) if margin == "relu" else functional.elu(errors) + 1
     loss = lovasz_extension(errors, truth_sp)
     if empty == "keep":
