@@ -18,6 +18,7 @@ from pipeline.command import run_stage
 from pipeline.run import Run
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
+MAPS_PER_JOB = 2000
 
 
 class _OutOfFoldMaps:
@@ -84,7 +85,8 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
             gate_areas_px=tuple(settings.gate_areas_px),
         ),
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
-        jobs=os.cpu_count() or 1,
+        # A process costs seconds to start: one for every few thousand maps, up to the cores.
+        jobs=min(os.cpu_count() or 1, 1 + len(folds) // MAPS_PER_JOB),
     )
     rules = {
         "rules": found.rules.to_json(),

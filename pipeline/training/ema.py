@@ -1,9 +1,10 @@
 """Exponential moving average of a network's weights, the one that is kept and used.
 
 The lecture's EMA with the warm-up that a short schedule needs: after n steps the decay is
-min(d, 1 - (1 + n)^-p), so the average forgets the random start quickly. Averaged weights make
-activations that no step has seen, so BatchNorm's mean and variance are measured anew for them
-(Izmailov et al. 2018, section 3.2) instead of being averaged too.
+min(d, 1 - (1 + n)^-p), so the average forgets the random start quickly. BatchNorm's mean and
+variance are averaged too, which is good enough to watch a run; but averaged weights make
+activations that no step has seen, so in the end `settle` measures both anew for them
+(Izmailov et al. 2018, section 3.2).
 """
 
 # The import of pipeline.networks readies torchvision, which timm imports.

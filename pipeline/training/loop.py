@@ -36,6 +36,7 @@ __all__ = ["learning_rate", "train"]
 
 LOG = logging.getLogger(__name__)
 OUTPUTS = ["final.pt", "history.csv"]
+SETTLING_CROPS = 256
 
 
 class _Crops(Sampler[tuple[int, int]]):
@@ -223,6 +224,8 @@ def train(
     )
     for epoch in range(first, settings.epochs):
         row = {"epoch": float(epoch + 1)} | training.epoch(batches, len(crops) // batch_size)
+        if epoch + 1 == settings.epochs:
+            training.ema.settle(_some_images(crops, epoch, batch_size, device))
         row |= training.validate(validation)
         training.history.append(row)
         training.save(last)
@@ -235,6 +238,16 @@ def train(
     history = pd.DataFrame(training.history).astype({"epoch": int})
     write_atomic(job.folder / "history.csv", history.to_csv(index=False).encode())
     job.finish(OUTPUTS, training.history[-1], device.name)
+
+
+def _some_images(
+    crops: CropDataset, epoch: int, batch_size: int, device: Device
+) -> Iterator[torch.Tensor]:
+    """Yield the images of an epoch's first SETTLING_CROPS crops, for BatchNorm's statistics."""
+    count = min(SETTLING_CROPS, len(crops)) // batch_size * batch_size
+    keys = [(epoch, index) for index in range(count)]
+    for batch in DataLoader(crops, batch_size, sampler=keys):
+        yield device.move(batch["image_chw"])
 
 
 def learning_rate(settings: Optimisation, step: int, steps: int) -> float:

@@ -104,14 +104,14 @@ def test_it_learns_and_records(tmp_path, images):
 
 def interrupted_after(monkeypatch, epochs):
     """Make the loop die in the epoch after `epochs` whole ones, as a kill would."""
-    original = loop._train_epoch
+    original = loop._Training.epoch
 
-    def dying(state, *arguments):
-        if len(state.history) == epochs:
+    def dying(training, *arguments):
+        if len(training.history) == epochs:
             raise KeyboardInterrupt
-        return original(state, *arguments)
+        return original(training, *arguments)
 
-    monkeypatch.setattr(loop, "_train_epoch", dying)
+    monkeypatch.setattr(loop._Training, "epoch", dying)
 
 
 def same(first, second):
