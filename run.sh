@@ -14,6 +14,7 @@ usage() {
   --from STAGE     begin with this stage     STAGE: data split train finetune predict calibrate submit
   --to STAGE       end with this stage
   --folds 0,1      train and fine-tune these folds only, then stop
+  --jobs N         processes for the folds: a number, or auto (default): one a GPU, else one a core
   --restart        discard what the chosen stages did before
 
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
@@ -65,13 +66,14 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
-config=configs/demo.yaml overrides=() restart=() folds=all from=data to=submit
+config=configs/demo.yaml overrides=() restart=() folds=all jobs=auto from=data to=submit
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
         --from) from=${2:?--from needs a stage}; shift ;;
         --to) to=${2:?--to needs a stage}; shift ;;
         --folds) folds=${2:?--folds needs numbers such as 0,1}; to=finetune; shift ;;
+        --jobs) jobs=${2:?--jobs needs a number or auto}; shift ;;
         --restart) restart=(--restart) ;;
         -*) usage >&2; die "unknown option $1" ;;
         *=*) overrides+=("$1") ;;
@@ -98,10 +100,10 @@ stage() {
 
 setup ""
 reached=0
-stage data s0_data                            # data.root, or the rendered demo -> checked images
-stage split s1_split                          # -> folds/<data>.csv, no scene on both sides
-stage train s2_train --folds "$folds"         # BCE - ln Dice -> one EMA network a fold
-stage finetune s3_finetune --folds "$folds"   # Lovasz hinge -> the fold's final network
-stage predict s4_predict                      # D4 test-time augmentation -> probability maps
-stage calibrate s5_calibrate                  # out-of-fold maps -> rules and the honest F2
-stage submit s6_submit                        # test maps + rules -> submissions/<run>-<hash>.csv
+stage data s0_data                                          # data.root, or the rendered demo -> checked images
+stage split s1_split                                        # -> folds/<data>.csv, no scene on both sides
+stage train s2_train --folds "$folds" --jobs "$jobs"        # BCE - ln Dice -> an EMA network a fold
+stage finetune s3_finetune --folds "$folds" --jobs "$jobs"  # Lovasz hinge -> the fold's final network
+stage predict s4_predict --jobs "$jobs"                     # D4 augmentation -> probability maps
+stage calibrate s5_calibrate                                # out-of-fold maps -> rules, the honest F2
+stage submit s6_submit                                      # test maps -> submissions/<run>-<hash>.csv

@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.config import Config, load_config
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.launch import Slots, launch
 from pipeline.run import Run
 
 __all__ = ["run_stage"]
@@ -24,28 +25,50 @@ LOG = logging.getLogger("pipeline")
 
 
 def run_stage(
-    stage: Callable[..., None], *, description: str | None, per_fold: bool = False
+    stage: Callable[..., None],
+    *,
+    description: str | None,
+    per_fold: bool = False,
+    also: tuple[str, ...] = (),
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
     Args:
-        stage: The stage's work on a `Run`; with `per_fold` it also takes the folds to work on.
+        stage: The stage's work on a `Run`; with `per_fold` it also takes a list of parts to work
+            on, each a fold's number as text or one of `also`.
         description: What `--help` says.
-        per_fold: Whether `--folds` makes sense for the stage.
+        per_fold: Whether the stage's work divides by fold: it then has `--folds` and `--jobs`.
+        also: Parts of the stage beside the folds.
     """
     arguments = _parse(description, per_fold=per_fold)
     try:
         config = load_config(arguments.config, arguments.overrides)
-        run = Run(config, restart=arguments.restart)
-        _log_to(run.folder / "run.log")
-        with logging_redirect_tqdm():
-            stage(run, *([_folds(arguments.folds, config)] if per_fold else []))
+        if not per_fold:
+            _run(stage, config, restart=arguments.restart)
+            return
+        parts = _parts(arguments.folds, config.folds.count, also)
+        use_gpus = config.machine.device != "cpu"
+        slots = Slots.of_this_machine(arguments.jobs, len(parts), use_gpus=use_gpus)
+        if len(slots.environments) == 1:
+            _run(stage, config, parts, restart=arguments.restart)
+            return
+        module = sys.modules["__main__"].__spec__
+        command = [sys.executable, "-m", module.name if module else sys.argv[0]]
+        command += ["--config", str(arguments.config), *arguments.overrides]
+        sys.exit(launch([*command, *["--restart"] * arguments.restart], parts, slots))
     except PipelineError as error:
         LOG.error("%s", error)
         sys.exit(2)
     except KeyboardInterrupt:
         LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
         sys.exit(130)
+
+
+def _run(stage: Callable[..., None], config: Config, *parts: list[str], restart: bool) -> None:
+    run = Run(config, restart=restart)
+    _log_to(run.folder / "run.log")
+    with logging_redirect_tqdm():
+        stage(run, *parts)
 
 
 def _parse(description: str | None, *, per_fold: bool) -> argparse.Namespace:
@@ -58,26 +81,27 @@ def _parse(description: str | None, *, per_fold: bool) -> argparse.Namespace:
     parser.add_argument("--restart", action="store_true", help="discard what this stage did before")
     if per_fold:
         parser.add_argument("--folds", default="all", help="such as 0,2; default: all")
+        parser.add_argument(
+            "--jobs", default="1", help="processes at once: a number, or auto; default: 1"
+        )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
     return parser.parse_intermixed_args()
 
 
-def _folds(text: str, config: Config) -> list[int]:
+def _parts(text: str, count: int, also: tuple[str, ...]) -> list[str]:
     """Read `--folds`.
 
     Raises:
-        ConfigError: Not numbers, or not folds of this configuration.
+        ConfigError: Not different folds of this configuration.
     """
-    count = config.folds.count
-    if text == "all":
-        return list(range(count))
-    folds = [int(part) if part.isdigit() else -1 for part in text.split(",")]
-    if not all(0 <= fold < count for fold in folds) or len(set(folds)) < len(folds):
+    known = [*map(str, range(count)), *also]
+    parts = known if text == "all" else text.split(",")
+    if not set(parts) <= set(known) or len(set(parts)) < len(parts):
         raise ConfigError(
-            f"--folds {text}: expected different numbers from 0 to {count - 1} "
-            f"(folds.count is {count}), separated by commas."
+            f"--folds {text}: expected different ones of {', '.join(known)} (folds.count is "
+            f"{count}), separated by commas."
         )
-    return folds
+    return parts
 
 
 def _log_to(path: Path) -> None:

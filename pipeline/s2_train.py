@@ -8,9 +8,9 @@ from pipeline.command import run_stage
 from pipeline.run import Run
 
 
-def stage(run: Run, folds: list[int]) -> None:
+def stage(run: Run, folds: list[str]) -> None:
     """Train each of `folds` from the configured start weights."""
-    for fold in folds:
+    for fold in map(int, folds):
         job = run.job(
             "train",
             fold=fold,

@@ -8,9 +8,9 @@ from pipeline.command import run_stage
 from pipeline.run import Run
 
 
-def stage(run: Run, folds: list[int]) -> None:
+def stage(run: Run, folds: list[str]) -> None:
     """Fine-tune each of `folds` from the end of its training."""
-    for fold in folds:
+    for fold in map(int, folds):
         trained = run.result("train", fold=fold)
         job = run.job(
             "finetune",

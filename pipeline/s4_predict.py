@@ -10,23 +10,26 @@ from pipeline.command import run_stage
 from pipeline.run import Run
 
 
-def stage(run: Run) -> None:
-    """Predict the out-of-fold images, then the test images."""
-    folds = range(run.config.folds.count)
-    trained = [run.result("finetune", fold=fold) for fold in folds]
+def stage(run: Run, parts: list[str]) -> None:
+    """Predict each part: the images of a fold, or the test images."""
     sections = ("network", "predict")
-    for fold in folds:
-        job = run.job("predict/oof", fold=fold, sections=sections, inputs=[trained[fold]])
+    for part in parts:
+        if part == "test":
+            trained = [run.result("finetune", fold=k) for k in range(run.config.folds.count)]
+            job = run.job("predict/test", sections=sections, inputs=trained)
+            if run.begin(job):
+                from pipeline.inference.predict import predict_test
+
+                predict_test(run, job, trained)
+            continue
+        fold = int(part)
+        own = run.result("finetune", fold=fold)
+        job = run.job("predict/oof", fold=fold, sections=sections, inputs=[own])
         if run.begin(job):
             from pipeline.inference.predict import predict_held_out
 
-            predict_held_out(run, job, fold, trained[fold])
-    job = run.job("predict/test", sections=sections, inputs=trained)
-    if run.begin(job):
-        from pipeline.inference.predict import predict_test
-
-        predict_test(run, job, trained)
+            predict_held_out(run, job, fold, own)
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stage(stage, description=__doc__, per_fold=True, also=("test",))
