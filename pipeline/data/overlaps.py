@@ -25,11 +25,15 @@ Index = npt.NDArray[np.int64]
 # Grey levels of an answer, root mean square; fine noise of standard deviation 1 gives it at 768 px.
 SOLID_BELOW = 0.25
 EDGE_PX = 24  # wide is what JPEG makes of an edge
-LEAST_EVIDENCE = 40.0  # nats; among 10^8 candidates chance reaches about 20
-# Of the noise that the quantisation tables of both files explain. True pairs reach 1.08 where both
-# tiles lie on one grid of 8x8 blocks (another quality), else 0.98; repeated texture starts at 1.07.
-MOST_RESIDUAL_ON_GRID, MOST_RESIDUAL = 1.2, 1.05  # root mean square
-MOST_SINGLE_RESIDUAL = 6.5
+# Nats beyond what the best of all pairs of cells reaches by chance: 40 in all at full scale.
+LEAST_EVIDENCE = 12.0
+# Of the noise that the quantisation tables of both files explain, root mean square. A texture
+# repeated in another place, with sea noise of 2 grey levels of its own, starts at 1.07; where the
+# thirds of a tile lie on JPEG's grid of 8x8 blocks, at 1.34.
+MOST_RESIDUAL = 1.0  # true pairs reach 0.98
+MOST_RESIDUAL_ON_GRID = 1.3  # 1.29 where other tables round the same blocks: what both lose adds up
+MOST_RESIDUAL_ALIKE = 0.8  # the same table on the same blocks: copies, but for a few pixels
+MOST_SINGLE_RESIDUAL = 9.0  # true pairs reach 7.3
 MOST_MEAN_DIFFERENCE = 1.3  # grey levels, any quarter of a cell; one step of flat water at q = 10
 ROUNDING = 0.03  # relative, of the logarithmic scale
 VERIFIED_AT_ONCE = 1024
@@ -129,6 +133,8 @@ class _Check:
         self.signatures = signatures
         self.levels = to_levels()
         self.telling = self._telling()
+        pairs = self.telling.sum() ** 2 / 2
+        self.least_evidence = LEAST_EVIDENCE + np.log(max(pairs, 1))
         layout = signatures.layout
         self.shared = [layout.shared_cells(offset) for offset in layout.offsets_yx]
         number = {offset: index for index, offset in enumerate(layout.offsets_yx)}
@@ -204,11 +210,16 @@ class _Check:
         residual = np.abs(level_a - level_b) / np.hypot(noise[:, :, None], scale)
         means_a, means_b = known.means[one][:, cells[0]], known.means[other][:, cells[1]]
         shift = np.abs(means_a.astype(np.int32) - means_b).max(axis=(1, 2)) / MEAN_STEPS
-        on_grid = all(side % 8 == 0 for side in known.layout.offsets_yx[offset])
-        most_residual = MOST_RESIDUAL_ON_GRID if on_grid else MOST_RESIDUAL
+        layout = known.layout
+        thirds_on_grid = layout.height % 24 == 0 and layout.width % 24 == 0
+        most_residual = np.full(
+            len(one), MOST_RESIDUAL_ON_GRID if thirds_on_grid else MOST_RESIDUAL
+        )
+        if all(side % 8 == 0 for side in layout.offsets_yx[offset]):
+            most_residual[known.tables[one] == known.tables[other]] = MOST_RESIDUAL_ALIKE
         telling = self.telling[one][:, cells[0]] & self.telling[other][:, cells[1]]
         return np.asarray(
-            (_evidence(a * telling[:, :, None], b) >= LEAST_EVIDENCE)
+            (_evidence(a * telling[:, :, None], b) >= self.least_evidence)
             & ((residual**2).mean(axis=(1, 2)) <= most_residual**2)
             & (residual.max(axis=(1, 2)) <= MOST_SINGLE_RESIDUAL)
             & (shift <= MOST_MEAN_DIFFERENCE)

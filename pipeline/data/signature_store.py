@@ -8,6 +8,7 @@ An image is known by its file name, size and time stamp.
 import hashlib
 import logging
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pipeline.artifacts import write_atomic
-from pipeline.data.signatures import Layout, Signatures, jpeg_noise, sign
+from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_table, sign
 from pipeline.errors import ArtifactError, DataError
 
 __all__ = ["read_signatures"]
@@ -29,9 +30,10 @@ LOG = logging.getLogger(__name__)
 VERSION = 1  # of what a part holds; another one is computed again
 PART_IMAGES = 1024  # lost at most when a pass is killed
 TASK_IMAGES = 16
+ARRAYS = ("values", "means", "noise", "tables")
 
 Key = tuple[str, int, int]
-Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32]]
+Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32], int]
 
 
 def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> Signatures:
@@ -61,7 +63,8 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
     for start in range(0, len(missing), PART_IMAGES):
         part = np.array(missing[start : start + PART_IMAGES])
         for index, row in zip(part, islice(rows, len(part)), strict=True):
-            table.values[index], table.means[index], table.noise[index] = row
+            for name, value in zip(ARRAYS, row, strict=True):
+                getattr(table, name)[index] = value
         if store is not None:
             _write_part(store, table, part, [keys[index] for index in part])
     return table
@@ -75,6 +78,7 @@ def _empty(layout: Layout, count: int) -> Signatures:
         np.empty((count, cells, high * wide * layout.masks), np.int8),
         np.empty((count, cells, 4), np.uint16),
         np.empty((count, cells), np.float32),
+        np.empty(count, np.uint32),
     )
 
 
@@ -109,7 +113,8 @@ def _describe(path: Path, layout: Layout) -> Row:
             f"{gray_hw.shape[0]}x{gray_hw.shape[1]}. Run s0_data again: it leaves such files out."
         )
     values, means = sign(gray_hw, layout)
-    return values, means, jpeg_noise(content, gray_hw, layout)
+    rounding = luminance_table(content)
+    return values, means, jpeg_noise(rounding, gray_hw, layout), zlib.crc32(rounding.tobytes())
 
 
 def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row]:
@@ -143,9 +148,7 @@ def _write_part(
             names=np.array(names),
             sizes=np.array(sizes, dtype=np.int64),
             stamps=np.array(stamps, dtype=np.int64),
-            values=table.values[rows],
-            means=table.means[rows],
-            noise=table.noise[rows],
+            **{name: getattr(table, name)[rows] for name in ARRAYS},
         ),
     )
 
@@ -173,10 +176,8 @@ def _fill_from(path: Path, table: Signatures, wanted: dict[Key, int]) -> bool:
             found = [(str(name), int(size), int(stamp)) for name, size, stamp in stamps]
             rows = [row for row, key in enumerate(found) if key in wanted]
             target = [wanted.pop(found[row]) for row in rows]
-            if rows:
-                table.values[target] = part["values"][rows]
-                table.means[target] = part["means"][rows]
-                table.noise[target] = part["noise"][rows]
+            for name in ARRAYS if rows else ():
+                getattr(table, name)[target] = part[name][rows]
             return bool(rows)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(

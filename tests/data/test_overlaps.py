@@ -7,7 +7,14 @@ import pytest
 from pipeline.data import signature_store
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.overlaps import find_groups, link_tiles
-from pipeline.data.signatures import Layout, Signatures, jpeg_noise, sign, to_levels
+from pipeline.data.signatures import (
+    Layout,
+    Signatures,
+    jpeg_noise,
+    luminance_table,
+    sign,
+    to_levels,
+)
 from pipeline.errors import ArtifactError, DataError
 
 pytestmark = pytest.mark.unit
@@ -288,27 +295,51 @@ def test_masks_see_neither_brightness_nor_slope():
     assert means[0, 0] / 64 == pytest.approx(20 + 15.5, abs=0.05)
 
 
-def test_noise_is_what_jpeg_does_to_the_answers():
-    rng = np.random.default_rng(0)
-    gray, layout = paint("sea", rng, 288 + 3, 288 + 3), Layout(288, 288)
-    found = []
-    for shift in (0, 3):  # two grids of blocks over the same ground
-        tile = gray[shift : shift + 288, shift : shift + 288]
-        ground = np.roll(tile, (shift, shift), (0, 1)).clip(0, 255).astype(np.uint8)
-        content = cv2.imencode(".jpg", ground, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-        back = np.roll(decoded, (shift, shift), (0, 1)) if shift == 0 else decoded
-        found.append((sign(back, layout)[0], jpeg_noise(content, decoded, layout)))
-    clean = sign(gray[:288, :288].clip(0, 255).astype(np.uint8), layout)[0]
-    levels = to_levels()
-    error = levels[found[0][0].astype(int) + 128] - levels[clean.astype(int) + 128]
-    assert np.sqrt((error**2).mean()) == pytest.approx(found[0][1].mean(), rel=0.35)
+@pytest.mark.parametrize("side", [48, 96, 384])
+def test_a_cell_is_described_alike_wherever_it_lies(side):
+    layout = Layout(side, side)
+    gray = paint("coast", np.random.default_rng(0), side, side).clip(0, 255).astype(np.uint8)
+    values, means = sign(gray, layout)
+    for number, (y, x) in enumerate(layout.origins_yx):
+        crop = gray[y : y + side // 3, x : x + side // 3]
+        alone, means_alone = sign(np.tile(crop, (3, 3)), layout)
+        assert (alone == values[number]).all()
+        assert (means_alone == means[number]).all()
+        assert means[number].mean() / 64 == pytest.approx(crop.mean(), abs=0.01)
+
+
+def encode(gray, quality):
+    """A grey JPEG and what it decodes to."""
+    content = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return content, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize("quality", [75, 85, 95])
+@pytest.mark.parametrize("side", [256, 384])
+def test_noise_is_what_jpeg_does_to_the_answers(quality, side):
+    layout, levels = Layout(side, side), to_levels()
+    gray = paint("sea", np.random.default_rng(0), side, side).clip(0, 255).astype(np.uint8)
+    content, decoded = encode(gray, quality)
+    clean, coded = (sign(image, layout)[0].astype(int) for image in (gray, decoded))
+    error = np.sqrt(((levels[coded + 128] - levels[clean + 128]) ** 2).mean())
+    said = jpeg_noise(luminance_table(content), decoded, layout).mean()
+    assert 0.7 < error / said < 1.4
+
+
+def test_the_table_is_the_files_own():
+    content, _ = encode(np.zeros((16, 16), np.uint8), 50)
+    table = luminance_table(content)
+    # The example table of ITU-T T.81, annex K.1, which quality 50 stands for.
+    assert table[0].tolist() == [16, 11, 10, 16, 24, 40, 51, 61]
+    assert table[:, 0].tolist() == [16, 12, 14, 14, 18, 24, 49, 72]
+    assert table[7, 7] == 99
 
 
 def test_a_file_without_a_quantisation_table_has_rounding_noise_only():
     gray = paint("sea", np.random.default_rng(0), 96, 96).astype(np.uint8)
-    content = cv2.imencode(".png", gray)[1].tobytes()
-    assert jpeg_noise(content, gray, Layout(96, 96)).max() < 0.3
+    table = luminance_table(cv2.imencode(".png", gray)[1].tobytes())
+    assert not table.any()
+    assert jpeg_noise(table, gray, Layout(96, 96)).max() < 0.3
 
 
 def test_collisions_find_noisy_copies_among_many():
@@ -350,7 +381,7 @@ def test_links_from_signatures_alone():
     values = rng.integers(-60, 60, (count, 9, size)).astype(np.int8)
     values[7, 0] = values[3, 8]  # the upper left cell of 7 is the lower right one of 3
     means = np.full((count, 9, 4), 6400, np.uint16)
-    noise_of = np.full((count, 9), 0.2, np.float32)
-    groups = link_tiles(Signatures(layout, values, means, noise_of))
+    noise_of, tables = np.full((count, 9), 0.2, np.float32), np.zeros(count, np.uint32)
+    groups = link_tiles(Signatures(layout, values, means, noise_of, tables))
     assert groups[3] == groups[7]
     assert groups.max() == count - 2

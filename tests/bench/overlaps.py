@@ -1,0 +1,140 @@
+"""Finding tiles that share ground: cost beside decoding, growth with the number, full scale.
+
+    PYTHONPATH=. python tests/bench/overlaps.py [decoding] [growth] [full]
+
+Times are of this process's processor alone, so that a busy machine does not change them; `full`
+gives the wall clock too. `full` simulates the signatures of 192,556 tiles of 768 px in about 36,000
+groups, a tenth of the cells solid.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.data.overlaps import find_groups, link_tiles
+from pipeline.data.signature_store import read_signatures
+from pipeline.data.signatures import Layout, Signatures
+
+FULL = 192_556
+LARGEST = 1096
+
+
+def ground(rng, height, width):
+    """Sea with fine and coarse waves, grey, (height, width)."""
+    image = np.full((height, width), rng.uniform(30, 120), np.float32)
+    for std, blur in ((3, 1), (3, 6)):
+        field = cv2.GaussianBlur(rng.standard_normal(image.shape).astype(np.float32), (0, 0), blur)
+        image += field / field.std() * std
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def write_tiles(folder, count, tile_px, side=5, seed=0):
+    """Cut `side` x `side` overlapping tiles from each of as many scenes as are needed."""
+    rng, step = np.random.default_rng(seed), tile_px // 3
+    paths = []
+    while len(paths) < count:
+        scene = cv2.cvtColor(ground(rng, *[tile_px + step * (side - 1)] * 2), cv2.COLOR_GRAY2BGR)
+        for index in range(min(side**2, count - len(paths))):
+            y, x = (step * at for at in divmod(index, side))
+            path = folder / f"{len(paths):06d}.jpg"
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(80, 96))]
+            cv2.imwrite(str(path), scene[y : y + tile_px, x : x + tile_px], quality)
+            paths.append(path)
+    return paths
+
+
+def cpu_s(work):
+    before = time.process_time()
+    result = work()
+    return time.process_time() - before, result
+
+
+def decoding():
+    """One process's time per tile of 768 px: decoding alone, and with the signature."""
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_tiles(Path(folder), 200, 768)
+        works = {
+            "decode, colour": lambda: [cv2.imread(str(path)) for path in paths],
+            "decode, grey": lambda: [cv2.imread(str(path), 0) for path in paths],
+            "signature": lambda: read_signatures(paths, jobs=1, store=None),
+        }
+        best = dict.fromkeys(works, np.inf)
+        for _ in range(5):
+            for name, work in works.items():
+                best[name] = min(best[name], cpu_s(work)[0])
+    for name, seconds in best.items():
+        print(f"768 px, {name}: {seconds / len(paths) * 1e3:.2f} ms per image")
+    ratios = [best["signature"] / best[f"decode, {kind}"] for kind in ("colour", "grey")]
+    print(f"signature with decoding: {ratios[0]:.2f} of colour, {ratios[1]:.2f} of grey decoding")
+
+
+def growth():
+    """Time per image for 2k, 8k and 32k tiles of 192 px: from file to signature, and to match."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_tiles(Path(folder), 32_000, 192)
+        for count in (2000, 8000, 32_000):
+            some = paths[:count]
+            ids = [path.name for path in some]
+            reading, table = cpu_s(lambda some=some: read_signatures(some, jobs=1, store=None))
+            matching, found = cpu_s(lambda table=table: link_tiles(table))
+            right = len(set(found)) == len(set(np.arange(count) // 25)) == found.max() + 1
+            print(
+                f"{count:6d} tiles: {reading / count * 1e3:.2f} ms per image to decode and sign, "
+                f"{matching / count * 1e3:.2f} ms to match; groups {'right' if right else 'WRONG'}"
+            )
+        again = find_groups(paths[:2000], ids[:2000], jobs=2, signatures_path=None)
+        print("two processes agree:", bool((again == np.arange(2000) // 25).all()))
+
+
+def simulate(count, seed=0, solid=0.1):
+    """Signatures of tiles over fields of cells, and the true group of each tile."""
+    rng, layout = np.random.default_rng(seed), Layout(768, 768)
+    values = np.empty((count, 9, 256), np.int8)
+    means = np.empty((count, 9, 4), np.uint16)
+    groups = np.empty(count, np.int64)
+    done = group = 0
+    while done < count:
+        size = 1 if rng.random() < 0.56 else min(int(2 * rng.pareto(1.1)) + 2, LARGEST)
+        size = min(size, count - done)
+        side = int(np.ceil(np.sqrt(1.5 * size))) if size > 1 else 1
+        field = rng.standard_normal((side + 2, side + 2, 256), np.float32)
+        field *= rng.lognormal(3.3, 0.8, (side + 2, side + 2, 1))
+        field[rng.random(field.shape[:2]) < solid] = 0
+        field = np.clip(np.rint(field), -127, 127)
+        level = rng.integers(600, 8000, (side + 2, side + 2, 4))
+        for row, col in (divmod(index, side) for index in range(size)):
+            cells = field[row : row + 3, col : col + 3].reshape(9, 256)
+            noisy = cells + (cells != 0) * (rng.random(cells.shape) < 0.02)
+            values[done] = np.clip(noisy, -127, 127)
+            means[done] = level[row : row + 3, col : col + 3].reshape(9, 4)
+            groups[done] = group
+            done += 1
+        group += 1
+    order = rng.permutation(count)
+    noise, tables = np.full((count, 9), 0.15, np.float32), np.zeros(count, np.uint32)
+    return Signatures(layout, values[order], means[order], noise, tables), groups[order]
+
+
+def full():
+    """Matching alone at the competition's size."""
+    signatures, groups = simulate(FULL)
+    before = time.perf_counter()
+    seconds, found = cpu_s(lambda: link_tiles(signatures))
+    wall = time.perf_counter() - before
+    mixed = len(np.unique(np.stack([groups, found]), axis=1).T) - found.max() - 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{FULL} tiles, {groups.max() + 1} groups: {seconds:.0f} s of processor, {wall:.0f} s of "
+        f"clock, peak {peak:.2f} GiB; {found.max() + 1} groups found, {mixed} of them mixed"
+    )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ("decoding", "growth", "full"):
+        {"decoding": decoding, "growth": growth, "full": full}[name]()
