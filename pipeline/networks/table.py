@@ -1,0 +1,170 @@
+"""Every network beside the others: its paper, its size, and how fast this machine runs it.
+
+A configuration enters for the size of a crop and for its encoder, which every architecture that
+takes any encoder is shown with; an architecture bound to an encoder keeps its own. Rows leave, one
+a network. Parameters and multiply-adds are counted on shapes alone; speed is measured.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.network_schema import ENCODERS, OPTIONS, Network
+from pipeline.networks.build import SegmentationNetwork, build_network
+from pipeline.training.device import Device
+
+__all__ = ["BATCH_SIZE", "PAPERS", "Row", "count", "network_of", "rows"]
+
+PAPERS = {
+    "fcn32s": "Long 2015",
+    "fcn16s": "Long 2015",
+    "fcn8s": "Long 2015",
+    "segnet": "Badrinarayanan 2015",
+    "unet_original": "Ronneberger 2015",
+    "ternausnet11": "Iglovikov 2018",
+    "ternausnet16": "Iglovikov 2018",
+    "unet_fpn": "Ronneberger 2015 + Lin 2017",
+    "unet": "Ronneberger 2015",
+    "unetplusplus": "Zhou 2018",
+    "manet": "Fan 2020",
+    "linknet": "Chaurasia 2017",
+    "fpn": "Kirillov 2019, Lin 2017",
+    "pspnet": "Zhao 2017",
+    "deeplabv3": "Chen 2017",
+    "deeplabv3plus": "Chen 2018",
+    "pan": "Li 2018",
+    "upernet": "Xiao 2018",
+    "segformer": "Xie 2021",
+    "dpt": "Ranftl 2021",
+}
+"""Author and year of each architecture's paper."""
+
+BATCH_SIZE = 2
+"""Images per measured pass: enough for any batch normalisation, few enough for a small machine."""
+
+_OWN_ENCODER = {
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "ternausnet16"), "vgg16"),
+    "segnet": "vgg16_bn",
+    "ternausnet11": "vgg11",
+    "unet_original": None,
+    "dpt": "tu-vit_tiny_patch16_224",
+}
+_MIN_MEASURED_S = 0.4
+_LONG_S = 3.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network at one size.
+
+    Attributes:
+        encoder: Its encoder, or `-`.
+        parameters: Trainable numbers.
+        macs: Multiply-adds for one image, forward.
+        forward_per_s: Images per second, evaluating.
+        step_per_s: Images per second, training (forward, backward, AdamW).
+        problem: Why there is nothing to show; empty if there is.
+    """
+
+    arch: str
+    encoder: str
+    parameters: int = 0
+    macs: int = 0
+    forward_per_s: float = 0.0
+    step_per_s: float = 0.0
+    problem: str = ""
+
+
+def network_of(config: Config, arch: str) -> Network:
+    """Return the section that the table shows `arch` with, at random weights.
+
+    The configuration's own architecture keeps its options; the others have their default ones.
+    """
+    if arch == config.network.arch:
+        return config.network.model_copy(update={"weights": "none"})
+    encoder = _OWN_ENCODER.get(arch, config.network.encoder)
+    if arch not in _OWN_ENCODER and (encoder is None or config.network.arch in ENCODERS):
+        encoder = "resnet34"
+    return Network(arch=arch, encoder=encoder, weights="none", options={})
+
+
+def rows(config: Config, device: Device) -> Iterator[Row]:
+    """Count and measure every network at the configuration's crop size, one after the other."""
+    size_px = config.crops.size_px
+    for arch in OPTIONS:
+        section = network_of(config, arch)
+        encoder = section.encoder or "-"
+        try:
+            parameters, macs = count(section, size_px)
+            network = device.place(build_network(section, channels=1))
+        except ConfigError as error:
+            yield Row(arch, encoder, problem=str(error))
+            continue
+        forward, step = _speeds(network, size_px, device)
+        yield Row(arch, encoder, parameters, macs, forward, step)
+
+
+def count(section: Network, size_px: int) -> tuple[int, int]:
+    """Return the parameters and the multiply-adds for one square image, without computing either.
+
+    Raises:
+        ConfigError: The network cannot be built.
+    """
+    with torch.device("meta"):
+        network = build_network(section, channels=1).eval()
+        image = torch.zeros(1, 3, size_px, size_px)
+        with FlopCounterMode(display=False) as counter:
+            network(image)
+    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2
+
+
+def _speeds(network: SegmentationNetwork, size_px: int, device: Device) -> tuple[float, float]:
+    images = torch.randint(0, 256, (BATCH_SIZE, 3, size_px, size_px), dtype=torch.uint8)
+    images = device.move(images)
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def forward() -> None:
+        with torch.inference_mode(), device.autocast():
+            network(images)
+
+    def step() -> None:
+        with device.autocast():
+            logits = network(images).logits_nchw
+        optimizer.zero_grad()
+        F.softplus(logits.float()).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    network.eval()
+    evaluating = _images_per_s(forward, device)
+    network.train()
+    return evaluating, _images_per_s(step, device)
+
+
+def _images_per_s(work: Callable[[], None], device: Device) -> float:
+    """Take the fastest of several calls; the first counts only where it is long by itself."""
+    best_s = _seconds(work, device)
+    if best_s < _LONG_S:
+        best_s, total_s = float("inf"), 0.0
+        while total_s < _MIN_MEASURED_S:
+            taken_s = _seconds(work, device)
+            best_s, total_s = min(best_s, taken_s), total_s + taken_s
+    return BATCH_SIZE / best_s
+
+
+def _seconds(work: Callable[[], None], device: Device) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: Device) -> None:
+    if device.is_cuda:
+        torch.cuda.synchronize()
