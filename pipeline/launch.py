@@ -6,7 +6,6 @@ most so many at a time. The first failure ends the others, and its exit code bec
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -97,9 +96,9 @@ def launch(command: Sequence[str], parts: Sequence[str], slots: Slots) -> int:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to end as Ctrl-C does, and make those end that do not."""
+    """Ask processes to end, and make those end that do not."""
     for process in processes:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
     deadline = time.monotonic() + GRACE_S
     for process in processes:
         try:

@@ -1,5 +1,6 @@
 """The real run.sh on the demo in miniature: to the end, again, wrongly, and killed on the way."""
 
+import contextlib
 import csv
 import json
 import os
@@ -147,7 +148,11 @@ def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
     wait_for(process, last)
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    output = process.communicate(timeout=20)[0]
+    try:
+        output = process.communicate(timeout=20)[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert time.monotonic() - started < 10
     assert process.returncode != 0
     assert "Run the same command again" in output
