@@ -25,7 +25,8 @@ MOST_BITS = 21  # per key
 UNSURE_BITS = 3
 MOST_FLIPS = 2
 CROWDED = 48  # cells under one key
-LARGEST_DISTANCE = 0.33  # share of all signs that may differ; chance gives 0.5
+DEVIATIONS = 3.0  # fewer signs beside the key must differ than chance gives: 1 pair in 740
+PAIRS_PER_CELL, MOST_PAIRS = 250, 100_000_000  # by chance; fewer cells get shorter keys
 PAIRS_AT_ONCE = 2_000_000
 CELLS_AT_ONCE = 8192
 
@@ -46,9 +47,14 @@ def colliding_cells(
         later piece holds what earlier ones missed.
     """
     owners = (cells // (len(values) // len(groups))).astype(np.int32)
-    bits = int(np.clip(np.ceil(np.log2(max(len(cells), 1))), 4, MOST_BITS))
-    words, unsure = _project(values, cells, bits)
     flips = [f for size in range(MOST_FLIPS + 1) for f in combinations(range(UNSURE_BITS), size)]
+    count = max(len(cells), 1)
+    chance_pairs = TABLES * len(flips) * count**2
+    bits = np.ceil(np.log2(chance_pairs / min(PAIRS_PER_CELL * count, MOST_PAIRS)))
+    bits = int(np.clip(bits, UNSURE_BITS + 1, MOST_BITS))
+    words, unsure = _project(values, cells, bits)
+    others = TABLES * MOST_BITS - bits
+    most_different = others / 2 - DEVIATIONS * np.sqrt(others) / 2
     for table in range(TABLES):
         keys = _keys(words, table, bits)
         order = np.lexsort([words[:, -1], keys]).astype(np.int32)
@@ -69,7 +75,7 @@ def colliding_cells(
                 apart = groups[owners[one]] != groups[owners[other]]
                 one, other = one[apart], other[apart]  # noqa: PLW2901
                 distance = np.bitwise_count(words[one] ^ words[other]).sum(axis=1, dtype=np.uint16)
-                near = distance <= LARGEST_DISTANCE * TABLES * MOST_BITS
+                near = distance <= most_different
                 yield cells[one[near]], cells[other[near]]
 
 

@@ -10,6 +10,7 @@ telling on fine sea clutter as on a coast. Answers are kept on a logarithmic sca
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ VALUES = 256  # wanted per cell: small cells have fewer patches and more masks o
 LINEAR_BELOW = 0.2  # grey levels; above it the scale is logarithmic, its step 6 %
 SCALE = float(127 / np.log1p(512 / LINEAR_BELOW))
 MEAN_STEPS = 64  # cell means are kept in 1/64 grey level
+SMOOTH_WAVES = ((1, 1), (2, 0), (0, 2), (1, 2), (2, 1), (2, 2))  # down, across
 SAMPLED_BLOCKS = 6  # of 8x8 px, down and across a cell, to estimate its noise
 COSINES = (np.cos((2 * np.arange(8) + 1) * np.arange(8)[:, None] * np.pi / 16) / 2).astype("f4")
 COSINES[0] = np.sqrt(1 / 8)
@@ -132,10 +134,17 @@ def to_levels() -> npt.NDArray[np.float32]:
 
 @cache
 def _masks(patches: int, masks: int) -> npt.NDArray[np.float32]:
-    """Random masks (masks, patches, 16): orthonormal, blind to constants and slopes."""
+    """Random masks (masks, patches, 16): orthonormal, blind to constants and slopes, and smooth.
+
+    The fastest waves of a patch are left out, for JPEG's rounding takes most of them.
+    """
+    at = np.arange(4)
+    waves = np.cos((2 * at + 1) * at[:, None] * np.pi / 8) / np.sqrt(2)
+    smooth = [np.outer(waves[v], waves[u]).ravel() for v, u in SMOOTH_WAVES]
     y, x = np.mgrid[-1.5:2:1, -1.5:2:1]
     blind = np.stack([np.ones(16), y.ravel(), x.ravel()], axis=1)
-    random = generator(0, "overlap masks").standard_normal((patches, 16, masks))
+    mixture = generator(0, "overlap masks").standard_normal((patches, len(smooth), masks))
+    random = np.stack(smooth, axis=1) @ mixture
     full = np.concatenate([np.broadcast_to(blind, (patches, 16, 3)), random], axis=2)
     orthonormal, _ = np.linalg.qr(full)
     return np.ascontiguousarray(orthonormal[:, :, 3:].transpose(2, 0, 1), dtype=np.float32)
@@ -154,38 +163,50 @@ def sign(
         `values` (cells, values) and `means` (cells, 4) as in `Signatures`.
     """
     high, wide = layout.patches_hw
-    cell_h, cell_w = layout.cell_hw
-    down, across = cell_h // (4 * high), cell_w // (4 * wide)
-    if gray_hw.shape == (12 * high * down, 12 * wide * across):
-        # Nine cells and a whole factor: adding up integers is twice as fast as resizing.
-        rows = _add_every(gray_hw.reshape(-1, down, gray_hw.shape[1]).transpose(1, 0, 2))
-        whole = _add_every(rows.reshape(12 * high, 12 * wide, across).transpose(2, 0, 1))
-        cells_hw = whole.reshape(3, 4 * high, 3, 4 * wide).transpose(0, 2, 1, 3)
-        small = cells_hw.reshape(9, 4 * high, 4 * wide) * np.float32(1 / (down * across))
-    else:
-        image = gray_hw.astype(np.float32)
-        crops = [image[y : y + cell_h, x : x + cell_w] for y, x in layout.origins_yx]
-        size = (4 * wide, 4 * high)
-        small = np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops])
-    cells = len(small)
-    patches = small.reshape(cells, high, 4, wide, 4).transpose(0, 1, 3, 2, 4)
-    patches = patches.reshape(cells, high * wide, 16)
-    answers = np.einsum("cpi,kpi->ckp", patches, _masks(high * wide, layout.masks))
-    answers = answers.reshape(cells, -1)
+    small = _shrink(gray_hw, layout)
+    answers = _answers(small, layout)
     scaled = np.copysign(np.log1p(np.abs(answers) * (1 / LINEAR_BELOW)) * SCALE, answers)
-    quarters = small.reshape(cells, 2, 2 * high, 2, 2 * wide).mean(axis=(2, 4)).reshape(cells, 4)
+    quarters = small.reshape(-1, 2, 2 * high, 2, 2 * wide).mean(axis=(2, 4)).reshape(-1, 4)
     return (
         np.clip(np.rint(scaled), -127, 127).astype(np.int8),
         np.rint(quarters * MEAN_STEPS).astype(np.uint16),
     )
 
 
-def _add_every(parts: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.unsignedinteger]:
+def _shrink(gray_hw: npt.NDArray[np.uint8 | np.float32], layout: Layout) -> npt.NDArray[np.float32]:
+    """Shrink each cell by area to 4x4 pixels per patch; float32 (cells, height, width)."""
+    high, wide = layout.patches_hw
+    cell_h, cell_w = layout.cell_hw
+    down, across = cell_h // (4 * high), cell_w // (4 * wide)
+    if gray_hw.shape == (12 * high * down, 12 * wide * across):
+        # Nine cells and a whole factor: adding up integers is twice as fast as resizing.
+        rows = _add_every(gray_hw.reshape(-1, down, gray_hw.shape[1]).transpose(1, 0, 2))
+        whole = _add_every(rows.reshape(12 * high, 12 * wide, across).transpose(2, 0, 1))
+        cells = whole.reshape(3, 4 * high, 3, 4 * wide).transpose(0, 2, 1, 3)
+        return np.asarray(
+            cells.reshape(9, 4 * high, 4 * wide) * np.float32(1 / (down * across)), np.float32
+        )
+    image = gray_hw.astype(np.float32)
+    crops = [image[y : y + cell_h, x : x + cell_w] for y, x in layout.origins_yx]
+    size = (4 * wide, 4 * high)
+    return np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops])
+
+
+def _add_every(parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
     wide_enough = np.uint16 if len(parts) <= 16 else np.uint32  # 16 * 16 * 255 is below 2^16
     total = parts[0].astype(np.promote_types(parts.dtype, wide_enough))
     for part in parts[1:]:
         total += part
     return np.asarray(total)
+
+
+def _answers(small: npt.NDArray[np.float32], layout: Layout) -> npt.NDArray[np.float32]:
+    """Put the masks on the patches of shrunk cells; float32 (cells, values)."""
+    high, wide = layout.patches_hw
+    patches = small.reshape(-1, high, 4, wide, 4).transpose(0, 1, 3, 2, 4)
+    patches = patches.reshape(-1, high * wide, 16)
+    answers = np.einsum("cpi,kpi->ckp", patches, _masks(high * wide, layout.masks))
+    return np.asarray(answers.reshape(len(small), -1), np.float32)
 
 
 def jpeg_noise(
@@ -195,7 +216,7 @@ def jpeg_noise(
 
     Rounding a coefficient to multiples of q leaves a variance of q^2 / 12; where nearly all of a
     frequency is rounded to zero, two copies of the same ground can differ by no more than what is
-    left of it. Shrinking passes the part that `_passed` gives.
+    left of it. Shrinking and masks pass the part that `_passed` gives.
 
     Args:
         table: The file's luminance quantisation table, (8, 8).
@@ -218,21 +239,25 @@ def jpeg_noise(
     high, wide = max(cell_h // (8 * down), 1), max(cell_w // (8 * across), 1)
     sums = [energy[y : y + high, x : x + wide].sum(axis=(0, 1)) for y, x in starts]
     means = np.stack(sums) / (high * wide)
-    rounding = (table.ravel().astype(np.float64) ** 2 + 1) / 12
-    patches_h, patches_w = layout.patches_hw
-    passed = np.outer(_passed(cell_h / (4 * patches_h)), _passed(cell_w / (4 * patches_w))).ravel()
-    variance = (np.minimum(rounding, means + 1 / 12) * passed).sum(axis=1)
+    rounding = (table.ravel().astype(np.float32) ** 2 + 1) / 12
+    variance = (np.minimum(rounding, means + 1 / 12) * _passed(layout)).sum(axis=1)
     return np.asarray(np.sqrt(variance), dtype=np.float32)
 
 
 @cache
-def _passed(shrink: float) -> npt.NDArray[np.float64]:
-    """Mean square over all positions of each 8-point cosine, averaged over `shrink` pixels."""
-    width = max(round(shrink), 1)
-    alone = np.pad(COSINES, ((0, 0), (width, width)))
-    ends = np.cumsum(alone, axis=1)
-    means = (ends[:, width:] - ends[:, :-width]) / width
-    return np.asarray((means**2).sum(axis=1) / 8)
+def _passed(layout: Layout) -> npt.NDArray[np.float32]:
+    """Variance of the answers where one of the 64 waves has random signs, (cells, 64).
+
+    Found by trying: a tile of nothing but that wave, of variance 1 in each block, is described.
+    """
+    down, across = -(-layout.height // 8), -(-layout.width // 8)
+    signs = generator(0, "overlap noise").integers(2, size=(down, 1, across, 1)) * 2 - 1
+    passed = []
+    for wave in WAVES.reshape(64, 8, 1, 8):
+        tile = (signs * wave).astype(np.float32).reshape(8 * down, 8 * across)
+        small = _shrink(tile[: layout.height, : layout.width], layout)
+        passed.append((_answers(small, layout) ** 2).mean(axis=1))
+    return np.stack(passed, axis=1)
 
 
 def luminance_table(content: bytes) -> npt.NDArray[np.uint16]:
