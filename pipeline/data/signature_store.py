@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -127,7 +128,9 @@ def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row
                 yield describe(path)
                 progress.update()
             return
-        with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        # Fresh processes: a fork of one whose OpenCV has started threads waits for them forever.
+        fresh = get_context("spawn")
+        with ProcessPoolExecutor(jobs, fresh, cv2.setNumThreads, (1,)) as pool:
             for start in range(0, len(paths), PART_IMAGES):
                 part = paths[start : start + PART_IMAGES]
                 for row in pool.map(describe, part, chunksize=TASK_IMAGES):
