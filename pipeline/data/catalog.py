@@ -148,7 +148,7 @@ def check_folder(
         root: Folder in the competition's layout.
         memory: Where verdicts on image files are remembered.
         max_bad_share: Largest share of images that may be left out.
-        jobs: Processes that decode.
+        jobs: Threads that decode.
 
     Returns:
         The catalog, and the quarantine table `ImageId, split, where, reason`.

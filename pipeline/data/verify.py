@@ -8,7 +8,7 @@ full-size array. A verdict is kept by file size and time stamp, so a second look
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +29,7 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
     Args:
         paths: Image files; those that do not exist get the defect "missing".
         memory: CSV of earlier verdicts, updated; deleting it costs only time.
-        jobs: Processes.
+        jobs: Threads that decode.
 
     Returns:
         COLUMNS, one row per path in the same order; `defect` is "" for a usable image, and an image
@@ -40,8 +40,10 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
     new = [row for row in now if row not in known and row[1] >= 0]
     if new:
         LOG.info("decoding %d of %d images to the last byte", len(new), len(now))
-        with ProcessPoolExecutor(jobs) as pool:
-            verdicts = pool.map(_decode, [row[0] for row in new], chunksize=16)
+        # Threads: Pillow decodes without the interpreter's lock, and a fork after OpenCV or BLAS
+        # has started threads of its own can hang.
+        with ThreadPoolExecutor(jobs) as pool:
+            verdicts = pool.map(_decode, [row[0] for row in new])
             for row, verdict in zip(
                 new, tqdm(verdicts, "verify", total=len(new), unit="image"), strict=True
             ):
