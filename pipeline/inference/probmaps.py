@@ -27,7 +27,6 @@ class MapWriter:
     Args:
         job: Its folder takes the maps; unfinished work of another job there is refused.
         floor: Maps with a maximum probability below are not stored.
-        restart_hint: Goes into the error's text.
 
     Raises:
         ArtifactError: The folder holds the unfinished maps of another configuration.

@@ -37,6 +37,7 @@ def train_fold(
     """
     config = run.config
     catalog = Catalog.load(run.result("data").folder)
+    ships = catalog.ships()
     folds = read_folds(run.result("split").folder / "folds.csv")
     held_out = folds.fold.to_numpy() == fold
     learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
@@ -55,14 +56,17 @@ def train_fold(
         network,
         CropDataset(
             _paths(catalog, learned),
-            _ships(catalog, learned),
+            _true_ships(catalog, ships, learned),
             crops=config.crops,
             augment=config.augment,
             seed=config.seed,
             stream=(job.stage, fold),
         ),
         ImageDataset(
-            _paths(catalog, watched), catalog.height, catalog.width, _ships(catalog, watched)
+            _paths(catalog, watched),
+            catalog.height,
+            catalog.width,
+            _true_ships(catalog, ships, watched),
         ),
         settings=settings,
         machine=config.machine,
@@ -74,6 +78,5 @@ def _paths(catalog: Catalog, ids: pd.Series) -> list[Path]:
     return [catalog.train_path(image_id) for image_id in ids]
 
 
-def _ships(catalog: Catalog, ids: pd.Series) -> TrueShips:
-    ships = catalog.ships()
+def _true_ships(catalog: Catalog, ships: dict[str, list[str]], ids: pd.Series) -> TrueShips:
     return TrueShips([ships[image_id] for image_id in ids], catalog.height, catalog.width)
