@@ -16,6 +16,7 @@ usage() {
   --folds 0,1      train and fine-tune these folds only, then stop
   --jobs N         processes for the folds: a number, or auto (default): one a GPU, else one a core
   --restart        discard what the chosen stages did before
+  --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
 PYTHON=python3.12 chooses the interpreter. NO_VENV=1 uses its own environment instead of .venv.
@@ -66,7 +67,7 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
-config=configs/demo.yaml overrides=() restart=() folds=all jobs=auto from=data to=submit
+config=configs/demo.yaml overrides=() restart=() upload=() folds=all jobs=auto from=data to=submit
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
@@ -75,6 +76,7 @@ while (($#)); do
         --folds) folds=${2:?--folds needs numbers such as 0,1}; to=finetune; shift ;;
         --jobs) jobs=${2:?--jobs needs a number or auto}; shift ;;
         --restart) restart=(--restart) ;;
+        --upload) upload=(--upload "${2:?--upload needs a message}"); shift ;;
         -*) usage >&2; die "unknown option $1" ;;
         *=*) overrides+=("$1") ;;
         *.yaml | *.yml) config=$1 ;;
@@ -83,6 +85,7 @@ while (($#)); do
     shift
 done
 
+[[ ${#upload[@]} == 0 || $to == submit ]] || die "--upload needs the stage submit; --to and --folds leave it out"
 order=(data split train finetune predict calibrate submit)
 [[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
@@ -106,4 +109,4 @@ stage train s2_train --folds "$folds" --jobs "$jobs"        # BCE - ln Dice -> a
 stage finetune s3_finetune --folds "$folds" --jobs "$jobs"  # Lovasz hinge -> the fold's final network
 stage predict s4_predict --jobs "$jobs"                     # D4 augmentation -> probability maps
 stage calibrate s5_calibrate                                # out-of-fold maps -> rules, the honest F2
-stage submit s6_submit                                      # test maps -> submissions/<run>-<hash>.csv
+stage submit s6_submit "${upload[@]}"                        # test maps -> submissions/<run>-<hash>.csv

@@ -9,8 +9,10 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -30,6 +32,7 @@ def run_stage(
     description: str | None,
     per_fold: bool = False,
     also: tuple[str, ...] = (),
+    flags: Mapping[str, dict[str, Any]] | None = None,
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
@@ -39,12 +42,16 @@ def run_stage(
         description: What `--help` says.
         per_fold: Whether the stage's work divides by fold: it then has `--folds` and `--jobs`.
         also: Parts of the stage beside the folds.
+        flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
+            values by name.
     """
-    arguments = _parse(description, per_fold=per_fold)
+    flags = flags or {}
+    arguments = _parse(description, per_fold=per_fold, flags=flags)
+    own = {name: getattr(arguments, name) for name in flags}
     try:
         config = load_config(arguments.config, arguments.overrides)
         if not per_fold:
-            _run(stage, config, restart=arguments.restart)
+            _run(partial(stage, **own), config, restart=arguments.restart)
             return
         parts = _parts(arguments.folds, config.folds.count, also)
         use_gpus = config.machine.device != "cpu"
@@ -71,7 +78,9 @@ def _run(stage: Callable[..., None], config: Config, *parts: list[str], restart:
         stage(run, *parts)
 
 
-def _parse(description: str | None, *, per_fold: bool) -> argparse.Namespace:
+def _parse(
+    description: str | None, *, per_fold: bool, flags: Mapping[str, dict[str, Any]]
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,6 +93,8 @@ def _parse(description: str | None, *, per_fold: bool) -> argparse.Namespace:
         parser.add_argument(
             "--jobs", default="1", help="processes at once: a number, or auto; default: 1"
         )
+    for name, settings in flags.items():
+        parser.add_argument(f"--{name}", **settings)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
     return parser.parse_intermixed_args()
 

@@ -26,6 +26,7 @@ __all__ = [
     "Data",
     "Demo",
     "Folds",
+    "Kaggle",
     "Network",
     "Optimisation",
     "Predict",
@@ -35,6 +36,7 @@ __all__ = [
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class Section(BaseModel):
@@ -80,6 +82,14 @@ class Data(Section):
         return f"{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
 
 
+class Kaggle(Section):
+    """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
+
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    download: bool
+    keep_archive: bool
+
+
 class Folds(Section):
     """How training images are split; `file` is a split of the user's own."""
 
@@ -90,13 +100,26 @@ class Folds(Section):
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
-    `ship_share` of the crops hold a ship; the rest lie anywhere in any image.
+    `ship_share` of the crops hold a ship, `empty_share` lie anywhere in images without ships, the
+    rest anywhere in images with ships. `hard_run` names an earlier run whose out-of-fold maps say
+    how often an empty image is taken; without it all are taken alike.
     """
 
     size_px: Count
     batch_size: Count
     per_epoch: Count
     ship_share: Share
+    empty_share: Share
+    hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.ship_share + self.empty_share > 1:
+            raise ValueError(
+                f"expected ship_share + empty_share to be at most 1, got {self.ship_share} + "
+                f"{self.empty_share}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
@@ -174,9 +197,10 @@ class Machine(Section):
 class Config(Section):
     """A whole run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=RUN_NAME)]
     seed: Annotated[int, Field(ge=0)]
     data: Data
+    kaggle: Kaggle
     folds: Folds
     network: Network
     crops: Crops

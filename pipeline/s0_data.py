@@ -1,6 +1,7 @@
 """Stage 0: the images and their truth, complete and checked.
 
-Reads the folder `data.root` in the competition's layout; where it is null, renders the demo first.
+Reads the folder `data.root` in the competition's layout. Where it is null, renders the demo first;
+where it lacks the files and `kaggle.download` says so, downloads them.
 Writes `runs/<name>/data/`: catalog.json, instances.csv, and quarantine.csv with what was left out.
 """
 
@@ -9,20 +10,18 @@ import os
 from pathlib import Path
 
 from pipeline.command import run_stage
-from pipeline.data.catalog import check_folder, fingerprint, has_layout
+from pipeline.config import Config
+from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
 from pipeline.run import Run
 
 LOG = logging.getLogger("pipeline.s0_data")
 
 
 def stage(run: Run) -> None:
-    """Check the data, rendering the demo where no data is given."""
+    """Provide the data, and check it."""
     data = run.config.data
-    if data.root is None and not has_layout(data.folder):
-        from pipeline.data.demo import render_demo
-
-        LOG.info("data: rendering the demo into %s", data.folder)
-        render_demo(data.folder, **data.demo.model_dump())
+    if not has_layout(data.folder):
+        _provide(run.config)
     job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder))
     if not run.begin(job):
         return
@@ -48,6 +47,26 @@ def stage(run: Run) -> None:
         *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
     )
     job.finish(outputs, counts)
+
+
+def _provide(config: Config) -> None:
+    """Fill the data folder where somebody is told to: with the demo, or from Kaggle."""
+    folder = config.data.folder
+    if config.data.root is None:
+        from pipeline.data.demo import render_demo
+
+        LOG.info("data: rendering the demo into %s", folder)
+        render_demo(folder, **config.data.demo.model_dump())
+    elif config.kaggle.download:
+        from pipeline.kaggle.download import download_competition
+
+        LOG.info("data: %s lacks the competition's files; asking Kaggle for them", folder)
+        download_competition(
+            folder,
+            slug=config.kaggle.slug,
+            layout=LAYOUT,
+            keep_archive=config.kaggle.keep_archive,
+        )
 
 
 if __name__ == "__main__":

@@ -5,17 +5,20 @@ history.csv, last.pt (the state to go on from).
 """
 
 from pipeline.command import run_stage
+from pipeline.data.hardness import hard_maps
 from pipeline.run import Run
 
 
 def stage(run: Run, folds: list[str]) -> None:
     """Train each of `folds` from the configured start weights."""
+    hard = hard_maps(run)
     for fold in map(int, folds):
         job = run.job(
             "train",
             fold=fold,
             sections=("network", "crops", "augment", "train"),
             inputs=[run.result("split")],
+            files={str(maps.folder): maps.identity for maps in hard},
         )
         if run.begin(job):
             from pipeline.training.fold import train_fold

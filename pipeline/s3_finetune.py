@@ -5,11 +5,13 @@ Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
 """
 
 from pipeline.command import run_stage
+from pipeline.data.hardness import hard_maps
 from pipeline.run import Run
 
 
 def stage(run: Run, folds: list[str]) -> None:
     """Fine-tune each of `folds` from the end of its training."""
+    hard = hard_maps(run)
     for fold in map(int, folds):
         trained = run.result("train", fold=fold)
         job = run.job(
@@ -17,6 +19,7 @@ def stage(run: Run, folds: list[str]) -> None:
             fold=fold,
             sections=("network", "crops", "augment", "finetune"),
             inputs=[run.result("split"), trained],
+            files={str(maps.folder): maps.identity for maps in hard},
         )
         if run.begin(job):
             from pipeline.training.fold import train_fold

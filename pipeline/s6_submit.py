@@ -1,38 +1,56 @@
-"""Stage 6: the submission.
+"""Stage 6: the submission, and with --upload its way to Kaggle and its score back.
 
 Reads the test maps and the calibrated rules. Writes `runs/<name>/submit/submission.csv`, checked
 against the sample submission, its copy `submissions/<run>-<hash>.csv`, and a line in
-`submissions/ledger.csv`. Prints the F2 of the test images where their truth is known.
+`submissions/ledger.csv`. Prints the F2 of the test images where their truth is known. Without
+`--upload` nothing leaves the machine. `--scores` only asks Kaggle for the scores of what was sent
+before, and prints them beside the out-of-fold F2.
 """
 
 import logging
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import read_json, sha256_file, write_atomic
 from pipeline.command import run_stage
 from pipeline.data.catalog import Catalog, read_test_truth
+from pipeline.errors import ConfigError
 from pipeline.run import Job, Run
+
+if TYPE_CHECKING:
+    from pipeline.kaggle.ledger import LedgerRow
 
 LOG = logging.getLogger("pipeline.s6_submit")
 SUBMISSIONS = Path("submissions")
+LEDGER = SUBMISSIONS / "ledger.csv"
 
 
-def stage(run: Run) -> None:
-    """Apply the rules to the test maps, check the table, and keep it."""
+def stage(run: Run, upload: str | None, scores: bool) -> None:
+    """Apply the rules to the test maps, check the table, keep it, and send it if told to."""
+    if scores:
+        _show_scores(run.config.kaggle.slug)
+        return
+    if upload is not None and run.config.data.root is None:
+        raise ConfigError(
+            "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
+            "the competition's files: configs/airbus.yaml, or data.root=/folder."
+        )
     data, maps, calibrated = (run.result(name) for name in ("data", "predict/test", "calibrate"))
     job = run.job("submit", sections=(), inputs=[data, maps, calibrated])
     if run.begin(job):
         job.finish(["submission.csv"], _write(run, job, Catalog.load(data.folder)))
-    submission = job.folder / "submission.csv"
+    submission = job.checked("submission.csv")
     kept = SUBMISSIONS / f"{run.config.name}-{sha256_file(submission)[:8]}.csv"
     if not kept.is_file():
         write_atomic(kept, submission.read_bytes())
-    _enter_in_ledger(run, kept, calibrated)
+    row = _enter_in_ledger(run, kept, calibrated)
     LOG.info("submit: %s", kept)
+    if upload is not None:
+        _upload(run.config.kaggle.slug, submission, replace(row, message=upload))
 
 
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
@@ -77,12 +95,13 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     return metrics
 
 
-def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> None:
+def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
+    """Return the file's row of the ledger, a new one if it has none."""
     from pipeline.kaggle.ledger import LedgerRow, append_or_update, read_ledger
 
-    ledger = SUBMISSIONS / "ledger.csv"
-    if any(row.tag == kept.stem for row in read_ledger(ledger)):
-        return
+    known = next((row for row in read_ledger(LEDGER) if row.tag == kept.stem), None)
+    if known is not None:
+        return known
     row = LedgerRow(
         hash=sha256_file(kept),
         run=run.config.name,
@@ -93,7 +112,31 @@ def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> None:
         commit=_commit(),
         tag=kept.stem,
     )
-    append_or_update(ledger, row)
+    append_or_update(LEDGER, row)
+    return row
+
+
+def _upload(slug: str, submission: Path, row: "LedgerRow") -> None:
+    """Send the submission under the row's tag, and keep in its row what Kaggle says."""
+    from pipeline.kaggle.ledger import append_or_update
+    from pipeline.kaggle.submit import SubmissionRef, upload_submission
+
+    def record(sent: SubmissionRef) -> None:
+        append_or_update(LEDGER, row.with_result(sent))
+
+    LOG.info("submit: uploading to %s", slug)
+    sent = upload_submission(submission, slug=slug, message=row.message, tag=row.tag, record=record)
+    LOG.info(
+        "submission %d: public score %s, private score %s, out-of-fold F2 %.5f",
+        *(sent.ref, sent.public_score, sent.private_score, row.oof_f2),
+    )
+
+
+def _show_scores(slug: str) -> None:
+    from pipeline.kaggle.ledger import refresh_ledger, scores_table
+    from pipeline.kaggle.submit import fetch_scores
+
+    LOG.info("%s", scores_table(refresh_ledger(LEDGER, fetch_scores(slug))))
 
 
 def _commit() -> str:
@@ -106,4 +149,14 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stage(
+        stage,
+        description=__doc__,
+        flags={
+            "upload": {
+                "metavar": "MESSAGE",
+                "help": "send the submission to Kaggle, wait for its score",
+            },
+            "scores": {"action": "store_true", "help": "only refresh the scores of what was sent"},
+        },
+    )

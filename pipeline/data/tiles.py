@@ -154,6 +154,8 @@ class CropDataset(Dataset[Item]):
         augment: Random changes.
         seed: The run's.
         stream: Names of this data's random stream, such as stage and fold.
+        hardness: For each image its weight (>= 0) when images without ships are drawn; None draws
+            all of them alike.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class CropDataset(Dataset[Item]):
         augment: Augment,
         seed: int,
         stream: tuple[str | int, ...],
+        hardness: np.ndarray | None = None,
     ) -> None:
         self._paths = _Strings([str(path) for path in paths])
         self._ships = ships
@@ -173,6 +176,8 @@ class CropDataset(Dataset[Item]):
         self._seed, self._stream = seed, stream
         counts = [ships.count(image) for image in range(len(paths))]
         self._with_ships = np.flatnonzero(counts)
+        self._empty = np.setdiff1d(np.arange(len(paths)), self._with_ships)
+        self._weights = None if hardness is None else hardness[self._empty]
         self._plan = lru_cache(maxsize=2)(self._make_plan)
 
     def __len__(self) -> int:
@@ -183,15 +188,25 @@ class CropDataset(Dataset[Item]):
         """Choose each crop's image, and whether the crop must hold a ship."""
         random = generator(self._seed, *self._stream, epoch, "images")
         count = self._crops.per_epoch
-        ships = round(count * self._crops.ship_share) if self._with_ships.size else 0
+        ships, empty = round(count * self._crops.ship_share), round(count * self._crops.empty_share)
+        if not self._with_ships.size:
+            ships, empty = 0, count
+        elif not self._empty.size:
+            empty = 0
         images = np.concatenate(
             [
                 _cycle(self._with_ships, ships, random),
-                _cycle(np.arange(len(self._paths)), count - ships, random),
+                self._some_empty(empty, random),
+                _cycle(self._with_ships, count - ships - empty, random),
             ]
         )
         order = random.permutation(count)
         return images[order], order < ships
+
+    def _some_empty(self, count: int, random: np.random.Generator) -> np.ndarray:
+        if self._weights is None:
+            return _cycle(self._empty, count, random)
+        return random.choice(self._empty, count, p=self._weights / self._weights.sum())
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, index = key

@@ -12,6 +12,7 @@ import torch
 from pipeline.config import Optimisation
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
+from pipeline.data.hardness import hard_maps, read_hardness
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.networks.build import build_network, build_trained
 from pipeline.run import Job, Run
@@ -61,6 +62,7 @@ def train_fold(
             augment=config.augment,
             seed=config.seed,
             stream=(job.stage, fold),
+            hardness=read_hardness(hard_maps(run), learned),
         ),
         ImageDataset(
             _paths(catalog, watched),

@@ -57,17 +57,40 @@ def world(tmp_path_factory):
     return paths, encoded, truths
 
 
-def dataset(world, *, size_px=24, per_epoch=32, ship_share=0.75, augment=STILL, only=None):
+def dataset(
+    world,
+    *,
+    size_px=24,
+    per_epoch=32,
+    ship_share=0.75,
+    empty_share=0.1,
+    augment=STILL,
+    only=None,
+    hardness=None,
+):
     paths, encoded, _ = world
     chosen = range(IMAGES) if only is None else only
     return CropDataset(
         [paths[i] for i in chosen],
         TrueShips([encoded[i] for i in chosen], HEIGHT, WIDTH),
-        crops=Crops(size_px=size_px, batch_size=1, per_epoch=per_epoch, ship_share=ship_share),
+        crops=Crops(
+            size_px=size_px,
+            batch_size=1,
+            per_epoch=per_epoch,
+            ship_share=ship_share,
+            empty_share=empty_share,
+            hard_run=None,
+        ),
         augment=augment,
         seed=3,
         stream=("train", 0),
+        hardness=hardness,
     )
+
+
+def number(item):
+    """The image a crop is from."""
+    return int(item["image_chw"][1, 0, 0])
 
 
 def test_windows_are_painted_as_the_truth(world):
@@ -103,13 +126,21 @@ def test_under_all_augmentations_target_and_pixels_still_belong_together(world):
     assert min(agreement) > 0.93
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_the_set_share_of_crops_holds_a_ship(world, share):
-    crops = dataset(world, ship_share=share, per_epoch=40)
-    with_ships = sum(bool(crops[1, index]["target_chw"].any()) for index in range(40))
-    assert with_ships >= round(40 * share)
-    if share == 0:
-        assert with_ships < 20
+@pytest.mark.parametrize(("ships", "empty"), [(0.0, 0.25), (0.5, 0.5), (0.5, 0.2), (1.0, 0.0)])
+def test_the_set_shares_of_crops_hold_a_ship_and_come_from_empty_images(world, ships, empty):
+    crops = dataset(world, ship_share=ships, empty_share=empty, per_epoch=40)
+    items = [crops[1, index] for index in range(40)]
+    with_ships = sum(bool(item["target_chw"].any()) for item in items)
+    assert round(40 * ships) <= with_ships <= 40 - round(40 * empty)
+    # The green channel is the image's number, and images with even ones are empty.
+    assert sum(number(item) % 2 == 0 for item in items) == round(40 * empty)
+
+
+def test_hard_empty_images_come_more_often(world):
+    hardness = np.array([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])
+    crops = dataset(world, ship_share=0.0, empty_share=1.0, per_epoch=1000, hardness=hardness)
+    seen = np.bincount([number(crops[0, index]) for index in range(1000)], minlength=IMAGES)
+    assert seen / 1000 == pytest.approx([0.1, 0, 0.3, 0, 0.6, 0], abs=0.05)
 
 
 def test_ships_are_not_always_in_the_centre(world):
@@ -118,7 +149,14 @@ def test_ships_are_not_always_in_the_centre(world):
     crops = CropDataset(
         world[0][:1],
         TrueShips([encode_labels(labels_hw)], HEIGHT, WIDTH),
-        crops=Crops(size_px=30, batch_size=1, per_epoch=200, ship_share=1.0),
+        crops=Crops(
+            size_px=30,
+            batch_size=1,
+            per_epoch=200,
+            ship_share=1.0,
+            empty_share=0.0,
+            hard_run=None,
+        ),
         augment=STILL,
         seed=0,
         stream=("train", 0),
@@ -129,8 +167,8 @@ def test_ships_are_not_always_in_the_centre(world):
 
 
 def test_an_epoch_uses_every_image_before_one_again_and_epochs_differ(world):
-    crops = dataset(world, ship_share=0.0, per_epoch=IMAGES)
-    first, second = ([crops[e, i]["image_chw"][1, 0, 0].item() for i in range(6)] for e in (0, 1))
+    crops = dataset(world, ship_share=0.0, empty_share=0.5, per_epoch=IMAGES)
+    first, second = ([number(crops[e, i]) for i in range(IMAGES)] for e in (0, 1))
     assert sorted(first) == sorted(second) == list(range(IMAGES))
     assert first != second
 

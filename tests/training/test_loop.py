@@ -70,7 +70,14 @@ def dataset(images, seed=0):
     still = {name: 0 if name == "hue_deg" else 0.0 for name in Augment.model_fields}
     return CropDataset(
         *images,
-        crops=Crops(size_px=24, batch_size=4, per_epoch=24, ship_share=0.75),
+        crops=Crops(
+            size_px=24,
+            batch_size=4,
+            per_epoch=24,
+            ship_share=0.75,
+            empty_share=0.125,
+            hard_run=None,
+        ),
         augment=Augment(**still | {"symmetries": True, "brightness": 0.1}),
         seed=seed,
         stream=("train", 0),
