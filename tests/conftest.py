@@ -32,10 +32,10 @@ class Checkout:
             shutil.copy(ROOT / part, folder / part)
         self.environment = os.environ | {"NO_VENV": "1", "PYTHON": sys.executable}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start run.sh in a process group of its own."""
+    def start(self, *arguments: str, program: str = "./run.sh") -> subprocess.Popen[str]:
+        """Start run.sh, or another program, in a process group of its own."""
         return subprocess.Popen(
-            ["./run.sh", *arguments],
+            [program, *arguments],
             cwd=self.folder,
             env=self.environment,
             text=True,
@@ -46,9 +46,9 @@ class Checkout:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Run run.sh to its end and return what it printed."""
-        process = self.start(*arguments)
+    def run(self, *arguments: str, code: int = 0, program: str = "./run.sh") -> str:
+        """Run run.sh, or another program, to its end and return what it printed."""
+        process = self.start(*arguments, program=program)
         output = process.communicate(timeout=280)[0]
         assert process.returncode == code, output
         return output

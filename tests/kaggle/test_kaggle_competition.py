@@ -1,0 +1,78 @@
+"""The competition's whole way, against a server that speaks Kaggle's protocol."""
+
+import csv
+import io
+import re
+import sys
+import zipfile
+
+import pytest
+from kaggle_server import TOKEN, KaggleServer, lost
+
+from pipeline.data.demo import render_demo
+
+pytestmark = pytest.mark.smoke
+
+RUN = ("tests/tiny.yaml", "name=first", "data.root=data/airbus", "kaggle.download=true")
+
+
+@pytest.fixture
+def competition(tmp_path, bare_server: KaggleServer):
+    """Serve the files a competitor gets of a rendered demo."""
+    root = tmp_path / "demo"
+    render_demo(
+        root, seed=0, tile_px=96, train_tiles=24, test_tiles=8, empty_share=0.5, max_ship_px=60
+    )
+    served = io.BytesIO()
+    with zipfile.ZipFile(served, "w") as archive:
+        for path in sorted(root.rglob("*.*")):
+            if "hidden" not in path.parts and path.name not in {"scenes.csv", "demo.json"}:
+                archive.write(path, path.relative_to(root))
+    bare_server.archive = served.getvalue()
+    bare_server.pending_looks = 0
+    return bare_server
+
+
+def ledger(checkout):
+    with (checkout.folder / "submissions" / "ledger.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_from_an_empty_disk_and_a_token_to_a_score(competition, checkout):
+    assert "credentials" in checkout.run(*RUN, "--to", "data", code=2)
+
+    checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
+    checkout.run(*RUN)
+    assert len(list((checkout.folder / "data" / "airbus" / "train_v2").iterdir())) == 24
+    assert competition.submissions == []  # nothing leaves the machine without --upload
+
+    competition.fail("CreateSubmission", lost)
+    output = checkout.run(*RUN, "--upload", "first try", "--from", "submit")
+    assert re.search(r"public score 0\.81234, private score 0\.83456", output)
+    (sent,) = competition.submissions
+    (row,) = ledger(checkout)
+    assert sent["description"] == f"[{row['tag']}] first try"
+    assert (row["message"], row["ref"], row["status"]) == ("first try", "1000", "COMPLETE")
+    uploaded = list(competition.uploads.values())[-1]
+    assert uploaded == (checkout.folder / "submissions" / row["file"]).read_bytes()
+
+    checkout.run(*RUN, "--upload", "again", "--from", "submit")
+    assert len(competition.submissions) == 1  # the same file is the same submission
+
+
+def test_a_demo_is_not_sent(checkout):
+    output = checkout.run("tests/tiny.yaml", "--upload", "demo", "--from", "submit", code=2)
+    assert "--upload: this run is on the rendered demo" in output
+
+
+def test_scores_of_earlier_submissions_are_refreshed(competition, checkout):
+    competition.submissions.append({"ref": 7, "description": "[a-1234] m", "looks": 0})
+    folder = checkout.folder / "submissions"
+    folder.mkdir()
+    header = "hash,run,file,created_utc,oof_f2,message,commit,tag,ref,status,public_score"
+    row = "1234,a,a-1234.csv,2026-01-01T00:00:00+00:00,0.83,m,,a-1234,,,,"
+    (folder / "ledger.csv").write_text(f"{header},private_score\n{row}\n")
+    checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
+    output = checkout.run("-m", "pipeline.s6_submit", "--scores", program=sys.executable)
+    assert re.search(r"a +1234 .*COMPLETE +0\.83000 +0\.81234 +0\.83456 +\+0\.00456", output)
+    assert ledger(checkout)[0]["private_score"] == "0.83456"
