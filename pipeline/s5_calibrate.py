@@ -9,13 +9,17 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.artifacts import write_json
 from pipeline.command import run_stage
+from pipeline.config import Calibrate
 from pipeline.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.ships.calibrate import Candidates
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
 MAPS_PER_JOB = 2000
@@ -64,7 +68,7 @@ def stage(run: Run) -> None:
 def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
-    from pipeline.ships.calibrate import Candidates, calibrate
+    from pipeline.ships.calibrate import calibrate
     from pipeline.ships.instances import write_instances
 
     catalog = Catalog.load(run.result("data").folder)
@@ -77,13 +81,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         _OutOfFoldMaps(run, ids_of_fold, *shape),
         catalog.instances,
         *shape,
-        Candidates(
-            thresholds=tuple(round(255 * value) for value in settings.thresholds),
-            connectivities=tuple(settings.connectivities),
-            min_areas_px=tuple(settings.min_areas_px),
-            gate_probs=tuple(round(255 * value) for value in settings.gate_probabilities),
-            gate_areas_px=tuple(settings.gate_areas_px),
-        ),
+        candidates(settings),
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
         # A process costs seconds to start: one for every few thousand maps, up to the cores.
         jobs=min(os.cpu_count() or 1, 1 + len(folds) // MAPS_PER_JOB),
@@ -97,6 +95,19 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     write_json(folder / "scores.json", found.scores)
     write_instances(folder / "oof_instances.csv", found.instances)
     return found.scores
+
+
+def candidates(settings: Calibrate) -> "Candidates":
+    """Return the sets of rules to choose from, probabilities in the 256 steps of the maps."""
+    from pipeline.ships.calibrate import Candidates
+
+    return Candidates(
+        thresholds=tuple(round(255 * value) for value in settings.thresholds),
+        connectivities=tuple(settings.connectivities),
+        min_areas_px=tuple(settings.min_areas_px),
+        gate_probs=tuple(round(255 * value) for value in settings.gate_probabilities),
+        gate_areas_px=tuple(settings.gate_areas_px),
+    )
 
 
 if __name__ == "__main__":
