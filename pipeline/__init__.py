@@ -10,5 +10,10 @@ s4_predict    whole images, eight symmetries    -> probability maps, out-of-fold
 s5_calibrate  out-of-fold maps and the metric   -> rules, and the honest F2
 s6_submit     test maps and rules               -> submissions/<run>-<hash>.csv
 
+Afterwards, where asked for:
+
+kaggle_package   a finished run            -> wheels, weights and a notebook for Kaggle
+predict_package  that package, test images -> the same submission, without internet
+
 Stages only wire; the folders below hold the knowledge, and never import a stage.
 """

@@ -9,7 +9,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.launch import Slots, launch
 from pipeline.run import Run
 
-__all__ = ["run_stage"]
+__all__ = ["exit_codes", "run_stage"]
 
 LOG = logging.getLogger("pipeline")
 
@@ -33,6 +34,7 @@ def run_stage(
     per_fold: bool = False,
     also: tuple[str, ...] = (),
     flags: Mapping[str, dict[str, Any]] | None = None,
+    restartable: bool = True,
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
@@ -44,14 +46,15 @@ def run_stage(
         also: Parts of the stage beside the folds.
         flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
             values by name.
+        restartable: Whether the stage keeps what it did before, and so has `--restart`.
     """
     flags = flags or {}
-    arguments = _parse(description, per_fold=per_fold, flags=flags)
+    arguments = _parse(description, per_fold=per_fold, flags=flags, restartable=restartable)
     own = {name: getattr(arguments, name) for name in flags}
-    try:
+    with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
         if not per_fold:
-            _run(partial(stage, **own), config, restart=arguments.restart)
+            _run(partial(stage, **own), config, restart=restartable and arguments.restart)
             return
         parts = _parts(arguments.folds, config.folds.count, also)
         use_gpus = config.machine.device != "cpu"
@@ -63,6 +66,13 @@ def run_stage(
         command = [sys.executable, "-m", module.name if module else sys.argv[0]]
         command += ["--config", str(arguments.config), *arguments.overrides]
         sys.exit(launch([*command, *["--restart"] * arguments.restart], parts, slots))
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exit with code 2 after an error that the user can act on, with 130 after Ctrl-C."""
+    try:
+        yield
     except PipelineError as error:
         LOG.error("%s", error)
         sys.exit(2)
@@ -79,7 +89,11 @@ def _run(stage: Callable[..., None], config: Config, *parts: list[str], restart:
 
 
 def _parse(
-    description: str | None, *, per_fold: bool, flags: Mapping[str, dict[str, Any]]
+    description: str | None,
+    *,
+    per_fold: bool,
+    flags: Mapping[str, dict[str, Any]],
+    restartable: bool,
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -87,7 +101,10 @@ def _parse(
     parser.add_argument(
         "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
     )
-    parser.add_argument("--restart", action="store_true", help="discard what this stage did before")
+    if restartable:
+        parser.add_argument(
+            "--restart", action="store_true", help="discard what this stage did before"
+        )
     if per_fold:
         parser.add_argument("--folds", default="all", help="such as 0,2; default: all")
         parser.add_argument(

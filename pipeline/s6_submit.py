@@ -57,19 +57,19 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.inference.probmaps import MapReader
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
-    from pipeline.ships.rules import Rules, find_ships
-    from pipeline.ships.submission import build_submission, check_submission
+    from pipeline.ships.rules import Rules
+    from pipeline.ships.submission import submit_maps
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")
     rules = Rules.from_json(read_json(source)["rules"], str(source))
     reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape)
     usable = set(catalog.usable_test_ids)
-    submission = build_submission(
-        (image_id, find_ships(reader.read(image_id), rules) if image_id in usable else None)
+    maps = (
+        (image_id, reader.read(image_id) if image_id in usable else None)
         for image_id in catalog.test_ids
     )
-    check_submission(submission, catalog.test_ids, *shape)
+    submission = submit_maps(maps, rules, catalog.test_ids, *shape)
     write_instances(job.folder / "submission.csv", submission)
     ships = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {

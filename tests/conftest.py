@@ -28,7 +28,7 @@ class Checkout:
         skipped = shutil.ignore_patterns("__pycache__", "bench", ".*")
         for part in ("pipeline", "configs", "tests"):
             shutil.copytree(ROOT / part, folder / part, ignore=skipped)
-        for part in ("run.sh", "pyproject.toml", "requirements.lock"):
+        for part in ("run.sh", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"):
             shutil.copy(ROOT / part, folder / part)
         self.environment = os.environ | {"NO_VENV": "1", "PYTHON": sys.executable}
 

@@ -24,6 +24,7 @@ ALLOWED = {
     "data": {"ships", "kaggle"},
     "training": {"data", "networks", "ships"},
     "inference": {"data", "networks", "ships", "training"},
+    "offline": {"data", "inference", "kaggle", "networks", "ships", "training"},
 }
 
 

@@ -17,13 +17,22 @@ from pipeline.artifacts import read_json, sha256_file, write_atomic, write_json
 from pipeline.config import Data
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
-from pipeline.ships.instances import check_instances, read_instances, write_instances
+from pipeline.ships.instances import COLUMNS, check_instances, read_instances, write_instances
 
-__all__ = ["LAYOUT", "Catalog", "check_folder", "fingerprint", "has_layout", "read_test_truth"]
+__all__ = [
+    "LAYOUT",
+    "Catalog",
+    "check_folder",
+    "check_test_folder",
+    "fingerprint",
+    "has_layout",
+    "read_test_truth",
+]
 
 TRAIN, TEST = "train_v2", "test_v2"
 TRUTH, SAMPLE = "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"
 LAYOUT = (f"{TRAIN}/", f"{TEST}/", TRUTH, SAMPLE)
+QUARANTINE = ["ImageId", "split", "where", "reason"]
 OUTPUTS = ["catalog.json", "instances.csv", "quarantine.csv"]
 
 
@@ -157,8 +166,7 @@ def check_folder(
         DataError: A table cannot be read, no image is usable, or too many are not.
     """
     instances = _read_some(root / TRUTH)
-    # The sample has each image once, whatever number of rows it gives it.
-    test_ids = list(dict.fromkeys(_read_some(root / SAMPLE).ImageId))
+    test_ids = _read_test_ids(root)
     train_ids = sorted(set(instances.ImageId))
     train = verify_images([root / TRAIN / image_id for image_id in train_ids], memory, jobs=jobs)
     usable = train[train.defect == ""]
@@ -168,32 +176,71 @@ def check_folder(
             f"the first: {train_ids[0]}: {train.defect.iloc[0]}."
         )
     height, width = int(usable.height.iloc[0]), int(usable.width.iloc[0])
-    test = verify_images([root / TEST / image_id for image_id in test_ids], memory, jobs=jobs)
-    test_defects = [
-        defect
-        or ("" if (h, w) == (height, width) else f"expected {width}x{height} px, got {w}x{h}")
-        for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
-    ]
     rows = [
         *_file_rows("train", train_ids, train.defect),
-        *_file_rows("test", test_ids, test_defects),
+        *_test_rows(root, test_ids, (height, width), memory, jobs),
         *(
             (defect.image_id, "train", f"{TRUTH} row {defect.row}", defect.reason)
             for defect in check_instances(instances, height, width, str(root / TRUTH))
         ),
         *_unlisted(root / TRAIN, train_ids, TRUTH),
     ]
-    quarantine = pd.DataFrame(rows, columns=["ImageId", "split", "where", "reason"])
+    quarantine = pd.DataFrame(rows, columns=QUARANTINE)
     _stop_if_too_many(quarantine, len(train_ids) + len(test_ids), max_bad_share, root)
     bad_train = set(quarantine[quarantine.split == "train"].ImageId)
-    bad_test = set(quarantine[quarantine.split == "test"].ImageId)
     kept = instances[~instances.ImageId.isin(bad_train)].reset_index(drop=True)
     if kept.empty:
         raise DataError(
             f"{root}: no training image is usable; the first defect: {_line(quarantine.iloc[0])}"
         )
-    unusable = [image_id for image_id in test_ids if image_id in bad_test]
-    return Catalog(root, height, width, kept, test_ids, unusable), quarantine
+    return Catalog(root, height, width, kept, test_ids, _unusable_test_ids(quarantine)), quarantine
+
+
+def check_test_folder(
+    root: Path, height: int, width: int, memory: Path, *, max_bad_share: float, jobs: int
+) -> tuple[Catalog, pd.DataFrame]:
+    """Check the test images alone, as `check_folder` does, where nothing is learned.
+
+    Args:
+        root: Folder that holds at least the test images and the sample submission.
+        height: Of the images that the networks learned from, px.
+        width: The same.
+        memory: Where verdicts on image files are remembered.
+        max_bad_share: Largest share of the test images that may be left out.
+        jobs: Threads that decode.
+
+    Returns:
+        A catalog without training images, and the quarantine table.
+
+    Raises:
+        DataError: The sample submission cannot be read, or too many images are not usable.
+    """
+    test_ids = _read_test_ids(root)
+    rows = _test_rows(root, test_ids, (height, width), memory, jobs)
+    quarantine = pd.DataFrame(rows, columns=QUARANTINE)
+    _stop_if_too_many(quarantine, len(test_ids), max_bad_share, root)
+    none = pd.DataFrame(columns=COLUMNS, dtype=str)
+    return Catalog(root, height, width, none, test_ids, _unusable_test_ids(quarantine)), quarantine
+
+
+def _read_test_ids(root: Path) -> list[str]:
+    """The sample has each image once, whatever number of rows it gives it."""
+    return list(dict.fromkeys(_read_some(root / SAMPLE).ImageId))
+
+
+def _test_rows(
+    root: Path, test_ids: Sequence[str], shape: tuple[int, int], memory: Path, jobs: int
+) -> list[tuple[str, str, str, str]]:
+    test = verify_images([root / TEST / image_id for image_id in test_ids], memory, jobs=jobs)
+    defects = [
+        defect or ("" if (h, w) == shape else f"expected {shape[1]}x{shape[0]} px, got {w}x{h}")
+        for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
+    ]
+    return _file_rows("test", test_ids, defects)
+
+
+def _unusable_test_ids(quarantine: pd.DataFrame) -> list[str]:
+    return quarantine[quarantine.split == "test"].ImageId.tolist()
 
 
 def _read_some(path: Path) -> pd.DataFrame:

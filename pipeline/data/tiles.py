@@ -15,7 +15,6 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config import Augment, Crops
-from pipeline.data.augment import Augmenter
 from pipeline.errors import DataError
 from pipeline.seeds import generator, stream_seed
 from pipeline.ships.rle import parse_runs
@@ -172,6 +171,9 @@ class CropDataset(Dataset[Item]):
         self._paths = _Strings([str(path) for path in paths])
         self._ships = ships
         self._crops = crops
+        # Here and not above: prediction reads images where albumentations is not installed.
+        from pipeline.data.augment import Augmenter
+
         self._augmenter = Augmenter(augment)
         self._seed, self._stream = seed, stream
         counts = [ships.count(image) for image in range(len(paths))]

@@ -4,10 +4,12 @@ Images and the folds' weights enter; 8-bit probability maps leave: the mean over
 over networks where several see an image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -17,11 +19,11 @@ from pipeline.data.folds import read_folds
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, mean_probability
-from pipeline.networks.build import SegmentationNetwork, build_trained
+from pipeline.networks.build import build_trained
 from pipeline.run import Job, Run
 from pipeline.training.device import Device
 
-__all__ = ["predict_held_out", "predict_test"]
+__all__ = ["predict_held_out", "predict_maps", "predict_test", "trained_state"]
 
 
 def predict_held_out(run: Run, job: Job, fold: int, trained: Job) -> None:
@@ -41,7 +43,6 @@ def predict_test(run: Run, job: Job, trained: Sequence[Job]) -> None:
     _predict(run.config, job, ids=ids, paths=paths, catalog=catalog, trained=trained)
 
 
-@torch.inference_mode()
 def _predict(
     config: Config,
     job: Job,
@@ -51,38 +52,79 @@ def _predict(
     catalog: Catalog,
     trained: Sequence[Job],
 ) -> None:
-    device = Device.choose(config.machine)
-    networks = [_load(config, source, device) for source in trained]
-    symmetries = SYMMETRIES[config.predict.tta]
     writer = MapWriter(job, floor=config.predict.floor)
-    todo = [
-        (name, path) for name, path in zip(ids, paths, strict=True) if name not in writer.written
+    todo = {name: path for name, path in zip(ids, paths, strict=True) if name not in writer.written}
+    device = Device.choose(config.machine)
+    maps = predict_maps(
+        config,
+        device,
+        map(trained_state, trained),
+        list(todo.values()),
+        height=catalog.height,
+        width=catalog.width,
+    )
+    with tqdm(
+        total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None
+    ) as bar:
+        for name, prob_hw in zip(todo, maps, strict=True):
+            writer.add(name, prob_hw)
+            bar.update()
+    writer.close(device.name)
+
+
+def trained_state(source: Job) -> dict[str, Tensor]:
+    """Return the weights that a fold's training ended with.
+
+    Raises:
+        ArtifactError: They are missing or damaged.
+    """
+    state = torch.load(source.checked("final.pt"), map_location="cpu", weights_only=True)
+    model: dict[str, Tensor] = state["model"]
+    return model
+
+
+@torch.inference_mode()
+def predict_maps(
+    config: Config,
+    device: Device,
+    states: Iterable[dict[str, Tensor]],
+    paths: Sequence[Path],
+    *,
+    height: int,
+    width: int,
+) -> Iterator[np.ndarray]:
+    """Yield the probability map of each image: the mean over networks and symmetries.
+
+    Args:
+        config: For the network, the symmetries and the batches.
+        device: Where to compute.
+        states: The whole state of each network.
+        paths: The images, all of them readable.
+        height: Of every image, px.
+        width: The same.
+
+    Yields:
+        uint8 (height, width), 255 for certainty, in the order of `paths`.
+
+    Raises:
+        ArtifactError: A state is that of another network.
+        DataError: An image cannot be read.
+    """
+    networks = [
+        device.place(build_trained(config.network, channels=1, state=state)).eval()
+        for state in states
     ]
-    images = ImageDataset([path for _, path in todo], catalog.height, catalog.width)
+    symmetries = SYMMETRIES[config.predict.tta]
     loader = DataLoader(
-        images,
+        ImageDataset(paths, height, width),
         config.predict.batch_size,
         num_workers=config.machine.loader_workers,
         pin_memory=device.is_cuda,
     )
-    names = iter(name for name, _ in todo)
-    with tqdm(
-        total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None
-    ) as bar:
-        for batch in loader:
-            inputs = device.move(batch["image_chw"])
-            total = torch.zeros((), device=device.where)
-            with device.autocast():
-                for network in networks:
-                    total = total + mean_probability(network, inputs, symmetries)
-            maps = (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()
-            for prob_chw in maps:
-                writer.add(next(names), prob_chw[0])
-            bar.update(len(maps))
-    writer.close(device.name)
-
-
-def _load(config: Config, source: Job, device: Device) -> SegmentationNetwork:
-    state = torch.load(source.checked("final.pt"), map_location="cpu", weights_only=True)
-    network = build_trained(config.network, channels=1, state=state["model"])
-    return device.place(network).eval()
+    for batch in loader:
+        inputs = device.move(batch["image_chw"])
+        total = torch.zeros((), device=device.where)
+        with device.autocast():
+            for network in networks:
+                total = total + mean_probability(network, inputs, symmetries)
+        yield from (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()[:, 0]

@@ -15,10 +15,18 @@ from pipeline.artifacts import read_json, write_atomic, write_json
 from pipeline.errors import ArtifactError
 from pipeline.run import Job
 
-__all__ = ["MapReader", "MapWriter"]
+__all__ = ["MapReader", "MapWriter", "rises_above"]
 
 COLUMNS = ["ImageId", "max_probability", "mean_probability", "bytes"]
 RECORD_EVERY = 500
+
+
+def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
+    """Tell whether a map, uint8 (H, W), is worth keeping: its maximum probability reaches `floor`.
+
+    A map that does not is the same as none, for calibration and submission alike.
+    """
+    return bool(prob_hw.max() / 255 >= floor)
 
 
 class MapWriter:
@@ -54,7 +62,7 @@ class MapWriter:
         """Store one map, uint8 (H, W), 255 for certainty."""
         highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
         size = 0
-        if highest >= self._floor:
+        if rises_above(prob_hw, self._floor):
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", prob_hw, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content)

@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "CredentialsError",
+    "client_api",
     "create",
     "limits",
     "login",
@@ -29,7 +30,8 @@ class CredentialsError(Exception):
     """No credentials, or none that Kaggle takes."""
 
 
-def _api() -> Any:  # noqa: ANN401  the client is untyped
+def client_api() -> Any:  # noqa: ANN401  the client is untyped
+    """Return the client, which is imported at the first call."""
     import kaggle
 
     return kaggle.api
@@ -37,7 +39,7 @@ def _api() -> Any:  # noqa: ANN401  the client is untyped
 
 def new_client() -> Any:  # noqa: ANN401  the client is untyped
     """Return a connection with the credentials that `login` found."""
-    return _api().build_kaggle_client()
+    return client_api().build_kaggle_client()
 
 
 def login() -> str:
@@ -48,7 +50,7 @@ def login() -> str:
     """
     from kagglesdk import get_access_token_from_env
 
-    api = _api()
+    api = client_api()
     if "auth_method" not in api.config_values:
         api.authenticate()
     method = str(api.config_values["auth_method"]).split(".")[-1]
@@ -70,7 +72,7 @@ def why_no_login(printed: str) -> str:
         return f"the access token of {source} is stale or mistyped"
     if "Invalid credentials" in printed:
         return "the login of `kaggle auth login` has expired"
-    config = Path(_api().config)
+    config = Path(client_api().config)
     if config.exists():
         return f"{config} is there, but is not JSON with `username` and `key`"
     return "no credentials"
@@ -78,7 +80,7 @@ def why_no_login(printed: str) -> str:
 
 def limits(slug: str) -> dict[str, int]:
     """Return how many submissions were made today and ever, and how many are still allowed."""
-    answer = _api().competition_get_submission_limits(slug)
+    answer = client_api().competition_get_submission_limits(slug)
     return {
         "today": answer.num_today,
         "total": answer.num_total,
@@ -88,7 +90,7 @@ def limits(slug: str) -> dict[str, int]:
 
 def submissions(slug: str, page: int) -> list[dict[str, Any]]:
     """Return one page of the account's submissions, newest first."""
-    found = _api().competition_submissions(slug, page_number=page, page_size=PAGE_SIZE)
+    found = client_api().competition_submissions(slug, page_number=page, page_size=PAGE_SIZE)
     return [
         {
             "ref": one.ref,
@@ -126,7 +128,7 @@ def put(path: str, url: str) -> None:
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        result = _api().upload_complete(path, url, True)
+        result = client_api().upload_complete(path, url, True)
     if result != ResumableUploadResult.COMPLETE:
         reason = printed.getvalue().strip() or "the storage refused it"
         raise ConnectionError(f"the file did not arrive ({reason})")

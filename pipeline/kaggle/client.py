@@ -60,10 +60,10 @@ PATIENCE = Patience()
 
 
 class KaggleClient:
-    """A login to Kaggle for one competition; use it in a `with` statement.
+    """A login to Kaggle for one purpose; use it in a `with` statement.
 
     Args:
-        slug: The competition, as in its address.
+        slug: The competition, or `USER/NAME` of a dataset or notebook, as in its address.
         patience: Deadlines and number of attempts.
     """
 
@@ -89,6 +89,7 @@ class KaggleClient:
         doing: str,
         *,
         progress: Callable[[], int] | None = None,
+        landed: Callable[[], bool] | None = None,
         **arguments: Any,  # noqa: ANN401  JSON values
     ) -> Any:  # noqa: ANN401  a JSON value
         """Call an operation of `pipeline.kaggle.worker`, again if a failure may pass.
@@ -97,7 +98,11 @@ class KaggleClient:
             name: The operation.
             doing: What it is for, in messages.
             progress: Bytes transferred so far; while they grow, the call may last.
+            landed: Looks whether a call whose reply was lost took effect; it is not repeated then.
             arguments: Its arguments; the slug is one of them where the operation takes it.
+
+        Returns:
+            The answer; None where the reply was lost and the call had `landed`.
 
         Raises:
             KaggleError: The last attempt failed.
@@ -108,8 +113,41 @@ class KaggleClient:
             answer = self.attempt(name, progress=progress, **arguments)
             if not isinstance(answer, Failure):
                 return answer
+            if landed and not answer.refused and landed():
+                LOG.warning(
+                    "Kaggle, %s: the reply was lost (%s), the effect not", doing, answer.quote
+                )
+                return None
             if progress and progress() > brought:
                 failed, brought = 0, progress()
+            failed += 1
+            wait_s = self.wait_s(answer, failed)
+            if wait_s is None:
+                raise KaggleError(explain(answer, self.slug, doing))
+            LOG.warning("Kaggle, %s: %s; again in %.0f s", doing, answer.quote, wait_s)
+            time.sleep(wait_s)
+
+    def upload(self, start: str, path: Path, doing: str, **arguments: Any) -> str:  # noqa: ANN401
+        """Send a file to the storage, again if that fails: until it is named it counts for nothing.
+
+        Args:
+            start: The operation that announces it.
+            path: The file.
+            doing: What it is for, in messages.
+            arguments: Further arguments of `start`.
+
+        Returns:
+            The token that stands for the file.
+
+        Raises:
+            KaggleError: It did not arrive.
+        """
+        failed = 0
+        while True:
+            upload = self.call(start, doing, path=str(path), **arguments)
+            answer = self.attempt("put", path=str(path), url=upload["url"])
+            if not isinstance(answer, Failure):
+                return str(upload["token"])
             failed += 1
             wait_s = self.wait_s(answer, failed)
             if wait_s is None:

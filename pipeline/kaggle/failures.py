@@ -37,6 +37,12 @@ ADVICE_BY_STATUS = {
     429: "Kaggle limits the rate of calls: wait a few minutes, then run the same command again",
     500: "Kaggle is in trouble (https://status.kaggle.com): run the same command again later",
 }
+# Of a dataset or notebook, whose address starts with its owner's name.
+ADVICE_FOR_OWN = (
+    "Only a token of the account `{owner}` may write {slug}: correct the account's name, or give "
+    "its token. Kaggle lets an account use a GPU after its phone number is verified at "
+    "https://www.kaggle.com/settings"
+)
 # 403 is also Kaggle's answer to a slug that does not exist.
 ADVICE_FOR_REFUSAL = (
     "Either the rules are not accepted: join and accept them at {page}/rules with the account of "
@@ -87,7 +93,7 @@ def explain(failure: Failure, slug: str, doing: str) -> str:
 
     Args:
         failure: What the last attempt met.
-        slug: The competition.
+        slug: The competition, or `USER/NAME` of a dataset or notebook.
         doing: What was attempted, such as "downloading the competition's files".
     """
     return f"Kaggle, {doing}: {failure.quote.rstrip('. ')}. {_advice(failure, slug)}."
@@ -98,6 +104,9 @@ def _advice(failure: Failure, slug: str) -> str:
     if failure.kind != "http":
         return ADVICE_BY_KIND[failure.kind]
     status = 500 if failure.status >= 500 else failure.status
+    owner, _, name = slug.partition("/")
+    if name and status not in {401, 429, 500}:
+        return ADVICE_FOR_OWN.format(owner=owner, slug=slug)
     if status in ADVICE_BY_STATUS:
         return ADVICE_BY_STATUS[status].format(slug=slug, page=page)
     # For a refusal there are only the words to go by.

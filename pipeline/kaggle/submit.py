@@ -166,7 +166,9 @@ def _submit(kaggle: KaggleClient, path: Path, tag: str, description: str) -> Sub
     doing = f"submitting {path.name}"
     failed = 0
     while True:
-        token = _upload(kaggle, path, doing)
+        token = kaggle.upload(
+            "start_upload", path, f"{doing} (nothing was submitted)", slug=kaggle.slug
+        )
         answer = kaggle.attempt("create", slug=kaggle.slug, token=token, description=description)
         if answer == 0:
             answer = Failure("unreadable", "the reply names no submission")
@@ -195,26 +197,6 @@ def _fate_unknown(failure: Failure, slug: str, tag: str, doing: str) -> str:
         "submissions in a few minutes and run the same command again. It looks for the tag first, "
         "and sends the file only if it is not there."
     )
-
-
-def _upload(kaggle: KaggleClient, path: Path, doing: str) -> str:
-    """Send the file to the storage, again if that fails: without `create` it counts for nothing.
-
-    Raises:
-        KaggleError: It did not arrive.
-    """
-    failed = 0
-    while True:
-        upload = kaggle.call("start_upload", doing, slug=kaggle.slug, path=str(path))
-        answer = kaggle.attempt("put", path=str(path), url=upload["url"])
-        if not isinstance(answer, Failure):
-            return str(upload["token"])
-        failed += 1
-        wait_s = kaggle.wait_s(answer, failed)
-        if wait_s is None:
-            raise KaggleError(explain(answer, kaggle.slug, f"{doing} (nothing was submitted)"))
-        LOG.warning("Kaggle, %s: %s; again in %.0f s", doing, answer.quote, wait_s)
-        time.sleep(wait_s)
 
 
 def _settle(kaggle: KaggleClient, tag: str) -> SubmissionRef | None:

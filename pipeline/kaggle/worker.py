@@ -30,6 +30,13 @@ from pipeline.kaggle.calls import (
     submissions,
     why_no_login,
 )
+from pipeline.kaggle.publish_calls import (
+    dataset_state,
+    notebook_version,
+    save_dataset,
+    save_notebook,
+    start_file,
+)
 from pipeline.kaggle.transfer import archive_size, fetch_archive
 
 __all__ = ["main"]
@@ -43,6 +50,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "create": create,
     "archive_size": archive_size,
     "fetch_archive": fetch_archive,
+    "dataset_state": dataset_state,
+    "start_file": start_file,
+    "save_dataset": save_dataset,
+    "notebook_version": notebook_version,
+    "save_notebook": save_notebook,
 }
 
 

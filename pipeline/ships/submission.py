@@ -1,4 +1,4 @@
-"""Ships of the test images -> the table to upload, and the check it must pass first."""
+"""Maps of the test images -> the table to upload, and the check it must pass first."""
 
 from collections.abc import Collection, Iterable
 
@@ -7,10 +7,40 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.ships.instances import COLUMNS, check_instances
 from pipeline.ships.rle import Labels, encode_labels
+from pipeline.ships.rules import Rules, find_ships
+from pipeline.ships.separate import ProbabilityMap
 
-__all__ = ["build_submission", "check_submission"]
+__all__ = ["build_submission", "check_submission", "submit_maps"]
 
 NAMED = 5  # offenders that a message names
+
+
+def submit_maps(
+    maps: Iterable[tuple[str, ProbabilityMap | None]],
+    rules: Rules,
+    sample_ids: Collection[str],
+    height: int,
+    width: int,
+) -> pd.DataFrame:
+    """Cut every map into ships, and check the table of them all.
+
+    Args:
+        maps: `(ImageId, prob_hw)`, probability x 255, uint8 (height, width); None for an image
+            without a map, which gets no ship.
+        rules: The calibrated rules.
+        sample_ids: The images of the sample submission.
+        height: Image height in px, the same for all.
+        width: Image width in px, the same for all.
+
+    Returns:
+        Instances in the order given.
+
+    Raises:
+        DataError: The table breaks a rule of the competition.
+    """
+    submission = build_submission((name, find_ships(prob_hw, rules)) for name, prob_hw in maps)
+    check_submission(submission, sample_ids, height, width)
+    return submission
 
 
 def build_submission(ships: Iterable[tuple[str, Labels | None]]) -> pd.DataFrame:

@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.data.catalog import Catalog, check_folder, fingerprint, has_layout
+from pipeline.data.catalog import (
+    Catalog,
+    check_folder,
+    check_test_folder,
+    fingerprint,
+    has_layout,
+)
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 
@@ -175,3 +181,23 @@ def test_verdicts_are_remembered_until_a_file_changes(root, tmp_path, monkeypatc
     monkeypatch.undo()
     paths[0].write_bytes(b"damaged")
     assert "not decodable" in verify_images(paths, memory, jobs=1).defect[0]
+
+
+def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):
+    image = root / "test_v2" / "x.jpg"
+    image.write_bytes(image.read_bytes()[:-100])
+    whole, _ = check(root)
+    for part in ("train_v2", "train_ship_segmentations_v2.csv"):
+        path = root / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    memory = tmp_path / "other.csv"
+    alone, quarantine = check_test_folder(root, SIZE, SIZE, memory, max_bad_share=0.5, jobs=1)
+    assert alone.usable_test_ids == whole.usable_test_ids == ["y.jpg"]
+    assert (alone.test_ids, alone.train_ids) == (whole.test_ids, [])
+    assert quarantine["where"].tolist() == ["test_v2/x.jpg"]
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be used.*(?s:.*)test_v2/x\.jpg"):
+        check_test_folder(root, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+    with pytest.raises(DataError, match=r"2 of 2 images.*(?s:.*)expected 41x40 px, got 40x40"):
+        check_test_folder(root, SIZE, SIZE + 1, memory, max_bad_share=0.5, jobs=1)
+    with pytest.raises(DataError, match=r"sample_submission_v2\.csv: missing"):
+        check_test_folder(tmp_path, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)

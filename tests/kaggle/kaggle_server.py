@@ -97,6 +97,10 @@ class KaggleServer:
     pending_looks: int = 1
     submissions: list[dict[str, Any]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    datasets: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)
+    dataset_status: str = "READY"
+    notebooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -184,12 +188,18 @@ class Handler(BaseHTTPRequestHandler):
             if order.get("competitionName", SLUG) != SLUG:
                 words = "Permission 'competitions.get' was denied"
                 self.send(403, {"code": 403, "message": words})
+            elif self.owner(order) != USER:
+                self.send(403, {"code": 403, "message": "Permission 'datasets.create' was denied"})
             elif not self.kaggle.joined:
                 words = "You must accept this competition's rules before you can continue"
                 self.send(403, {"code": 403, "message": words})
             else:
                 with self.kaggle.lock:
                     OPERATIONS[self.name](self, order)
+
+    def owner(self, order: dict[str, Any]) -> str:
+        slug = order.get("slug", "").partition("/")[0] if self.name == "SaveKernel" else USER
+        return str(order.get("ownerSlug") or order.get("userName") or slug)
 
     def download(self, order: dict[str, Any]) -> None:
         self.send(302, {}, {"Location": "http://localhost/storage/archive.zip"})
@@ -215,6 +225,51 @@ class Handler(BaseHTTPRequestHandler):
         made = {"ref": ref, "description": order["submissionDescription"], "looks": 0}
         self.kaggle.submissions.insert(0, made)
         self.send(200, {"message": "Successfully submitted", "ref": ref})
+
+    def start_blob(self, order: dict[str, Any]) -> None:
+        assert order["type"] == "DATASET"
+        token = f"blob-{self.kaggle.calls['StartBlobUpload']}"
+        self.kaggle.names[token] = order["name"]
+        self.send(200, {"token": token, "createUrl": f"http://localhost/upload/{token}"})
+
+    def dataset(self, order: dict[str, Any]) -> None:
+        """Answer GetDataset and GetDatasetStatus."""
+        versions = self.kaggle.datasets.get(f"{order['ownerSlug']}/{order['datasetSlug']}")
+        if not versions:
+            self.send(403, {"code": 403, "message": "Permission 'datasets.get' was denied"})
+            return
+        state = {"currentVersionNumber": len(versions), "status": self.kaggle.dataset_status}
+        self.send(200, state)
+
+    def save_dataset(self, order: dict[str, Any]) -> None:
+        """Answer CreateDataset and CreateDatasetVersion."""
+        new = self.name == "CreateDataset"
+        body = order if new else order["body"]
+        versions = self.kaggle.datasets.setdefault(
+            f"{order['ownerSlug']}/{order['slug'] if new else order['datasetSlug']}", []
+        )
+        if new and versions:
+            error = f'The requested title "{order["title"]}" is already in use by a dataset.'
+            self.send(200, {"status": "error", "error": error})
+            return
+        assert body.get("isPrivate") or not new
+        tokens = [file["token"] for file in body["files"]]
+        versions.append({self.kaggle.names[token]: self.kaggle.uploads[token] for token in tokens})
+        self.send(200, {"status": "ok", "error": ""})
+
+    def notebook(self, order: dict[str, Any]) -> None:
+        versions = self.kaggle.notebooks.get(f"{order['userName']}/{order['kernelSlug']}")
+        if not versions:
+            self.send(404, {"code": 404, "message": "Not found"})
+            return
+        self.send(200, {"metadata": {"currentVersionNumber": len(versions)}})
+
+    def save_notebook(self, order: dict[str, Any]) -> None:
+        unknown = [one for one in order["datasetDataSources"] if one not in self.kaggle.datasets]
+        versions = self.kaggle.notebooks.setdefault(order["slug"], [])
+        versions.append(order)
+        answer = {"versionNumber": len(versions), "invalidDatasetSources": unknown}
+        self.send(200, answer | {"url": f"https://www.kaggle.com/code/{order['slug']}"})
 
     def submissions(self, order: dict[str, Any]) -> None:
         size, number = order.get("pageSize", 20), order.get("page", 1)
@@ -270,4 +325,11 @@ OPERATIONS = {
     "StartSubmissionUpload": Handler.start_upload,
     "CreateSubmission": Handler.create,
     "ListSubmissions": Handler.submissions,
+    "StartBlobUpload": Handler.start_blob,
+    "GetDataset": Handler.dataset,
+    "GetDatasetStatus": Handler.dataset,
+    "CreateDataset": Handler.save_dataset,
+    "CreateDatasetVersion": Handler.save_dataset,
+    "GetKernel": Handler.notebook,
+    "SaveKernel": Handler.save_notebook,
 }

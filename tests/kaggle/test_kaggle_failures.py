@@ -39,6 +39,24 @@ def test_every_failure_is_quoted_and_has_a_next_step(failure: Failure, told: str
 
 
 @pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (http(400, "Title taken"), "Only a token of the account `me` may write me/run-package"),
+        (http(403), "phone number is verified"),
+        (http(404), "correct the account's name"),
+        (http(401), "The token or key is stale or mistyped"),
+        (http(503), "is in trouble"),
+    ],
+)
+def test_for_a_dataset_the_account_is_named_and_not_a_competition(
+    failure: Failure, told: str
+) -> None:
+    text = explain(failure, "me/run-package", "sending")
+    assert told in text
+    assert "competition" not in text
+
+
+@pytest.mark.parametrize(
     ("failure", "passing", "refused"),
     [
         (Failure("credentials", ""), False, True),

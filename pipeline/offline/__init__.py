@@ -1,0 +1,5 @@
+"""A finished run as a package that predicts where there is no internet, such as Kaggle's notebooks.
+
+`contents` is what a package holds and how it is checked. `build` makes one of a run, with `wheels`
+(the code) and `notebook` (what runs there). `predict` makes a submission of a package and images.
+"""

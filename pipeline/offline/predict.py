@@ -1,0 +1,80 @@
+"""A package and a folder of test images -> the submission, the same as the run's own.
+
+The maps go straight from the networks to the rules; nothing else is written.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.data.catalog import Catalog, check_test_folder
+from pipeline.inference.predict import predict_maps
+from pipeline.inference.probmaps import rises_above
+from pipeline.offline.contents import Package
+from pipeline.ships.instances import write_instances
+from pipeline.ships.submission import submit_maps
+from pipeline.training.device import Device
+
+__all__ = ["predict_package"]
+
+LOG = logging.getLogger("pipeline.offline.predict")
+
+
+def predict_package(folder: Path, data: Path, output: Path) -> None:
+    """Write the submission for the test images in `data`.
+
+    An image that cannot be decoded gets no ship, as in the run itself, and is named in the log.
+
+    Args:
+        folder: The package.
+        data: Holds `test_v2/` and `sample_submission_v2.csv`.
+        output: The CSV file to write.
+
+    Raises:
+        ArtifactError: The package is damaged or of another version.
+        DataError: Too many images cannot be used, or the submission would break a rule.
+    """
+    package = Package.open(folder)
+    shape = package.height, package.width
+    with tempfile.TemporaryDirectory() as memory:
+        catalog, quarantine = check_test_folder(
+            data,
+            *shape,
+            Path(memory) / "verified.csv",
+            max_bad_share=package.config.data.max_bad_share,
+            jobs=os.cpu_count() or 1,
+        )
+    for row in quarantine.head(20).itertuples():
+        LOG.warning("no ship in %s, which cannot be used: %s", row[3], row[4])
+    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, *shape)
+    write_instances(output, submission)
+    ships = submission.EncodedPixels != ""
+    LOG.info(
+        "%s: %d test images, %d ships in %d of them",
+        *(output, len(catalog.test_ids), ships.sum(), submission.ImageId[ships].nunique()),
+    )
+
+
+def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Yield `(ImageId, map)` in the sample's order; None as a run's stored maps have it."""
+    config, usable = package.config, catalog.usable_test_ids
+    device = Device.choose(config.machine)
+    LOG.info("predicting %d images on %s", len(usable), device.name)
+    maps = predict_maps(
+        config,
+        device,
+        package.states(),
+        [catalog.test_path(name) for name in usable],
+        height=catalog.height,
+        width=catalog.width,
+    )
+    unusable = set(catalog.unusable_test_ids)
+    for name in tqdm(catalog.test_ids, "predict", unit="image", disable=None):
+        prob_hw = None if name in unusable else next(maps)
+        kept = prob_hw is not None and rises_above(prob_hw, config.predict.floor)
+        yield name, prob_hw if kept else None
