@@ -169,3 +169,32 @@ def test_missing_files_and_cycles_are_errors(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(ConfigError, match="got nothing"):
         load_config(tmp_path / "empty.yaml", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "places"),
+    [
+        (
+            "targets:\n  kind: classes\ntrain:\n  loss:\n"
+            "    - {name: cross_entropy, weight: 1.0, label_smoothing: 0.0}\n"
+            "    - {name: bce, weight: 1.0, label_smoothing: 0.0}\n",
+            [],
+            [
+                r"mine.yaml:7: train.loss.1.name: expected a loss of a softmax, .* got bce\.",
+                r"demo.yaml:\d+: finetune.loss.0.name: .* got lovasz_hinge\.",
+                r"demo.yaml:\d+: finetune.loss.1.name: .* got bce\.",
+            ],
+        ),
+        (
+            "",
+            ["train.loss=[{name: lovasz_softmax, weight: 1.0, classes: all, per_image: true}]"],
+            [r"command line: train.loss.0.name: expected a loss of sigmoids, .* got lovasz_soft"],
+        ),
+    ],
+)
+def test_a_loss_that_does_not_suit_the_targets_is_named(tmp_path, text, overrides, places):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, overrides)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(places)
+    assert all(re.search(place, line) for place, line in zip(places, lines, strict=True))

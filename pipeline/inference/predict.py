@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipeline.config import Config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
+from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, mean_probability
@@ -53,7 +54,7 @@ def _predict(
 ) -> None:
     device = Device.choose(config.machine)
     networks = [_load(config, source, device) for source in trained]
-    symmetries = SYMMETRIES[config.predict.tta]
+    symmetries, kind = SYMMETRIES[config.predict.tta], config.targets.kind
     writer = MapWriter(job, floor=config.predict.floor)
     todo = [
         (name, path) for name, path in zip(ids, paths, strict=True) if name not in writer.written
@@ -74,7 +75,7 @@ def _predict(
             total = torch.zeros((), device=device.where)
             with device.autocast():
                 for network in networks:
-                    total = total + mean_probability(network, inputs, symmetries)
+                    total = total + mean_probability(network, inputs, symmetries, kind)
             maps = (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()
             for prob_chw in maps:
                 writer.add(next(names), prob_chw[0])
@@ -84,5 +85,6 @@ def _predict(
 
 def _load(config: Config, source: Job, device: Device) -> SegmentationNetwork:
     state = torch.load(source.checked("final.pt"), map_location="cpu", weights_only=True)
-    network = build_trained(config.network, channels=1, state=state["model"])
+    channels = CHANNELS[config.targets.kind]
+    network = build_trained(config.network, channels, state["model"])
     return device.place(network).eval()
