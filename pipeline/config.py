@@ -12,11 +12,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from pipeline.loss_schema import LossTerm
+from pipeline.loss_schema import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
 from pipeline.network_schema import Network
-from pipeline.yaml_source import validate_source
+from pipeline.yaml_source import defect, validate_source
 
 __all__ = [
     "Augment",
@@ -30,6 +38,7 @@ __all__ = [
     "Network",
     "Optimisation",
     "Predict",
+    "Targets",
     "load_config",
 ]
 
@@ -95,6 +104,16 @@ class Folds(Section):
 
     count: Annotated[int, Field(ge=2)]
     file: Path | None
+
+
+class Targets(Section):
+    """What the network learns of each pixel: see `pipeline.data.targets`.
+
+    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact.
+    """
+
+    kind: Literal["ship", "ship_contact", "classes"]
+    contact_px: Count
 
 
 class Crops(Section):
@@ -202,6 +221,7 @@ class Config(Section):
     data: Data
     kaggle: Kaggle
     folds: Folds
+    targets: Targets
     network: Network
     crops: Crops
     augment: Augment
@@ -210,6 +230,28 @@ class Config(Section):
     predict: Predict
     calibrate: Calibrate
     machine: Machine
+
+    @field_validator("train", "finetune")
+    @classmethod
+    def _losses_for_the_targets(cls, stage: Optimisation, info: ValidationInfo) -> Optimisation:
+        if "targets" not in info.data:
+            return stage
+        kind = info.data["targets"].kind
+        softmax = kind == "classes"
+        learned, unfit = ("a softmax", SIGMOID_ONLY) if softmax else ("sigmoids", SOFTMAX_ONLY)
+        wrong = [
+            defect(
+                ("loss", i, "name"),
+                f"expected a loss of {learned}, which targets.kind={kind} learns, so none of "
+                f"{', '.join(sorted(unfit))}, got {term.name}. Change the loss or the kind.",
+                term.name,
+            )
+            for i, term in enumerate(stage.loss)
+            if term.name in unfit
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return stage
 
 
 def load_config(path: Path, overrides: list[str]) -> Config:

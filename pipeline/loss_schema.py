@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "SIGMOID_ONLY",
+    "SOFTMAX_ONLY",
     "Bce",
     "BceMinusLnDice",
     "CrossEntropy",
@@ -109,3 +111,8 @@ LossTerm = Annotated[
     | SoftJaccard,
     Field(discriminator="name"),
 ]
+
+SIGMOID_ONLY = {"bce", "bce_minus_ln_dice", "lovasz_hinge"}
+"""Terms for targets that answer each channel by yes or no."""
+SOFTMAX_ONLY = {"cross_entropy", "lovasz_softmax"}
+"""Terms for targets that choose one class a pixel; what is in neither set takes both."""

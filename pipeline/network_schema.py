@@ -20,7 +20,9 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
+
+from pipeline.yaml_source import KeysOf, defect
 
 __all__ = ["ENCODERS", "OPTIONS", "SMP_ARCHITECTURES", "Network", "nearest"]
 
@@ -125,7 +127,8 @@ class Network(BaseModel):
 
     `encoder` is a name of smp's, `tu-<name>` for timm's, or null for an architecture without one.
     `weights` is `imagenet`, `none` or a file (.pt, .pth, .safetensors) of an encoder in its
-    official layout or of a whole network.
+    official layout or of a whole network. `options` are the architecture's own: a file or a command
+    line that names another one starts without those of its base.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -133,7 +136,7 @@ class Network(BaseModel):
     arch: str
     encoder: str | None
     weights: str
-    options: dict[str, Any]
+    options: Annotated[dict[str, Any], KeysOf("arch")]
 
     @field_validator("arch")
     @classmethod
@@ -188,7 +191,7 @@ class Network(BaseModel):
                 TypeAdapter(OPTIONS[arch][name]).validate_python(value, strict=True)
             except ValidationError as error:
                 message = _expected(error, value)
-                errors.append(_detail(name, message, value))
+                errors.append(defect((name,), message, value))
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return options
@@ -202,14 +205,9 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def _unknown_option(arch: str, name: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
-    return _detail(name, f"{arch} has no such option.{nearest(name, OPTIONS[arch])}", value)
+    return defect((name,), f"{arch} has no such option.{nearest(name, OPTIONS[arch])}", value)
 
 
 def _expected(error: ValidationError, value: Any) -> str:  # noqa: ANN401
     found = [line["msg"].removeprefix("Input should be ") for line in error.errors()]
     return f"expected {' or '.join(dict.fromkeys(found))}, got {value!r}."
-
-
-def _detail(name: str, message: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
-    error = PydanticCustomError("value_error", "{message}", {"message": message})
-    return InitErrorDetails(type=error, loc=(name,), input=value)

@@ -16,7 +16,7 @@ def stage(run: Run, folds: list[str]) -> None:
         job = run.job(
             "train",
             fold=fold,
-            sections=("network", "crops", "augment", "train"),
+            sections=("targets", "network", "crops", "augment", "train"),
             inputs=[run.result("split")],
             files={str(maps.folder): maps.identity for maps in hard},
         )

@@ -17,7 +17,7 @@ def stage(run: Run, folds: list[str]) -> None:
         job = run.job(
             "finetune",
             fold=fold,
-            sections=("network", "crops", "augment", "finetune"),
+            sections=("targets", "network", "crops", "augment", "finetune"),
             inputs=[run.result("split"), trained],
             files={str(maps.folder): maps.identity for maps in hard},
         )

@@ -12,7 +12,7 @@ from pipeline.run import Run
 
 def stage(run: Run, parts: list[str]) -> None:
     """Predict each part: the images of a fold, or the test images."""
-    sections = ("network", "predict")
+    sections = ("targets", "network", "predict")
     for part in parts:
         if part == "test":
             trained = [run.result("finetune", fold=k) for k in range(run.config.folds.count)]

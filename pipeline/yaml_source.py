@@ -3,25 +3,37 @@
 A configuration file and the chain of its `base:` files enter as text; one merged tree leaves, with
 the file and line each value came from. A list is replaced as a whole, a mapping is merged key by
 key. Overrides are `dotted.key=value`, the value in YAML.
+
+A mapping that the schema marks with `KeysOf` is the exception: which keys it may have depends on a
+name beside it, so half of one and half of another makes no sense. A file that gives it replaces it
+as a whole, and whoever changes the name, in a file or on the command line, starts with an empty
+one. `dotted.key=value` changes one key of it, as anywhere.
 """
 
 import difflib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipeline.errors import ConfigError
 
-__all__ = ["validate_source"]
+__all__ = ["KeysOf", "defect", "validate_source"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class KeysOf:
+    """Marks a mapping whose keys depend on the value of the field `name` beside it."""
+
+    name: str
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,16 +56,47 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class _Source:
-    """A tree of plain values and the place of each key in it."""
+    """A tree of plain values and the place of each key in it.
 
-    tree: dict[str, Any] = field(default_factory=dict)
-    places: dict[Key, str] = field(default_factory=dict)
+    Attributes:
+        dependents: Mappings marked with `KeysOf`, each with the key of its name.
+    """
+
+    tree: dict[str, Any]
+    places: dict[Key, str]
+    dependents: dict[Key, Key]
 
     def place(self, key: Key) -> str:
         """Return where `key`, or else the nearest mapping around it, was written."""
         while key and key not in self.places:
             key = key[:-1]
         return self.places[key]
+
+    def merge(self, above: "_Source", key: Key) -> None:
+        """Lay `above` over this tree in place, from the mapping at `key` downwards."""
+        target = _at(self.tree, key)
+        self.places[key] = above.places[key]
+        names = self.dependents.values()
+        # Names first, so that what depends on them stays where the file gives both.
+        for name, value in sorted(
+            _at(above.tree, key).items(), key=lambda item: (*key, item[0]) not in names
+        ):
+            here = (*key, name)
+            both = isinstance(value, dict) and isinstance(target.get(name), dict)
+            if both and here not in self.dependents:
+                self.merge(above, here)
+            else:
+                self.put(here, value, above.places)
+
+    def put(self, key: Key, value: Any, places: dict[Key, str]) -> None:  # noqa: ANN401
+        """Set the value at `key`, with its places; a changed name empties what depends on it."""
+        mapping, last = _at(self.tree, key[:-1]), key[-1]
+        for dependent, name in self.dependents.items():
+            if name == key and dependent[-1] in mapping and mapping.get(last) != value:
+                self.put(dependent, {}, {dependent: places[key]})
+        mapping[last] = value
+        self.places = {k: v for k, v in self.places.items() if k[: len(key)] != key}
+        self.places |= {k: v for k, v in places.items() if k[: len(key)] == key}
 
 
 def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Model:
@@ -62,8 +105,11 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
     Raises:
         ConfigError: Every defect found, each with file, line, key, expected and got.
     """
-    source = _read_with_bases(path, ())
-    for override in overrides:
+    dependents = _dependents(model, ())
+    source = _read_with_bases(path, (), dependents)
+    names = {_dotted(name) for name in dependents.values()}
+    # Names first: the order on the command line does not decide which keys are theirs.
+    for override in sorted(overrides, key=lambda o: o.partition("=")[0] not in names):
         _apply_override(source, override)
     try:
         return model.model_validate_json(json.dumps(source.tree), strict=True)
@@ -73,12 +119,33 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
         raise ConfigError("\n".join(lines)) from None
 
 
-def _read_with_bases(path: Path, children: tuple[Path, ...]) -> _Source:
+def defect(location: Key, message: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
+    """Return what is wrong at `location`, from where the validator stands, for a ValidationError.
+
+    Validators raise it for values below their own; `validate_source` then names file and line.
+    """
+    error = PydanticCustomError("value_error", "{message}", {"message": message})
+    return InitErrorDetails(type=error, loc=location, input=value)
+
+
+def _dependents(model: type[BaseModel], key: Key) -> dict[Key, Key]:
+    """Find the mappings marked with `KeysOf`, each with the key of the name it depends on."""
+    found: dict[Key, Key] = {}
+    for field_name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found |= _dependents(info.annotation, (*key, field_name))
+        for mark in info.metadata:
+            if isinstance(mark, KeysOf):
+                found[(*key, field_name)] = (*key, mark.name)
+    return found
+
+
+def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Key, Key]) -> _Source:
     path = path.resolve()
     if path in children:
         cycle = " -> ".join(str(shown) for shown in [*children[children.index(path) :], path])
         raise ConfigError(f"{path}: `base:` leads back to itself: {cycle}. Remove one `base:`.")
-    own = _read(path)
+    own = _read(path, dependents)
     base = own.tree.pop("base", None)
     if base is None:
         return own
@@ -89,24 +156,9 @@ def _read_with_bases(path: Path, children: tuple[Path, ...]) -> _Source:
         raise ConfigError(
             f"{own.place(('base',))}: base: no file {base_path}. Give the path relative to {path}."
         )
-    merged = _read_with_bases(base_path, (*children, path))
-    _merge(merged, own, ())
+    merged = _read_with_bases(base_path, (*children, path), dependents)
+    merged.merge(own, ())
     return merged
-
-
-def _merge(below: _Source, above: _Source, key: Key) -> None:
-    """Lay `above` over `below` in place, from the mapping at `key` downwards."""
-    target, extra = _at(below.tree, key), _at(above.tree, key)
-    below.places[key] = above.places[key]
-    for name, value in extra.items():
-        here = (*key, name)
-        if isinstance(value, dict) and isinstance(target.get(name), dict):
-            _merge(below, above, here)
-            continue
-        for old in [known for known in below.places if known[: len(here)] == here]:
-            del below.places[old]
-        target[name] = value
-        below.places.update({k: v for k, v in above.places.items() if k[: len(here)] == here})
 
 
 def _at(tree: Any, key: Key) -> Any:  # noqa: ANN401  a YAML value
@@ -115,7 +167,7 @@ def _at(tree: Any, key: Key) -> Any:  # noqa: ANN401  a YAML value
     return tree
 
 
-def _read(path: Path) -> _Source:
+def _read(path: Path, dependents: dict[Key, Key]) -> _Source:
     if not path.is_file():
         known = sorted(str(file) for file in path.parent.glob("*.yaml"))
         raise ConfigError(
@@ -132,7 +184,7 @@ def _read(path: Path) -> _Source:
         )
     places: dict[Key, str] = {}
     tree = _construct(node, (), path, places)
-    return _Source(tree, places)
+    return _Source(tree, places, dependents)
 
 
 def _construct(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) -> Any:  # noqa: ANN401
@@ -183,13 +235,8 @@ def _apply_override(source: _Source, override: str) -> None:
                 f"{_dotted(key[: depth + 1])!r}.{known}"
             )
         tree = tree[str(part)]
-    for old in [known_key for known_key in source.places if known_key[: len(key)] == key]:
-        del source.places[old]
-    source.places[key] = "command line"
-    nested: dict[Key, str] = {}
-    tree[str(key[-1])] = (
-        None if node is None else _construct(node, key, Path("command line"), nested)
-    )
+    value = None if node is None else _construct(node, key, Path("command line"), {})
+    source.put(key, value, {key: "command line"})
 
 
 def _describe(model: type[BaseModel], source: _Source, detail: ErrorDetails) -> str:

@@ -103,6 +103,61 @@ def test_a_bad_override_is_named(tmp_path, override, expected):
         load(tmp_path, "", [override])
 
 
+def options(tmp_path, text="", *overrides):
+    return load(tmp_path, text, overrides).network.options
+
+
+DEMO_OPTIONS = load_config(DEMO, []).network.options
+
+
+def test_another_architecture_starts_without_the_options_of_the_base(tmp_path):
+    assert options(tmp_path, "network: {arch: linknet}\n") == {}
+    assert options(tmp_path, "", "network.arch=linknet") == {}
+    kept = {"decoder_dropout": 0.1}
+    for text in (
+        "arch: fpn, options: {decoder_dropout: 0.1}",
+        "options: {decoder_dropout: 0.1}, arch: fpn",
+    ):
+        assert options(tmp_path, f"network: {{{text}}}\n") == kept
+    overrides = ["network.arch=fpn", "network.options.decoder_dropout=0.1"]
+    assert options(tmp_path, "", *overrides) == options(tmp_path, "", *overrides[::-1]) == kept
+
+
+def test_the_same_architecture_keeps_the_options_unless_a_file_gives_its_own(tmp_path):
+    assert options(tmp_path, "network: {arch: unet, encoder: resnet18}\n") == DEMO_OPTIONS
+    assert options(tmp_path, "", "network.arch=unet") == DEMO_OPTIONS
+    assert options(tmp_path, "network: {options: {encoder_depth: 5}}\n") == {"encoder_depth": 5}
+    assert options(tmp_path, "network: {options: {}}\n") == {}
+
+
+def test_an_override_changes_one_option(tmp_path):
+    changed = options(tmp_path, "", "network.options.decoder_channels=[8, 8, 8, 8]")
+    assert changed == DEMO_OPTIONS | {"decoder_channels": [8, 8, 8, 8]}
+    assert options(tmp_path, "", "network.options={encoder_depth: 3}") == {"encoder_depth": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        (
+            "network:\n  arch: fpn\n  options: {encoder_depth: 4, decoder_dropuot: 0.1}\n",
+            [],
+            r"mine.yaml:4: network.options.decoder_dropuot: fpn has no such option. Did you mean",
+        ),
+        ("", ["network.arch=fcn8s"], r"demo.yaml:\d+: network.encoder: fcn8s cannot use 'tu-test_"),
+        (
+            "network:\n  arch: linknet\n",
+            ["network.options.decoder_channels=[8]"],
+            "command line: network.options.decoder_channels: linknet has no such option",
+        ),
+        ("network:\n  arch: linknet\n  options: 3\n", [], "mine.yaml:4: network.options: expected"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_place(tmp_path, text, overrides, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, text, overrides)
+
+
 def test_missing_files_and_cycles_are_errors(tmp_path):
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path / "none.yaml"))):
         load_config(tmp_path / "none.yaml", [])
@@ -114,3 +169,32 @@ def test_missing_files_and_cycles_are_errors(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(ConfigError, match="got nothing"):
         load_config(tmp_path / "empty.yaml", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "places"),
+    [
+        (
+            "targets:\n  kind: classes\ntrain:\n  loss:\n"
+            "    - {name: cross_entropy, weight: 1.0, label_smoothing: 0.0}\n"
+            "    - {name: bce, weight: 1.0, label_smoothing: 0.0}\n",
+            [],
+            [
+                r"mine.yaml:7: train.loss.1.name: expected a loss of a softmax, .* got bce\.",
+                r"demo.yaml:\d+: finetune.loss.0.name: .* got lovasz_hinge\.",
+                r"demo.yaml:\d+: finetune.loss.1.name: .* got bce\.",
+            ],
+        ),
+        (
+            "",
+            ["train.loss=[{name: lovasz_softmax, weight: 1.0, classes: all, per_image: true}]"],
+            [r"command line: train.loss.0.name: expected a loss of sigmoids, .* got lovasz_soft"],
+        ),
+    ],
+)
+def test_a_loss_that_does_not_suit_the_targets_is_named(tmp_path, text, overrides, places):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, overrides)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(places)
+    assert all(re.search(place, line) for place, line in zip(places, lines, strict=True))

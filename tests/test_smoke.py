@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 pytestmark = pytest.mark.smoke
 
@@ -106,14 +107,33 @@ def test_a_wrong_command_line_is_answered(finished, arguments, expected):
     assert "Traceback" not in output
 
 
+def overrides_of(settings, key=()):
+    """What a YAML file gives, as `key=value` arguments."""
+    if not isinstance(settings, dict):
+        return [f"{'.'.join(key)}={json.dumps(settings)}"]
+    return [line for name, value in settings.items() for line in overrides_of(value, (*key, name))]
+
+
+@pytest.mark.parametrize("name", ["classes", "contact"])
+def test_other_targets_go_all_the_way_too(finished, name):
+    checkout, _ = finished
+    tiny = yaml.safe_load((checkout.folder / TINY).read_text()) | {"name": name}
+    del tiny["base"]
+    output = checkout.run(f"configs/{name}.yaml", *overrides_of(tiny), "train.epochs=1")
+    assert re.search(r"test images: F2", output)
+    channels = weights(checkout, "finetune", name)["body.segmentation_head.0.bias"]
+    assert len(channels) == {"classes": 3, "contact": 2}[name]
+    assert submission(checkout, name).is_file()
+
+
 def wait_for(process, path: Path):
     while not path.exists():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
 
 
-def weights(checkout, stage):
-    path = checkout.folder / "runs" / "tiny" / stage / "fold1" / "final.pt"
+def weights(checkout, stage, run="tiny"):
+    path = checkout.folder / "runs" / run / stage / "fold1" / "final.pt"
     return torch.load(path, weights_only=True)["model"]
 
 

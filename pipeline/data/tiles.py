@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pipeline.config import Augment, Crops
+from pipeline.config import Augment, Crops, Targets
+from pipeline.data.targets import make_target
 from pipeline.errors import DataError
 from pipeline.seeds import generator, stream_seed
 from pipeline.ships.rle import parse_runs
@@ -109,25 +110,25 @@ def _tensor(image_hwc: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1)))
 
 
-def _target(labels_hw: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy((labels_hw > 0).astype(np.uint8)[None])
-
-
 class ImageDataset(Dataset[Item]):
-    """Whole images in order: `image_chw` uint8 (3, H, W), and `target_chw` if the truth is known.
+    """Whole images in order: `image_chw` uint8 (3, H, W), and `target` if the truth is known.
 
     Args:
         paths: Path of each image.
         height: Of every image, px.
         width: Of every image, px.
-        ships: Their true ships; without them the items have no target.
+        truth: Their true ships, and what the network learns of them, which makes the target.
     """
 
     def __init__(
-        self, paths: Sequence[Path], height: int, width: int, ships: TrueShips | None = None
+        self,
+        paths: Sequence[Path],
+        height: int,
+        width: int,
+        truth: tuple[TrueShips, Targets] | None = None,
     ) -> None:
         self._paths = _Strings([str(path) for path in paths])
-        self._height, self._width, self._ships = height, width, ships
+        self._height, self._width, self._truth = height, width, truth
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -135,20 +136,22 @@ class ImageDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         image_hwc = read_image(Path(self._paths[index]), self._height, self._width)
         item = {"image_chw": _tensor(image_hwc)}
-        if self._ships is not None:
-            rows, columns = slice(0, self._height), slice(0, self._width)
-            item["target_chw"] = _target(self._ships.labels(index, rows, columns))
+        if self._truth is not None:
+            ships, targets = self._truth
+            labels_hw = ships.labels(index, slice(0, self._height), slice(0, self._width))
+            item["target"] = make_target(labels_hw, targets)
         return item
 
 
 class CropDataset(Dataset[Item]):
     """Training crops, asked for by (epoch, index).
 
-    Item: `image_chw` uint8 (3, S, S), `target_chw` uint8 (1, S, S), 1 where a ship is.
+    Item: `image_chw` uint8 (3, S, S), `target` of the same crop, made after its augmentation.
 
     Args:
         paths: Path of each image.
         ships: Their true ships.
+        targets: What the network learns of them.
         crops: Size, number and share of crops with ships.
         augment: Random changes.
         seed: The run's.
@@ -162,6 +165,7 @@ class CropDataset(Dataset[Item]):
         paths: Sequence[Path],
         ships: TrueShips,
         *,
+        targets: Targets,
         crops: Crops,
         augment: Augment,
         seed: int,
@@ -169,7 +173,7 @@ class CropDataset(Dataset[Item]):
         hardness: np.ndarray | None = None,
     ) -> None:
         self._paths = _Strings([str(path) for path in paths])
-        self._ships = ships
+        self._ships, self._targets = ships, targets
         self._crops = crops
         # Here and not above: prediction reads images where albumentations is not installed.
         from pipeline.data.augment import Augmenter
@@ -228,7 +232,7 @@ class CropDataset(Dataset[Item]):
             labels_hw = cv2.copyMakeBorder(labels_hw, *border)
         seed = stream_seed(self._seed, *stream, "augment")
         image_hwc, labels_hw = self._augmenter(image_hwc, labels_hw, seed)
-        return {"image_chw": _tensor(image_hwc), "target_chw": _target(labels_hw)}
+        return {"image_chw": _tensor(image_hwc), "target": make_target(labels_hw, self._targets)}
 
     def _place(
         self, image: int, wants_ship: bool, random: np.random.Generator

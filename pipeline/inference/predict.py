@@ -16,6 +16,7 @@ from tqdm import tqdm
 from pipeline.config import Config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
+from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, mean_probability
@@ -110,11 +111,11 @@ def predict_maps(
         ArtifactError: A state is that of another network.
         DataError: An image cannot be read.
     """
+    symmetries, kind = SYMMETRIES[config.predict.tta], config.targets.kind
     networks = [
-        device.place(build_trained(config.network, channels=1, state=state)).eval()
+        device.place(build_trained(config.network, channels=CHANNELS[kind], state=state)).eval()
         for state in states
     ]
-    symmetries = SYMMETRIES[config.predict.tta]
     loader = DataLoader(
         ImageDataset(paths, height, width),
         config.predict.batch_size,
@@ -126,5 +127,5 @@ def predict_maps(
         total = torch.zeros((), device=device.where)
         with device.autocast():
             for network in networks:
-                total = total + mean_probability(network, inputs, symmetries)
+                total = total + mean_probability(network, inputs, symmetries, kind)
         yield from (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()[:, 0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.data.targets import ship_probability
 from pipeline.networks.build import Prediction
 
 __all__ = ["SYMMETRIES", "Symmetry", "mean_probability"]
@@ -44,21 +45,23 @@ def mean_probability(
     network: Callable[[torch.Tensor], Prediction],
     images_nchw: torch.Tensor,
     symmetries: tuple[Symmetry, ...],
+    kind: str,
 ) -> torch.Tensor:
-    """Average the sigmoid of a network's logits over `symmetries`.
+    """Average the probability of a ship over `symmetries`.
 
     Args:
         network: Predicts logits (N, C, H, W) from images.
         images_nchw: (N, 3, H, W).
         symmetries: One of `SYMMETRIES`.
+        kind: Of the targets that the network was trained on.
 
     Returns:
-        float32 (N, C, H, W) in 0..1.
+        float32 (N, 1, H, W) in 0..1.
     """
     total: torch.Tensor | None = None
     for symmetry in symmetries:
-        turned = network(symmetry.apply(images_nchw)).logits_nchw.float().sigmoid()
-        probability = symmetry.undo(turned)
+        logits_nchw = network(symmetry.apply(images_nchw)).logits_nchw
+        probability = symmetry.undo(ship_probability(logits_nchw, kind))
         total = probability if total is None else total + probability
     if total is None:
         raise ValueError("expected at least one symmetry, got none")

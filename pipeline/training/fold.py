@@ -13,6 +13,7 @@ from pipeline.config import Optimisation
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.hardness import hard_maps, read_hardness
+from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.networks.build import build_network, build_trained
 from pipeline.run import Job, Run
@@ -47,17 +48,19 @@ def train_fold(
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
+    channels = CHANNELS[config.targets.kind]
     if start is None:
-        network = build_network(config.network, channels=1)
+        network = build_network(config.network, channels)
     else:
         state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels=1, state=state)
+        network = build_trained(config.network, channels, state)
     train(
         job,
         network,
         CropDataset(
             _paths(catalog, learned),
             _true_ships(catalog, ships, learned),
+            targets=config.targets,
             crops=config.crops,
             augment=config.augment,
             seed=config.seed,
@@ -68,8 +71,9 @@ def train_fold(
             _paths(catalog, watched),
             catalog.height,
             catalog.width,
-            _true_ships(catalog, ships, watched),
+            (_true_ships(catalog, ships, watched), config.targets),
         ),
+        kind=config.targets.kind,
         settings=settings,
         machine=config.machine,
         batch_size=config.crops.batch_size,

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts import write_atomic
 from pipeline.config import Machine, Optimisation
+from pipeline.data.targets import ship_probability, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ArtifactError
 from pipeline.networks.build import SegmentationNetwork
@@ -57,6 +58,7 @@ class _Training:
     """What a step needs, and everything that a resumed run needs."""
 
     job: Job
+    kind: str
     settings: Optimisation
     device: Device
     batch_size: int
@@ -131,7 +133,7 @@ class _Training:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Take one optimisation step; nothing here waits for the device."""
         images = self.device.move(batch["image_chw"])
-        target = self.device.move(batch["target_chw"])
+        target = self.device.move(batch["target"])
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, step, steps)
         with self.device.autocast():
@@ -148,18 +150,18 @@ class _Training:
 
     @torch.inference_mode()
     def validate(self, images: ImageDataset) -> dict[str, float]:
-        """Score the EMA on whole held-out images: mean loss, coefficients over their pixels."""
+        """Score the EMA on whole held-out images: mean loss, coefficients of their ship pixels."""
         started = time.perf_counter()
         network = self.ema.network.eval()
         total = torch.zeros((), device=self.device.where)
         counts = PixelCounts(self.device.where)
         for batch in DataLoader(images, self.batch_size, pin_memory=self.device.is_cuda):
             inputs = self.device.move(batch["image_chw"])
-            target = self.device.move(batch["target_chw"])
+            target = self.device.move(batch["target"])
             with self.device.autocast():
                 logits = network(inputs).logits_nchw
             total += self.loss(logits, target)[0] * len(inputs)
-            counts.update(logits > 0, target > 0)
+            counts.update(ship_probability(logits, self.kind) > 0.5, ship_truth(target))
         return {
             "val_loss": (total / len(images)).item(),
             **{f"val_{name}": value for name, value in counts.coefficients().items()},
@@ -173,6 +175,7 @@ def train(
     crops: CropDataset,
     validation: ImageDataset,
     *,
+    kind: str,
     settings: Optimisation,
     machine: Machine,
     batch_size: int,
@@ -184,6 +187,7 @@ def train(
         network: Start weights; moved to the device and changed in place.
         crops: Training crops.
         validation: Whole images of the held-out fold, scored by the EMA after each epoch.
+        kind: Of the targets, which the network has the channels for.
         settings: Loss, schedule and EMA.
         machine: Device, precision and loader processes.
         batch_size: Crops per step; the crops of an epoch are a multiple of it.
@@ -196,6 +200,7 @@ def train(
     network = device.place(network)
     training = _Training(
         job=job,
+        kind=kind,
         settings=settings,
         device=device,
         batch_size=batch_size,

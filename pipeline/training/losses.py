@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from pipeline import loss_schema
 from pipeline.errors import ConfigError
+from pipeline.loss_schema import SIGMOID_ONLY, SOFTMAX_ONLY
 from pipeline.training.lovasz import class_masks, lovasz_hinge, lovasz_softmax
 
 __all__ = [
@@ -217,8 +218,6 @@ _FUNCTIONS: dict[str, LossFunction] = {
     "soft_dice": soft_dice,
     "soft_jaccard": soft_jaccard,
 }
-_SIGMOID_ONLY = {"bce", "bce_minus_ln_dice", "lovasz_hinge"}
-_SOFTMAX_ONLY = {"cross_entropy", "lovasz_softmax"}
 
 
 def _overlap_and_sizes(
@@ -237,14 +236,14 @@ def _checked(logits_nchw: torch.Tensor, target: torch.Tensor, name: str) -> torc
     """Return the truth in the type the loss computes with, or say why it cannot."""
     shape = logits_nchw.shape
     if len(shape) == 4 and logits_nchw.numel() > 0:
-        if target.shape == shape and name not in _SOFTMAX_ONLY:
+        if target.shape == shape and name not in SOFTMAX_ONLY:
             return target.to(logits_nchw.dtype)
         is_index = target.dtype == torch.int64 and target.shape == (shape[0], *shape[2:])
-        if is_index and shape[1] > 1 and name not in _SIGMOID_ONLY:
+        if is_index and shape[1] > 1 and name not in SIGMOID_ONLY:
             return target
     forms = {
-        "0/1 of the logits' shape": name not in _SOFTMAX_ONLY,
-        "int64 class indices (N, H, W) with at least two logit channels": name not in _SIGMOID_ONLY,
+        "0/1 of the logits' shape": name not in SOFTMAX_ONLY,
+        "int64 class indices (N, H, W) with at least two logit channels": name not in SIGMOID_ONLY,
     }
     raise ValueError(
         f"{name}: expected logits (N, C, H, W) and targets of "

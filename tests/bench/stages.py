@@ -16,6 +16,7 @@ import torch
 from pipeline.config import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
+from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.networks.build import build_trained
@@ -39,10 +40,11 @@ SCORES = ("f2", "f2_ship_images", "f2_empty_images")
 def out_of_fold(run, catalog, folds, variant):
     """Maps of all training images: (ImageId, fold, uint8 (H, W))."""
     stage, part, symmetries = variant
+    kind = run.config.targets.kind
     maps = []
     for fold in range(run.config.folds.count):
         state = torch.load(run.result(stage, fold=fold).folder / "last.pt", weights_only=True)
-        network = build_trained(run.config.network, channels=1, state=state[part]).eval()
+        network = build_trained(run.config.network, CHANNELS[kind], state[part]).eval()
         network = network.to(memory_format=torch.channels_last)
         ids = folds.ImageId[folds.fold == fold].tolist()
         paths = [catalog.train_path(image_id) for image_id in ids]
@@ -51,7 +53,7 @@ def out_of_fold(run, catalog, folds, variant):
             stop = min(start + 16, len(ids))
             batch = torch.stack([images[index]["image_chw"] for index in range(start, stop)])
             batch = batch.contiguous(memory_format=torch.channels_last)
-            prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries])
+            prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries], kind)
             maps_nhw = (prob_nchw[:, 0] * 255).round().to(torch.uint8).numpy()
             maps += zip(ids[start:stop], [fold] * (stop - start), maps_nhw, strict=True)
     return maps

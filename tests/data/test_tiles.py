@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.config import Augment, Crops
+from pipeline.config import Augment, Crops, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips, read_image
 from pipeline.errors import DataError
 from pipeline.ships.rle import encode_labels
@@ -14,6 +14,7 @@ from pipeline.ships.rle import encode_labels
 pytestmark = pytest.mark.unit
 
 HEIGHT, WIDTH, IMAGES = 60, 72, 6
+SHIP = Targets(kind="ship", contact_px=2)
 STILL = Augment(
     symmetries=False,
     zoom=0.0,
@@ -67,12 +68,14 @@ def dataset(
     augment=STILL,
     only=None,
     hardness=None,
+    targets=SHIP,
 ):
     paths, encoded, _ = world
     chosen = range(IMAGES) if only is None else only
     return CropDataset(
         [paths[i] for i in chosen],
         TrueShips([encoded[i] for i in chosen], HEIGHT, WIDTH),
+        targets=targets,
         crops=Crops(
             size_px=size_px,
             batch_size=1,
@@ -113,14 +116,14 @@ def test_target_and_pixels_belong_together(world):
     items = [dataset(world)[0, index] for index in range(32)]
     for item in items:
         assert item["image_chw"].shape == (3, 24, 24)
-        assert item["image_chw"].dtype == item["target_chw"].dtype == torch.uint8
-        assert torch.equal(item["image_chw"][0] > 100, item["target_chw"][0] > 0)
+        assert item["image_chw"].dtype == item["target"].dtype == torch.uint8
+        assert torch.equal(item["image_chw"][0] > 100, item["target"][0] > 0)
 
 
 def test_under_all_augmentations_target_and_pixels_still_belong_together(world):
     crops = dataset(world, augment=LIVELY)
     agreement = [
-        ((item["image_chw"][0] > 100) == (item["target_chw"][0] > 0)).float().mean().item()
+        ((item["image_chw"][0] > 100) == (item["target"][0] > 0)).float().mean().item()
         for item in (crops[0, index] for index in range(32))
     ]
     assert min(agreement) > 0.93
@@ -130,7 +133,7 @@ def test_under_all_augmentations_target_and_pixels_still_belong_together(world):
 def test_the_set_shares_of_crops_hold_a_ship_and_come_from_empty_images(world, ships, empty):
     crops = dataset(world, ship_share=ships, empty_share=empty, per_epoch=40)
     items = [crops[1, index] for index in range(40)]
-    with_ships = sum(bool(item["target_chw"].any()) for item in items)
+    with_ships = sum(bool(item["target"].any()) for item in items)
     assert round(40 * ships) <= with_ships <= 40 - round(40 * empty)
     # The green channel is the image's number, and images with even ones are empty.
     assert sum(number(item) % 2 == 0 for item in items) == round(40 * empty)
@@ -149,6 +152,7 @@ def test_ships_are_not_always_in_the_centre(world):
     crops = CropDataset(
         world[0][:1],
         TrueShips([encode_labels(labels_hw)], HEIGHT, WIDTH),
+        targets=SHIP,
         crops=Crops(
             size_px=30,
             batch_size=1,
@@ -161,7 +165,7 @@ def test_ships_are_not_always_in_the_centre(world):
         seed=0,
         stream=("train", 0),
     )
-    total = sum(crops[0, index]["target_chw"][0].float() for index in range(200))
+    total = sum(crops[0, index]["target"][0].float() for index in range(200))
     quarters = total.reshape(2, 15, 2, 15).sum((1, 3))
     assert quarters.min() > 0.15 * total.sum()
 
@@ -175,13 +179,13 @@ def test_an_epoch_uses_every_image_before_one_again_and_epochs_differ(world):
 
 def test_without_any_ship_there_are_still_crops(world):
     crops = dataset(world, ship_share=0.75, only=[0, 2, 4])
-    assert not any(crops[0, index]["target_chw"].any() for index in range(32))
+    assert not any(crops[0, index]["target"].any() for index in range(32))
 
 
 def test_images_smaller_than_the_crop_are_reflected(world):
     item = dataset(world, size_px=96)[0, 0]
     assert item["image_chw"].shape == (3, 96, 96)
-    assert torch.equal(item["image_chw"][0] > 100, item["target_chw"][0] > 0)
+    assert torch.equal(item["image_chw"][0] > 100, item["target"][0] > 0)
 
 
 def keys(count):
@@ -200,9 +204,9 @@ def test_workers_do_not_change_the_crops_and_do_not_repeat_each_other(world, wor
 
 def test_whole_images_come_in_order(world):
     paths, encoded, truths = world
-    images = ImageDataset(paths, HEIGHT, WIDTH, TrueShips(encoded, HEIGHT, WIDTH))
+    images = ImageDataset(paths, HEIGHT, WIDTH, (TrueShips(encoded, HEIGHT, WIDTH), SHIP))
     for index, labels_hw in enumerate(truths):
-        assert torch.equal(images[index]["target_chw"][0], torch.from_numpy(labels_hw > 0).byte())
+        assert torch.equal(images[index]["target"][0], torch.from_numpy(labels_hw > 0).byte())
     assert set(ImageDataset(paths, HEIGHT, WIDTH)[0]) == {"image_chw"}
 
 

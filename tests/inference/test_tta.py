@@ -30,7 +30,7 @@ def test_the_mean_is_taken_over_probabilities_turned_back():
     def network(turned):  # depends on the direction, so that averaging changes it
         return Prediction(turned[:, :1] + torch.linspace(-3, 3, turned.shape[3]), None)
 
-    mean = mean_probability(network, images, SYMMETRIES["flips"])
+    mean = mean_probability(network, images, SYMMETRIES["flips"], "ship")
     plain = (images[:, :1] + position).sigmoid()
     mirrored = (images[:, :1] - position).sigmoid()
     assert torch.allclose(mean, (plain + mirrored) / 2, atol=1e-6)
@@ -39,6 +39,6 @@ def test_the_mean_is_taken_over_probabilities_turned_back():
 def test_an_equivariant_network_is_left_as_it_is():
     images = torch.randn(1, 3, 5, 5)
     mean = mean_probability(
-        lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"]
+        lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"], "ship"
     )
     assert torch.allclose(mean, (images[:, :1] * 2).sigmoid(), atol=1e-6)

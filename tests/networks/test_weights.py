@@ -13,6 +13,7 @@ from pipeline.networks import weight_files
 from pipeline.networks.build import build_network
 
 RESNET = "resnet18"
+TINY = "tu-test_resnet"
 create_timm = weight_files.timm.create_model  # timm may be imported only after pipeline.networks
 
 
@@ -26,6 +27,8 @@ def official():
 
 
 def section(weights, encoder=RESNET, arch="unet", **options):
+    if arch == "unet":  # a narrow decoder: the encoder's weights are what is looked at
+        options = {"decoder_channels": [8, 8, 8, 8, 8]} | options
     return Network(arch=arch, encoder=encoder, weights=str(weights), options=options)
 
 
@@ -119,21 +122,21 @@ def test_a_file_of_timms_lands_in_an_encoder_of_any_depth(tmp_path, caplog, name
 
 @pytest.mark.unit
 def test_a_whole_network_is_loaded_and_nothing_is_random(tmp_path, caplog):
-    first = build_network(section("none", "tu-test_resnet"), 1).state_dict()
+    first = build_network(section("none", TINY), 1).state_dict()
     for key in ("model", "ema"):
         path = saved(tmp_path / f"{key}.pt", {key: first, "epoch": 3})
         with caplog.at_level(logging.INFO):
-            second = build_network(section(path, "tu-test_resnet"), 1).state_dict()
+            second = build_network(section(path, TINY), 1).state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first)
     assert "into the whole network; left over: nothing; nothing random" in caplog.text
 
 
 @pytest.mark.unit
 def test_a_whole_network_of_another_kind_is_refused(tmp_path):
-    first = build_network(section("none", "tu-test_resnet"), 1).state_dict()
+    first = build_network(section("none", TINY), 1).state_dict()
     path = saved(tmp_path / "a.pt", {"model": first})
     with pytest.raises(ConfigError, match="as a whole linknet, does not fit"):
-        build_network(section(path, "tu-test_resnet", "linknet"), 1)
+        build_network(section(path, TINY, "linknet"), 1)
 
 
 @pytest.mark.unit
@@ -151,19 +154,19 @@ def test_a_whole_network_without_an_encoder_loads(tmp_path):
 def test_a_broken_file_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}: cannot read weights: .*Get it again"):
-        build_network(section(tmp_path / name), 1)
+        build_network(section(tmp_path / name, TINY), 1)
 
 
 @pytest.mark.unit
 def test_a_file_of_more_than_tensors_is_refused(tmp_path):
     with pytest.raises(DataError, match="expected only tensors, got also epoch"):
-        build_network(section(saved(tmp_path / "a.pt", {"epoch": 3})), 1)
+        build_network(section(saved(tmp_path / "a.pt", {"epoch": 3}), TINY), 1)
     with pytest.raises(DataError, match="expected named tensors, got list"):
-        build_network(section(saved(tmp_path / "b.pt", [3])), 1)
+        build_network(section(saved(tmp_path / "b.pt", [3]), TINY), 1)
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("encoder", [RESNET, "tu-test_resnet"])
+@pytest.mark.parametrize("encoder", [RESNET, TINY])
 def test_without_a_network_imagenet_says_how_to_get_the_file(monkeypatch, encoder):
     def offline(*arguments, **options):
         raise LocalEntryNotFoundError("no connection")
@@ -200,7 +203,7 @@ def test_an_encoder_without_imagenet_weights_says_so():
 @pytest.mark.unit
 def test_random_weights_are_announced(caplog):
     with caplog.at_level(logging.INFO):
-        build_network(section("none", "tu-test_resnet"), 1)
+        build_network(section("none", TINY), 1)
     assert "network.weights: none: unet starts from random weights" in caplog.text
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Augment, Crops, load_config
+from pipeline.config import Augment, Crops, Targets, load_config
+from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.errors import ArtifactError
 from pipeline.networks.build import Prediction
@@ -21,16 +22,17 @@ from pipeline.training.loop import train
 pytestmark = pytest.mark.unit
 
 SIZE = 32
+SHIP = Targets(kind="ship", contact_px=2)
 
 
 class Network(nn.Module):
     """Two convolutions with a BatchNorm between, seeded."""
 
-    def __init__(self):
+    def __init__(self, channels=1):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 1)
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, channels, 1)
         )
 
     def forward(self, images):
@@ -66,10 +68,11 @@ def job_in(folder, wanted="a"):
     )
 
 
-def dataset(images, seed=0):
+def dataset(images, seed=0, targets=SHIP):
     still = {name: 0 if name == "hue_deg" else 0.0 for name in Augment.model_fields}
     return CropDataset(
         *images,
+        targets=targets,
         crops=Crops(
             size_px=24,
             batch_size=4,
@@ -86,12 +89,14 @@ def dataset(images, seed=0):
 
 def run(folder, images, *overrides, wanted="a", network=None):
     config = settings(*overrides)
+    targets = config.targets
     folder.mkdir(exist_ok=True)
     train(
         job_in(folder, wanted),
         network or Network(),
-        dataset(images),
-        ImageDataset(images[0], SIZE, SIZE, images[1]),
+        dataset(images, targets=targets),
+        ImageDataset(images[0], SIZE, SIZE, (images[1], targets)),
+        kind=targets.kind,
         settings=config.train,
         machine=config.machine,
         batch_size=4,
@@ -107,6 +112,23 @@ def test_it_learns_and_records(tmp_path, images):
     assert history.val_dice.iloc[-1] > 0.8
     assert history.learning_rate.is_monotonic_decreasing
     assert history.learning_rate.iloc[-1] < 0.1 * history.learning_rate.max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        ("ship_contact", "bce, label_smoothing: 0.0"),
+        ("classes", "cross_entropy, label_smoothing: 0.0"),
+        ("classes", "lovasz_softmax, classes: present, per_image: false"),
+    ],
+)
+def test_it_learns_ships_from_every_kind_of_target(tmp_path, images, kind, loss):
+    terms = f"train.loss=[{{weight: 1.0, name: {loss}}}]"
+    # finetune is not run, but its loss must suit the targets too.
+    overrides = ["train.epochs=5", f"targets.kind={kind}", terms, f"finetune.{terms[6:]}"]
+    run(tmp_path / "a", images, *overrides, network=Network(CHANNELS[kind]))
+    history = pd.read_csv(tmp_path / "a" / "history.csv")
+    assert history.val_dice.iloc[-1] > 0.8
 
 
 def interrupted_after(monkeypatch, epochs):

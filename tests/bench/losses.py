@@ -1,0 +1,77 @@
+"""What each step of the lecture's recipe is worth: honest out-of-fold F2 over several seeds.
+
+    python -m tests.bench.losses [--seeds 0,1,2] [--crops 1600] [--epochs 5] [key=value ...]
+
+Each variant but the last adds one thing to the one before it. Steps, learning rates and folds are
+the same for all: where there is no Lovász stage, the fine-tune goes on with the training loss. The
+seed moves the weights at the start, the crops and their augmentation; the folds stay.
+"""
+
+from pathlib import Path
+from statistics import mean, stdev
+
+from tests.bench.trials import Score, budget_of, parser, run_trial
+
+CONFIG = Path("configs/demo.yaml")
+BCE = "{name: bce, weight: 1.0, label_smoothing: %s}"
+WITH_DICE = (
+    "{name: bce_minus_ln_dice, weight: 1.0, per_image: false, smooth: 1.0, label_smoothing: %s}"
+)
+FOCAL = "{name: focal, weight: 1.0, alpha: 0.25, gamma: 2.0}"
+LOVASZ = (
+    "{name: lovasz_hinge, weight: 1.0, per_image: true, margin: elu, symmetric: false, empty: skip}"
+)
+NO_EMA = ["train.ema_decay=0.0", "finetune.ema_decay=0.0"]
+
+
+def stages(train: str, finetune: str) -> list[str]:
+    """Return the overrides that set both stages' losses."""
+    return [f"train.loss=[{train}]", f"finetune.loss=[{finetune}]"]
+
+
+PLAIN_BCE, PLAIN_DICE, SMOOTHED_DICE = BCE % 0.0, WITH_DICE % 0.0, WITH_DICE % 0.1
+LOVASZ_STAGE = f"{LOVASZ}, {PLAIN_BCE}"
+VARIANTS = {
+    "bce": ("BCE", stages(PLAIN_BCE, PLAIN_BCE) + NO_EMA),
+    "dice": ("BCE − ln Dice", stages(PLAIN_DICE, PLAIN_DICE) + NO_EMA),
+    "lovasz": ("+ Lovász stage", stages(PLAIN_DICE, LOVASZ_STAGE) + NO_EMA),
+    "ema": ("+ EMA", stages(PLAIN_DICE, LOVASZ_STAGE)),
+    "smoothing": ("+ label smoothing 0.1", stages(SMOOTHED_DICE, f"{LOVASZ}, {BCE % 0.1}")),
+    "focal": ("focal for BCE − ln Dice, with Lovász and EMA", stages(FOCAL, LOVASZ_STAGE)),
+}
+
+
+def line(title: str, scores: list[Score]) -> str:
+    """Return a row of the table: means, and the standard deviation over seeds."""
+    columns = [[getattr(score, name) for score in scores] for name in ("f2_ship", "f2", "dice")]
+    spreads = [stdev(values) if len(values) > 1 else 0.0 for values in columns]
+    cells = [f"{mean(v):.3f} ± {s:.3f}" for v, s in zip(columns, spreads, strict=True)]
+    each = ", ".join(f"{score.f2_ship:.3f}" for score in scores)
+    return f"| {title} | {' | '.join(cells)} | {each} |"
+
+
+def main() -> None:
+    """Run and print."""
+    flags = parser(__doc__, "losses")
+    flags.add_argument("--seeds", default="0,1,2")
+    flags.add_argument("--only", help="variants, separated by commas, of: " + ", ".join(VARIANTS))
+    flags.add_argument("--out", type=Path, default=Path("tests/bench/losses.md"))
+    arguments = flags.parse_intermixed_args()
+    chosen = arguments.only.split(",") if arguments.only else list(VARIANTS)
+    scores: dict[str, list[Score]] = {variant: [] for variant in chosen}
+    for seed in arguments.seeds.split(","):
+        for variant in chosen:
+            overrides = [*budget_of(arguments), *VARIANTS[variant][1], f"seed={seed}"]
+            name = f"{arguments.prefix}-{variant}-{seed}"
+            scores[variant].append(run_trial(CONFIG, name, overrides))
+    lines = [
+        "| variant | F2, ship images | F2, all images | Dice | F2, ship images, each seed |",
+        "|---|---|---|---|---|",
+        *(line(VARIANTS[variant][0], scores[variant]) for variant in chosen),
+    ]
+    arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Train every network of configs/networks/ with the same budget and folds, and compare them.
+
+    python -m tests.bench.networks [--only unet,fpn] [--crops 1600] [--epochs 5] [key=value ...]
+
+Writes a table (Markdown) and a plot beside each other: tests/bench/networks.md and .png.
+"""
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.config import load_config
+from pipeline.networks.table import count
+from tests.bench.trials import Score, budget_of, parser, run_trial
+
+CONFIGS = Path("configs/networks")
+WIDTH, ROW, LEFT, TOP, BAR = 1400, 52, 260, 90, 640
+INK, BLUE, GREY = (40, 40, 40), (0, 114, 178), (200, 200, 200)
+
+
+def table(scores: dict[str, Score], parameters: dict[str, int]) -> str:
+    """Return the comparison as Markdown, the best network on ship images first."""
+    lines = [
+        "| network | F2, ship images | F2, all images | Dice | parameters | crops/s, training |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in sorted(scores, key=lambda name: -scores[name].f2_ship):
+        score = scores[name]
+        lines.append(
+            f"| `{name}` | {score.f2_ship:.3f} ± {score.f2_ship_error:.3f} | {score.f2:.3f} "
+            f"| {score.dice:.3f} | {parameters[name] / 1e6:.2f} M | {score.crops_per_s:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(scores: dict[str, Score], path: Path) -> None:
+    """Draw a bar a network: F2 on ship images with its standard error, and the speed as text."""
+    names = sorted(scores, key=lambda name: -scores[name].f2_ship)
+    image = Image.new("RGB", (WIDTH, TOP + ROW * len(names) + 40), "white")
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(26)
+    longest = max(score.f2_ship + score.f2_ship_error for score in scores.values()) or 1.0
+    draw.text((LEFT, 30), "F2 on ship images, out of fold", INK, font)
+    draw.text((LEFT + BAR + 150, 30), "crops/s, training", INK, font)
+    for row, name in enumerate(names):
+        score, middle = scores[name], TOP + ROW * row + ROW // 2
+        end, error = (BAR * value / longest for value in (score.f2_ship, score.f2_ship_error))
+        draw.text((LEFT - 20, middle), name, INK, font, anchor="rm")
+        draw.rectangle((LEFT, middle - 17, LEFT + end, middle + 17), BLUE)
+        draw.line((LEFT + end - error, middle, LEFT + end + error, middle), GREY, 5)
+        draw.text((LEFT + BAR + 20, middle), f"{score.f2_ship:.3f}", INK, font, anchor="lm")
+        draw.text((LEFT + BAR + 280, middle), f"{score.crops_per_s:.1f}", INK, font, anchor="rm")
+    image.save(path)
+
+
+def main() -> None:
+    """Run, print and draw."""
+    flags = parser(__doc__, "networks")
+    flags.add_argument("--only", help="names of networks, separated by commas; default: all")
+    flags.add_argument("--out", type=Path, default=Path("tests/bench/networks.md"))
+    arguments = flags.parse_intermixed_args()
+    names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    if arguments.only:
+        names = arguments.only.split(",")
+    scores, parameters = {}, {}
+    for name in names:
+        path, overrides = CONFIGS / f"{name}.yaml", budget_of(arguments)
+        config = load_config(path, overrides)
+        parameters[name], _ = count(config.network, config.crops.size_px)
+        scores[name] = run_trial(path, f"{arguments.prefix}-{name}", overrides)
+    arguments.out.write_text(table(scores, parameters), encoding="utf-8")
+    plot(scores, arguments.out.with_suffix(".png"))
+    print(table(scores, parameters))
+
+
+if __name__ == "__main__":
+    main()

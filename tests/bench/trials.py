@@ -1,0 +1,76 @@
+"""Trials: whole runs of the pipeline that differ in one thing, and what each scored out of fold.
+
+A trial is a run of the real run.sh to the stage `calibrate`, named after the benchmark and the
+trial. Stopped and started again, a benchmark goes on where it was; another budget under the same
+name is refused by the pipeline itself, so give it another --prefix.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["Score", "budget_of", "parser", "run_trial"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a trial reached.
+
+    Attributes:
+        f2: Honest out-of-fold F2 of all images; `f2_ship` of the images with ships.
+        f2_ship_error: Its standard error over scenes.
+        dice: Of ship pixels, on the watched images of each fold at the end; mean over folds.
+        crops_per_s: Training speed of one process, mean over epochs and folds.
+    """
+
+    f2: float
+    f2_ship: float
+    f2_ship_error: float
+    dice: float
+    crops_per_s: float
+
+
+def parser(description: str, prefix: str) -> argparse.ArgumentParser:
+    """Return the flags that benchmarks share."""
+    flags = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument("--prefix", default=prefix, help="of the runs' names; default: %(default)s")
+    flags.add_argument("--crops", type=int, help="an epoch; default: the configuration's")
+    flags.add_argument("--epochs", type=int, help="before the fine-tune; default: likewise")
+    flags.add_argument("overrides", nargs="*", metavar="key=value", help="for every trial")
+    return flags
+
+
+def budget_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the overrides that every trial gets."""
+    given = {"crops.per_epoch": arguments.crops, "train.epochs": arguments.epochs}
+    return [f"{key}={value}" for key, value in given.items() if value] + arguments.overrides
+
+
+def run_trial(config: Path, name: str, overrides: Sequence[str]) -> Score:
+    """Run `config` as the run `name`, or find it done, and read its score."""
+    print(f"== {name}", flush=True)
+    command = ["./run.sh", str(config), f"name={name}", *overrides, "--to", "calibrate"]
+    environment = os.environ | {"NO_VENV": "1", "PYTHON": sys.executable}
+    subprocess.run(command, env=environment, check=True)
+    run = Path("runs") / name
+    scores = json.loads((run / "calibrate" / "scores.json").read_text())
+    training, tuning = (
+        [pd.read_csv(path) for path in sorted(run.glob(f"{stage}/fold*/history.csv"))]
+        for stage in ("train", "finetune")
+    )
+    return Score(
+        f2=scores["f2"],
+        f2_ship=scores["f2_ship_images"],
+        f2_ship_error=scores["f2_ship_images_standard_error"],
+        dice=sum(history.val_dice.iloc[-1] for history in tuning) / len(tuning),
+        crops_per_s=pd.concat(training).crops_per_s.mean(),
+    )
