@@ -40,14 +40,14 @@ def plot(scores: dict[str, Score], path: Path) -> None:
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(26)
     longest = max(score.f2_ship + score.f2_ship_error for score in scores.values()) or 1.0
-    draw.text((LEFT, 30), "F2 on ship images, out of fold", INK, font)
+    draw.text((LEFT, 30), "F2 on ship images, out of fold, ± standard error", INK, font)
     draw.text((LEFT + BAR + 150, 30), "crops/s, training", INK, font)
     for row, name in enumerate(names):
         score, middle = scores[name], TOP + ROW * row + ROW // 2
         end, error = (BAR * value / longest for value in (score.f2_ship, score.f2_ship_error))
         draw.text((LEFT - 20, middle), name, INK, font, anchor="rm")
         draw.rectangle((LEFT, middle - 17, LEFT + end, middle + 17), BLUE)
-        draw.line((LEFT + end - error, middle, LEFT + end + error, middle), GREY, 5)
+        draw.line((LEFT + max(end - error, 0), middle, LEFT + end + error, middle), GREY, 5)
         draw.text((LEFT + BAR + 20, middle), f"{score.f2_ship:.3f}", INK, font, anchor="lm")
         draw.text((LEFT + BAR + 280, middle), f"{score.crops_per_s:.1f}", INK, font, anchor="rm")
     image.save(path)
