@@ -119,9 +119,11 @@ class Targets(Section):
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
-    `ship_share` of the crops hold a ship, `empty_share` lie anywhere in images without ships, the
-    rest anywhere in images with ships. `hard_run` names an earlier run whose out-of-fold maps say
-    how often an empty image is taken; without it all are taken alike.
+    `ship_share` of the crops hold a ship, `empty_share` lie in images without ships, the rest
+    anywhere in images with ships. Crops that need not hold a ship lie at the busiest of
+    `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
+    earlier run whose out-of-fold maps say how often an empty image is taken; without it all are
+    taken alike.
     """
 
     size_px: Count
@@ -129,6 +131,7 @@ class Crops(Section):
     per_epoch: Count
     ship_share: Share
     empty_share: Share
+    busiest_of: Count
     hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
 
     @model_validator(mode="after")

@@ -219,10 +219,13 @@ class CropDataset(Dataset[Item]):
         stream = (*self._stream, epoch, index)
         images, wants_ship = self._plan(epoch)
         image = int(images[index])
-        rows, columns = self._place(
-            image, bool(wants_ship[index]), generator(self._seed, *stream, "place")
-        )
         whole_hwc = read_image(Path(self._paths[image]), self._ships.height, self._ships.width)
+        random = generator(self._seed, *stream, "place")
+        if wants_ship[index]:
+            rows, columns = self._place(random, self._ships.random_pixel(image, random))
+        else:
+            places = [self._place(random) for _ in range(self._crops.busiest_of)]
+            rows, columns = max(places, key=lambda place: _busyness(whole_hwc[place]))
         image_hwc = whole_hwc[rows, columns]
         labels_hw = self._ships.labels(image, rows, columns)
         missing = [self._crops.size_px - length for length in labels_hw.shape]
@@ -235,14 +238,13 @@ class CropDataset(Dataset[Item]):
         return {"image_chw": _tensor(image_hwc), "target": make_target(labels_hw, self._targets)}
 
     def _place(
-        self, image: int, wants_ship: bool, random: np.random.Generator
+        self, random: np.random.Generator, pixel: np.ndarray | None = None
     ) -> tuple[slice, slice]:
-        """Choose a window: anywhere, or anywhere that holds a chosen pixel of a ship."""
+        """Choose a window: anywhere, or anywhere that holds `pixel`."""
         shape = np.array([self._ships.height, self._ships.width])
         size = np.minimum(self._crops.size_px, shape)
         low, high = np.zeros(2, dtype=int), shape - size
-        if wants_ship:
-            pixel = self._ships.random_pixel(image, random)
+        if pixel is not None:
             low, high = np.maximum(pixel - size + 1, low), np.minimum(pixel, high)
         corner = random.integers(low, high, endpoint=True)
         rows, columns = (
@@ -250,6 +252,11 @@ class CropDataset(Dataset[Item]):
             for start, length in zip(corner, size, strict=True)
         )
         return rows, columns
+
+
+def _busyness(image_hwc: np.ndarray) -> float:
+    """Return the deviation of the green values: water has little, what is taken for ships much."""
+    return float(cv2.meanStdDev(image_hwc[..., 1])[1].item())
 
 
 def _cycle(items: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

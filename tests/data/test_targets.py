@@ -126,7 +126,13 @@ def crops_of(tmp_path, labels_hw, **augment):
         TrueShips([encode_labels(labels_hw)], *shape),
         targets=TWO,
         crops=Crops(
-            size_px=40, batch_size=1, per_epoch=16, ship_share=1.0, empty_share=0.0, hard_run=None
+            size_px=40,
+            batch_size=1,
+            per_epoch=16,
+            ship_share=1.0,
+            empty_share=0.0,
+            busiest_of=1,
+            hard_run=None,
         ),
         augment=Augment(**STILL | {"symmetries": True} | augment),
         seed=0,

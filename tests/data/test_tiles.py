@@ -65,6 +65,7 @@ def dataset(
     per_epoch=32,
     ship_share=0.75,
     empty_share=0.1,
+    busiest_of=1,
     augment=STILL,
     only=None,
     hardness=None,
@@ -82,6 +83,7 @@ def dataset(
             per_epoch=per_epoch,
             ship_share=ship_share,
             empty_share=empty_share,
+            busiest_of=busiest_of,
             hard_run=None,
         ),
         augment=augment,
@@ -139,6 +141,20 @@ def test_the_set_shares_of_crops_hold_a_ship_and_come_from_empty_images(world, s
     assert sum(number(item) % 2 == 0 for item in items) == round(40 * empty)
 
 
+def test_crops_without_a_wanted_ship_lie_where_the_image_is_busy(tmp_path):
+    image_hwc = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    image_hwc[:12, :12] = np.random.default_rng(0).integers(0, 255, (12, 12, 3))
+    path = tmp_path / "corner.png"
+    cv2.imwrite(str(path), image_hwc)
+    world = [path], [[]], None
+    seen = []
+    for tries in (1, 8):
+        crops = dataset(world, ship_share=0.0, per_epoch=200, busiest_of=tries, only=[0])
+        items = [crops[0, index]["image_chw"].float() for index in range(200)]
+        seen.append(np.mean([item.std().item() > 10 for item in items]))
+    assert seen[1] > 2 * seen[0] > 0
+
+
 def test_hard_empty_images_come_more_often(world):
     hardness = np.array([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])
     crops = dataset(world, ship_share=0.0, empty_share=1.0, per_epoch=1000, hardness=hardness)
@@ -159,6 +175,7 @@ def test_ships_are_not_always_in_the_centre(world):
             per_epoch=200,
             ship_share=1.0,
             empty_share=0.0,
+            busiest_of=1,
             hard_run=None,
         ),
         augment=STILL,

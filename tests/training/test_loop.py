@@ -79,6 +79,7 @@ def dataset(images, seed=0, targets=SHIP):
             per_epoch=24,
             ship_share=0.75,
             empty_share=0.125,
+            busiest_of=1,
             hard_run=None,
         ),
         augment=Augment(**still | {"symmetries": True, "brightness": 0.1}),
