@@ -1,7 +1,7 @@
 """What a network learns of each pixel, and the probability of a ship that its answer means.
 
 A label map of ships enters, after every augmentation, and the target leaves; on the way back logits
-enter and the probability that a pixel is a ship's leaves, whatever the target's kind.
+enter and the probabilities of ship and contact leave, whatever the target's kind.
 
 - `ship`: one sigmoid channel, ship or not.
 - `ship_contact`: two sigmoid channels, ship, and contact: where ships meet or nearly do.
@@ -19,10 +19,10 @@ import torch
 
 from pipeline.config import Targets
 
-__all__ = ["CHANNELS", "contact", "make_target", "ship_probability", "ship_truth"]
+__all__ = ["CHANNELS", "contact", "make_target", "probabilities", "ship_truth"]
 
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
-"""Output channels of a network for each kind of target."""
+"""Output channels of a network for each kind of target. Those with several tell contact."""
 
 
 def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
@@ -69,14 +69,19 @@ def ship_truth(target: torch.Tensor) -> torch.Tensor:
     return ship_nchw > 0
 
 
-def ship_probability(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
-    """Return the probability that a pixel is a ship's, float32 (N, 1, H, W), 0..1.
+def probabilities(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return the probabilities of ship and, where the kind has it, of contact.
 
     Args:
         logits_nchw: Floating (N, C, H, W), C = CHANNELS[kind].
         kind: Of the targets they were trained on.
+
+    Returns:
+        float32 (N, 1, H, W) for the kind `ship`, else (N, 2, H, W), 0..1.
     """
     logits_nchw = logits_nchw.float()
     if kind == "classes":
-        return logits_nchw.softmax(1)[:, 1:].sum(1, keepdim=True)
-    return logits_nchw[:, :1].sigmoid()
+        classes_nchw = logits_nchw.softmax(1)
+        ship_nchw = classes_nchw[:, 1:].sum(1, keepdim=True)
+        return torch.cat([ship_nchw, classes_nchw[:, 2:]], 1)
+    return logits_nchw.sigmoid()

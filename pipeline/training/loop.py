@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts import write_atomic
 from pipeline.config import Machine, Optimisation
-from pipeline.data.targets import ship_probability, ship_truth
+from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ArtifactError
 from pipeline.networks.build import SegmentationNetwork
@@ -161,7 +161,7 @@ class _Training:
             with self.device.autocast():
                 logits = network(inputs).logits_nchw
             total += self.loss(logits, target)[0] * len(inputs)
-            counts.update(ship_probability(logits, self.kind) > 0.5, ship_truth(target))
+            counts.update(probabilities(logits, self.kind)[:, :1] > 0.5, ship_truth(target))
         return {
             "val_loss": (total / len(images)).item(),
             **{f"val_{name}": value for name, value in counts.coefficients().items()},

@@ -22,7 +22,7 @@ from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import encode_labels
 from pipeline.ships.rules import find_ships
-from pipeline.ships.separate import separate
+from pipeline.ships.separate import ImageMaps, Separation, separate
 from pipeline.ships.submission import build_submission, check_submission
 
 SIDE = 768
@@ -69,7 +69,7 @@ class Maps:
     def __iter__(self):
         for index in range(self.count):
             _, png = self.images[index % len(self.images)]
-            yield f"{index:06}.jpg", index % 5, cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+            yield f"{index:06}.jpg", index % 5, ImageMaps(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
         for index in range(self.count, 4 * self.count):
             yield f"{index:06}.jpg", index % 5, None
 
@@ -81,6 +81,9 @@ class Maps:
         ]
         rows += [(f"{index:06}.jpg", "") for index in range(self.count, 4 * self.count)]
         return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+PLAIN = Separation("components", 128, 8)
 
 
 def opencv_separate(prob_hw, threshold, connectivity, min_area_px):
@@ -102,13 +105,15 @@ def best_ms(function, maps):
 
 
 def separation(images):
-    maps = [cv2.imdecode(png, cv2.IMREAD_UNCHANGED) for _, png in images[:40]]
+    maps = [ImageMaps(cv2.imdecode(png, cv2.IMREAD_UNCHANGED)) for _, png in images[:40]]
     for one in maps:
-        assert ((separate(one, 128, 8, 20) > 0) == (opencv_separate(one, 128, 8, 20) > 0)).all()
-    ours = best_ms(lambda m: separate(m, 128, 8, 20), maps)
-    theirs = best_ms(lambda m: opencv_separate(m, 128, 8, 20), maps)
-    empty = [np.zeros((SIDE, SIDE), np.uint8)] * 40
-    empty_ms = best_ms(lambda m: separate(m, 128, 8, 20), empty)
+        assert (
+            (separate(one, PLAIN, 20) > 0) == (opencv_separate(one.prob_hw, 128, 8, 20) > 0)
+        ).all()
+    ours = best_ms(lambda m: separate(m, PLAIN, 20), maps)
+    theirs = best_ms(lambda m: opencv_separate(m.prob_hw, 128, 8, 20), maps)
+    empty = [ImageMaps(np.zeros((SIDE, SIDE), np.uint8))] * 40
+    empty_ms = best_ms(lambda m: separate(m, PLAIN, 20), empty)
     print(
         f"separate: {ours:.2f} ms a map (goal 3), straight OpenCV {theirs:.2f} ms: "
         f"{theirs / ours:.1f}x; an empty map {empty_ms:.3f} ms (goal 0.1)"
@@ -149,7 +154,7 @@ def search(images, count):
 def submit(images, rules, count):
     ids = [f"{index:06}.jpg" for index in range(count)]
     start = time.perf_counter()
-    maps = ((i, cv2.imdecode(images[n % len(images)][1], -1)) for n, i in enumerate(ids))
+    maps = ((i, ImageMaps(cv2.imdecode(images[n % len(images)][1], -1))) for n, i in enumerate(ids))
     frame = build_submission((image_id, find_ships(prob, rules)) for image_id, prob in maps)
     check_submission(frame, ids, SIDE, SIDE)
     wall_s = time.perf_counter() - start

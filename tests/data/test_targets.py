@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.config import Augment, Crops, Targets
-from pipeline.data.targets import CHANNELS, contact, make_target, ship_probability, ship_truth
+from pipeline.data.targets import CHANNELS, contact, make_target, probabilities, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.ships.rle import encode_labels
 
@@ -100,16 +100,21 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
     else:
         truth = target
     assert truth.shape[1] == CHANNELS[kind]
-    probability = ship_probability(200.0 * truth - 100, kind)
+    probability = probabilities(200.0 * truth - 100, kind)
     assert torch.equal(ship_truth(target)[0, 0], torch.from_numpy(TOUCHING > 0))
-    assert torch.equal(probability, ship_truth(target).float())
+    assert torch.equal(probability[:, :1], ship_truth(target).float())
+    if kind != "ship":
+        contact_hw = torch.from_numpy(contact(TOUCHING, 1))
+        on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
+        expected = on_ships if kind == "classes" else contact_hw
+        assert torch.equal(probability[:, 1:], expected.float()[None, None])
 
 
 def test_the_ship_of_three_classes_is_all_that_is_not_background():
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     expected = 1 - logits.softmax(1)[:, :1]
-    assert torch.allclose(ship_probability(logits, "classes"), expected, atol=1e-6)
-    halves = ship_probability(logits.bfloat16(), "classes")
+    assert torch.allclose(probabilities(logits, "classes")[:, :1], expected, atol=1e-6)
+    halves = probabilities(logits.bfloat16(), "classes")
     assert halves.dtype == torch.float32
 
 
