@@ -8,16 +8,19 @@ K-1 folds and scored on the held one, so the F2 printed here is one a leaderboar
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_json
 from pipeline.command import run_stage
-from pipeline.config import Calibrate
+from pipeline.config import Acceptance, Calibrate
 from pipeline.run import Run
 
 if TYPE_CHECKING:
-    from pipeline.ships.calibrate import Candidates
+    from pipeline.ships.learn import Learning
+    from pipeline.ships.search import Candidates
     from pipeline.ships.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
@@ -28,12 +31,10 @@ class _OutOfFoldMaps:
     """(ImageId, fold, maps) of every training image, as often as somebody goes through them."""
 
     def __init__(
-        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int
+        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int, *, contact: bool
     ) -> None:
-        from pipeline.data.targets import CHANNELS
         from pipeline.inference.probmaps import MapReader
 
-        contact = CHANNELS[run.config.targets.kind] > 1
         self._readers = {
             fold: MapReader(
                 run.result("predict/oof", fold=fold), ids, height, width, contact=contact
@@ -71,8 +72,10 @@ def stage(run: Run) -> None:
 def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
+    from pipeline.data.targets import CHANNELS
     from pipeline.ships.calibrate import calibrate
     from pipeline.ships.instances import write_instances
+    from pipeline.ships.rules import rules_to_json
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))
@@ -80,37 +83,72 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         fold: folds.ImageId[folds.fold == fold].tolist() for fold in range(run.config.folds.count)
     }
     shape, settings = (catalog.height, catalog.width), run.config.calibrate
+    contact = CHANNELS[run.config.targets.kind] > 1
     found = calibrate(
-        _OutOfFoldMaps(run, ids_of_fold, *shape),
+        _OutOfFoldMaps(run, ids_of_fold, *shape, contact=contact),
         catalog.instances,
         *shape,
-        candidates(settings),
+        candidates(settings, contact=contact),
+        learning=None if settings.acceptance is None else learning(settings.acceptance),
+        seed=run.config.seed,
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
         # A process costs seconds to start: one for every few thousand maps, up to the cores.
         jobs=min(os.cpu_count() or 1, 1 + len(folds) // MAPS_PER_JOB),
     )
     rules = {
-        "rules": found.rules.to_json(),
-        "cross_fitted": {str(fold): rules.to_json() for fold, rules in found.fold_rules.items()},
+        "rules": rules_to_json(found.rules),
+        "cross_fitted": {
+            str(fold): rules_to_json(rules) for fold, rules in found.fold_rules.items()
+        },
+        "tried": [trial.to_json() for trial in found.trials],
     }
-    LOG.info("calibrate: %s", found.rules)
+    for trial in found.trials:
+        LOG.info(
+            "calibrate: %s: F2 %.4f, %+.4f (standard error %s): %s",
+            *(trial.rule, trial.f2, trial.gain),
+            "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
+            "kept" if trial.kept else "not kept",
+        )
     write_json(folder / "rules.json", rules)
     write_json(folder / "scores.json", found.scores)
     write_instances(folder / "oof_instances.csv", found.instances)
     return found.scores
 
 
-def candidates(settings: Calibrate) -> "Candidates":
+def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
     """Return the sets of rules to choose from, probabilities in the 256 steps of the maps."""
-    from pipeline.ships.calibrate import Candidates
+    from pipeline.ships.search import Candidates
+    from pipeline.ships.separate import Separation
 
+    plain = [
+        Separation("components", round(255 * threshold), connectivity)
+        for connectivity, threshold in product(settings.connectivities, settings.thresholds)
+    ]
+    separations = plain.copy()
+    if settings.watershed is not None:
+        ways = settings.watershed
+        seeds = [round(255 * seed) for seed in ways.contact_seeds]
+        separations += [
+            Separation("contact" if contact else "distance", round(255 * threshold), 8, seed, merge)
+            for seed in (seeds if contact else ways.distance_seeds_percent)
+            for merge, threshold in product(ways.merge_below_px, ways.thresholds)
+        ]
+    if settings.rectangles:
+        separations += [replace(how, rectangles=True) for how in plain]
     return Candidates(
-        thresholds=tuple(round(255 * value) for value in settings.thresholds),
-        connectivities=tuple(settings.connectivities),
+        separations=tuple(separations),
         min_areas_px=tuple(settings.min_areas_px),
         gate_probs=tuple(round(255 * value) for value in settings.gate_probabilities),
         gate_areas_px=tuple(settings.gate_areas_px),
     )
+
+
+def learning(settings: Acceptance) -> "Learning":
+    """Return how to learn acceptance, probabilities in the 256 steps of the maps."""
+    from pipeline.ships.learn import Learning
+
+    sizes = settings.model_dump(exclude={"levels"})
+    return Learning(levels=tuple(round(255 * level) for level in settings.levels), **sizes)
 
 
 if __name__ == "__main__":

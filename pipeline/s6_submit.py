@@ -58,12 +58,12 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.inference.probmaps import MapReader
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
-    from pipeline.ships.rules import Rules
+    from pipeline.ships.rules import read_rules
     from pipeline.ships.submission import submit_maps
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")
-    rules = Rules.from_json(read_json(source)["rules"], str(source))
+    rules = read_rules(read_json(source)["rules"], str(source))
     contact = CHANNELS[run.config.targets.kind] > 1
     reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape, contact=contact)
     usable = set(catalog.usable_test_ids)

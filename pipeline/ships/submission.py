@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.ships.instances import COLUMNS, check_instances
 from pipeline.ships.rle import Labels, encode_labels
-from pipeline.ships.rules import Rules, find_ships
+from pipeline.ships.rules import AnyRules, find_ships
 from pipeline.ships.separate import ImageMaps
 
 __all__ = ["build_submission", "check_submission", "submit_maps"]
@@ -17,7 +17,7 @@ NAMED = 5  # offenders that a message names
 
 def submit_maps(
     maps: Iterable[tuple[str, ImageMaps | None]],
-    rules: Rules,
+    rules: AnyRules,
     sample_ids: Collection[str],
     height: int,
     width: int,

@@ -12,12 +12,15 @@ import resource
 import sys
 import time
 import timeit
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.ships.calibrate import Candidates, calibrate
+from pipeline.config import load_config
+from pipeline.s5_calibrate import candidates, learning
+from pipeline.ships.calibrate import calibrate
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import encode_labels
@@ -27,11 +30,8 @@ from pipeline.ships.submission import build_submission, check_submission
 
 SIDE = 768
 DISTINCT = 200
-CANDIDATES = Candidates(
-    thresholds=tuple(round(255 * share / 20) for share in range(6, 15)),
-    connectivities=(4, 8),
-    min_areas_px=(0, 8, 16, 24, 32, 48, 64, 96, 128),
-)
+CALIBRATE = load_config(Path("configs/demo.yaml"), []).calibrate
+CANDIDATES = candidates(CALIBRATE, contact=False)
 
 
 def blob(rng, canvas_hw, value):
@@ -124,7 +124,11 @@ def search(images, count):
     maps = Maps(images, count)
     truth = maps.truth()
     start, cpu_start = time.perf_counter(), sum(os.times()[:4])
-    result = calibrate(maps, truth, SIDE, SIDE, CANDIDATES, jobs=2)
+    result = calibrate(
+        *(maps, truth, SIDE, SIDE, CANDIDATES),
+        learning=learning(CALIBRATE.acceptance),
+        jobs=2,
+    )
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     sets = int(np.prod([len(values) for values in vars(CANDIDATES).values()]))
