@@ -8,16 +8,15 @@ most one can be a ship. Nothing here knows the truth.
 A whole cut is measured at once from the list of its pixels; no segment has a frame.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.ships.parts import Part
 from pipeline.ships.rle import Labels
-from pipeline.ships.separate import Components, ProbabilityMap, Separation, find_components
+from pipeline.ships.separate import Components, Separation, find_components
 
 __all__ = ["FEATURES", "LOG_AREA", "Features", "Segments", "draw_segments", "find_segments"]
 
@@ -50,6 +49,7 @@ FEATURES = OF_CUT + OF_TREE + OF_IMAGE
 LOG_AREA = OF_CUT.index("log_area")
 UNBOUNDED = 4.0  # growth of a segment without a parent, shrinkage of one without children
 SURE = 204  # a probability of 0.8
+NOBODY, OUTSIDE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -81,27 +81,24 @@ def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
         ArtifactError: The cuts need a contact channel and there is none.
         DataError: More than 65,534 components.
     """
-    prob_hw = part.maps.prob_hw
+    frame = _Frame(part)
     found: list[Components] = []
     measured, parents = [np.zeros((0, len(OF_CUT)))], [np.zeros(0, np.int64)]
-    segment_hw = np.full(prob_hw.shape, -1, np.int64)
-    count = 0
     for cut in cuts:
         components = find_components(part.maps, cut)
         if not len(components.area_px):
             break
-        features, brightest = _measure_cut(part, components)
+        features, parent = frame.measure(components)
         features[:, 0] = cut.threshold / 255
         measured.append(features)
-        parents.append(segment_hw.ravel()[brightest])
-        segment_hw.ravel()[components.pixels] = components.labels + (count - 1)
-        count += len(components.area_px)
+        parents.append(parent)
         found.append(components)
     of_cut, parent = np.concatenate(measured), np.concatenate(parents)
+    prob_hw = part.maps.prob_hw
     areas = [(prob_hw >= least).sum() for least in (cuts[0].threshold, SURE)]
     of_image = np.array([prob_hw.max() / 255, *np.log1p(areas)])
     of_tree = _measure_tree(of_cut[:, LOG_AREA], parent)
-    features = np.hstack([of_cut, of_tree, np.tile(of_image, (count, 1))])
+    features = np.hstack([of_cut, of_tree, np.tile(of_image, (len(parent), 1))])
     return Segments(features.astype(np.float32), parent, found, part)
 
 
@@ -130,85 +127,92 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     return labels_hw
 
 
-def _measure_cut(part: Part, components: Components) -> tuple[Floats, Integers]:
-    """Return `OF_CUT` of each component, (n, f), and the place of its brightest pixel, (n,)."""
-    labels, pixels = components.labels - 1, components.pixels
-    area: Floats = components.area_px.astype(np.float64)
-    prob = part.maps.prob_hw.ravel()[pixels].astype(np.int64)
+class _Frame:
+    """A part with a margin of one pixel, and which segment each of its pixels was last in."""
 
-    def mean(values: npt.NDArray[Any]) -> Floats:
-        means: Floats = np.bincount(labels, values, len(area)) / area
-        return means
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        prob_hw = np.pad(part.maps.prob_hw, 1)
+        self._width = prob_hw.shape[1]
+        self._prob = prob_hw.ravel().astype(np.int64)
+        owner_hw = np.full(prob_hw.shape, OUTSIDE)
+        owner_hw[1:-1, 1:-1] = NOBODY
+        self._owner = owner_hw.ravel()
+        self._count = 0
 
-    lines = np.divmod(pixels, components.shape[1])
-    row, column = part.rows[lines[0]], part.columns[lines[1]]
-    at_edge = np.isin(row, (0, part.shape[0] - 1)) | np.isin(column, (0, part.shape[1] - 1))
-    brightest = pixels[np.lexsort((prob, labels))[np.cumsum(components.area_px) - 1]]
-    maximum = part.maps.prob_hw.ravel()[brightest] / 255
-    mean_prob = mean(prob)
-    variance = mean(prob * prob) - mean_prob**2
-    inner, outer, edges = _measure_borders(part.maps.prob_hw, components)
-    length, width = _extent(row, column, mean)
+    def measure(self, components: Components) -> tuple[Floats, Integers]:
+        """Return `OF_CUT` of each component, (n, f), and its parent, (n,); enter them as owners.
+
+        A component's border is made of the sides that its pixels share with other pixels; the
+        image's own edge is none.
+        """
+        part, area = self._part, components.area_px
+        # Sixteen bits, which is what components have, are sorted fastest.
+        order = np.argsort(components.labels.astype(np.uint16), kind="stable")
+        row, column = np.divmod(components.pixels[order], components.shape[1])
+        at = (row + 1) * self._width + column + 1
+        row, column = part.rows[row], part.columns[column]
+        starts = np.cumsum(area) - area
+        prob = self._prob[at]
+        maximum = np.maximum.reduceat(prob, starts)
+        brightest = np.flatnonzero(prob == np.repeat(maximum, area))
+        brightest = at[brightest[np.searchsorted(brightest, starts)]]
+        parent = np.maximum(self._owner[brightest], NOBODY)
+        own = np.repeat(np.arange(len(area)) + self._count, area)
+        self._owner[at] = own
+        self._count += len(area)
+
+        edges, outer = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+        for step in (-self._width, -1, 1, self._width):
+            neighbour = self._owner[at + step]
+            differs = (neighbour != own) & (neighbour != OUTSIDE)
+            edges += differs
+            outer += differs * self._prob[at + step]
+        last_row, last_column = part.shape[0] - 1, part.shape[1] - 1
+        at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
+        per_pixel = (prob, prob**2, edges, edges * prob, outer, at_edge)
+        moments = (row, column, row**2, column**2, row * column)
+        sums = np.add.reduceat(np.stack([*per_pixel, *moments]), starts, axis=1)
+        return _features(area.astype(np.float64), maximum / 255, sums.astype(np.float64)), parent
+
+
+def _features(area: Floats, maximum: Floats, sums: Floats) -> Floats:
+    """Return `OF_CUT` of each component, (n, f), from sums over its pixels, (11, n)."""
+    prob_sum, square_sum, edges, inner, outer, at_edge = sums[:6]
+    mean = prob_sum / area
+    deviation = np.sqrt(np.maximum(square_sum / area - mean**2, 0))
+    length, width = _extent(sums[6:] / area)
+    sides = np.maximum(edges, 1)
     top = np.sort(np.append(maximum, 0))
     features = (
         np.zeros(len(area)),
         np.log(area),
         maximum,
-        mean_prob / 255,
-        np.sqrt(np.maximum(variance, 0)) / 255,
-        inner / 255,
-        outer / 255,
+        mean / 255,
+        deviation / 255,
+        inner / sides / 255,
+        outer / sides / 255,
         np.log(length),
         np.log(width),
         area / (length * width),
         edges / np.sqrt(area),
-        mean(at_edge) > 0,
+        at_edge > 0,
         np.full(len(area), len(area) - 1),
         np.log1p(area.sum() - area),
         np.where(maximum == top[-1], top[-2], top[-1]),
     )
-    return np.stack(features, axis=1).astype(np.float64), brightest
+    return np.stack(features, axis=1).astype(np.float64)
 
 
-def _extent(
-    row: Integers, column: Integers, mean: Callable[[npt.NDArray[Any]], Floats]
-) -> tuple[Floats, Floats]:
+def _extent(moments: Floats) -> tuple[Floats, Floats]:
     """Return length and width of the rectangles with the components' second moments, px."""
-    row_mean, column_mean = mean(row), mean(column)
+    row, column, row_row, column_column, row_column = moments
     # A pixel is a square, whose own second moment is 1/12.
-    rows = mean(row * row) - row_mean**2 + 1 / 12
-    columns = mean(column * column) - column_mean**2 + 1 / 12
-    both = mean(row * column) - row_mean * column_mean
-    half, apart = (rows + columns) / 2, np.hypot((rows - columns) / 2, both)
+    rows = row_row - row**2 + 1 / 12
+    columns = column_column - column**2 + 1 / 12
+    half = (rows + columns) / 2
+    apart = np.hypot((rows - columns) / 2, row_column - row * column)
     return np.sqrt(12 * (half + apart)), np.sqrt(12 * np.maximum(half - apart, 1 / 12))
-
-
-def _measure_borders(
-    prob_hw: ProbabilityMap, components: Components
-) -> tuple[Floats, Floats, Floats]:
-    """Return the mean of the map inside and outside of each border, and the border's length.
-
-    A border is made of the sides that a component's pixels share with other pixels; the image's
-    own edge is none. Without a border the mean outside is 0.
-    """
-    count = len(components.area_px)
-    frame_hw = np.pad(prob_hw, 1)
-    width = frame_hw.shape[1]
-    owner = np.pad(np.zeros(prob_hw.shape, np.int64), 1, constant_values=-1)
-    row, column = np.divmod(components.pixels, components.shape[1])
-    at = (row + 1) * width + column + 1
-    owner.ravel()[at] = components.labels
-    inner, outer, edges = np.zeros((3, count + 1))
-    for step in (-width, -1, 1, width):
-        neighbour = owner.ravel()[at + step]
-        differs = (neighbour != components.labels) & (neighbour >= 0)
-        labels, inside = components.labels[differs], at[differs]
-        inner += np.bincount(labels, frame_hw.ravel()[inside], count + 1)
-        outer += np.bincount(labels, frame_hw.ravel()[inside + step], count + 1)
-        edges += np.bincount(labels, minlength=count + 1)
-    inner, outer, edges = inner[1:], outer[1:], edges[1:]
-    sides = np.maximum(edges, 1)
-    return inner / sides, outer / sides, edges
 
 
 def _measure_tree(log_area: Floats, parent: Integers) -> Floats:

@@ -56,7 +56,9 @@ def test_round_trip():
 
 @pytest.mark.parametrize("value", [RULES.to_json(), RULES.to_json() | {"kind": "forest"}, []])
 def test_rules_of_no_known_kind_are_refused(value):
-    with pytest.raises(ArtifactError, match="rules.json: expected rules of the kind thresholds or"):
+    with pytest.raises(
+        ArtifactError, match=r"rules\.json: expected rules of the kind thresholds or"
+    ):
         read_rules(value, "rules.json")
 
 
