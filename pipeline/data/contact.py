@@ -52,17 +52,18 @@ def contact(labels_hw: np.ndarray, within_px: int) -> np.ndarray:
 def _fair_contact(labels_hw: np.ndarray, within_px: int) -> np.ndarray:
     """Lower the reach into each ship until all grow back, or nothing is left to lower."""
     area_px = np.bincount(labels_hw.ravel())
-    reach_px = np.where(area_px > 0, within_px, 0)
+    reach_px = np.full(len(area_px), within_px)  # index 0, the sea, is never lowered
     pieces_hw = connected_equals(labels_hw, connectivity=2)
     while True:
         contact_hw = _beside_spared(labels_hw, reach_px, area_px)
         for px in np.unique(reach_px[reach_px > 0]).tolist():
-            contact_hw |= _two_within(np.where(reach_px[labels_hw] >= px, labels_hw, 0), px)
+            open_hw = reach_px[labels_hw] >= px
+            contact_hw |= open_hw & _two_within(np.where(open_hw, labels_hw, 0), px)
         cores_hw = _largest_cores(np.where(contact_hw, 0, labels_hw), pieces_hw)
         contact_hw |= (labels_hw > 0) & (cores_hw == 0)
         iou = _iou(labels_hw, _grown(cores_hw, labels_hw > 0))
         needed = np.where(reach_px > 1, IOU_GROWN, IOU_GROWN_FROM_LAST_PX)
-        damaged = (iou < needed) & (reach_px > 0)
+        damaged = (iou < needed) & (reach_px > 0) & (area_px > 0)
         damaged[0] = False
         if not damaged.any():
             return contact_hw
@@ -86,14 +87,15 @@ def _square(px: int) -> np.ndarray:
 
 def _beside_spared(labels_hw: np.ndarray, reach_px: np.ndarray, area_px: np.ndarray) -> np.ndarray:
     """Mark the pixels beside a ship of reach 0 that are of a larger one, or of one with reach."""
-    spared = (reach_px == 0) & (area_px > 0)
     rank = np.empty(len(reach_px), np.float32)
     rank[np.lexsort((area_px, reach_px))] = np.arange(len(reach_px))
     rank[0] = np.inf
     ranks_hw = rank[labels_hw]
     lowest_hw = cv2.erode(ranks_hw, _square(1))
     marked_hw: np.ndarray = (
-        (labels_hw > 0) & (lowest_hw < ranks_hw) & (lowest_hw <= rank[spared].max(initial=-1))
+        (labels_hw > 0)
+        & (lowest_hw < ranks_hw)
+        & (lowest_hw <= rank[reach_px == 0].max(initial=-1))
     )
     return marked_hw
 
