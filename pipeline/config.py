@@ -232,7 +232,7 @@ class Calibrate(Section):
     min_areas_px: Areas
     connectivities: Annotated[list[Literal[4, 8]], Ascending]
     watershed: Watershed | None
-    rectangles: bool
+    rectangles: list[Annotated[float, Field(gt=0, lt=1)]]
     gate_probabilities: Annotated[list[Share], Ascending]
     gate_areas_px: Areas
     acceptance: Acceptance | None

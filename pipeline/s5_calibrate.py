@@ -8,14 +8,13 @@ K-1 folds and scored on the held one, so the F2 printed here is one a leaderboar
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_json
 from pipeline.command import run_stage
-from pipeline.config import Acceptance, Calibrate
+from pipeline.config import Calibrate
 from pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         catalog.instances,
         *shape,
         candidates(settings, contact=contact),
-        learning=None if settings.acceptance is None else learning(settings.acceptance),
+        learning=learning(settings),
         seed=run.config.seed,
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
         # A process costs seconds to start: one for every few thousand maps, up to the cores.
@@ -133,8 +132,10 @@ def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
             for seed in (seeds if contact else ways.distance_seeds_percent)
             for merge, threshold in product(ways.merge_below_px, ways.thresholds)
         ]
-    if settings.rectangles:
-        separations += [replace(how, rectangles=True) for how in plain]
+    separations += [
+        Separation("components", round(255 * threshold), connectivity, rectangles=True)
+        for connectivity, threshold in product(settings.connectivities, settings.rectangles)
+    ]
     return Candidates(
         separations=tuple(separations),
         min_areas_px=tuple(settings.min_areas_px),
@@ -143,12 +144,22 @@ def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
     )
 
 
-def learning(settings: Acceptance) -> "Learning":
+def learning(settings: Calibrate) -> "Learning | None":
     """Return how to learn acceptance, probabilities in the 256 steps of the maps."""
     from pipeline.ships.learn import Learning
 
-    sizes = settings.model_dump(exclude={"levels"})
-    return Learning(levels=tuple(round(255 * level) for level in settings.levels), **sizes)
+    how = settings.acceptance
+    if how is None:
+        return None
+    return Learning(
+        levels=tuple(round(255 * level) for level in how.levels),
+        least_px=how.least_px,
+        trees=how.trees,
+        learning_rate=how.learning_rate,
+        leaves=how.leaves,
+        min_leaf_segments=how.min_leaf_segments,
+        images=how.images,
+    )
 
 
 if __name__ == "__main__":

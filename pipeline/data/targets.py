@@ -13,13 +13,13 @@ The contact between neighbours is what tells touching ships apart: without it an
 masks, F2 on ship images ends at 0.94.
 """
 
-import cv2
 import numpy as np
 import torch
 
 from pipeline.config import Targets
+from pipeline.data.contact import contact
 
-__all__ = ["CHANNELS", "contact", "make_target", "probabilities", "ship_truth"]
+__all__ = ["CHANNELS", "make_target", "probabilities", "ship_truth"]
 
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
 """Output channels of a network for each kind of target. Those with several tell contact."""
@@ -43,24 +43,6 @@ def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
     if targets.kind == "ship_contact":
         return torch.from_numpy(np.stack([ship_hw, contact_hw]).astype(np.uint8))
     return torch.from_numpy(ship_hw + (ship_hw & contact_hw).astype(np.int64))
-
-
-def contact(labels_hw: np.ndarray, within_px: int) -> np.ndarray:
-    """Mark the pixels, of ships or between them, that have two different ships within reach.
-
-    Args:
-        labels_hw: int32 (H, W), 0 for sea, n for the n-th ship, n < 2^24.
-        within_px: Reach in rows and in columns. A ship's own pixel has that ship within 0.
-
-    Returns:
-        bool (H, W). Ships beyond the map's edge are not known and not counted.
-    """
-    reach = np.ones((2 * within_px + 1, 2 * within_px + 1), np.uint8)
-    ships_hw = labels_hw.astype(np.float32)
-    highest_hw = cv2.dilate(ships_hw, reach)
-    lowest_hw = cv2.erode(np.where(labels_hw > 0, ships_hw, np.float32(np.inf)), reach)
-    two_hw: np.ndarray = highest_hw > lowest_hw
-    return two_hw
 
 
 def ship_truth(target: torch.Tensor) -> torch.Tensor:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.ships.acceptance import Acceptance, best_choice
+from pipeline.ships.acceptance import Acceptance, best_choice, expected_hits
 from pipeline.ships.gain import Trial, try_rule
-from pipeline.ships.learn import Learning, hits_of_images, learn_acceptance
+from pipeline.ships.learn import Learning, learn_acceptance
 from pipeline.ships.measure import SegmentTable
 from pipeline.ships.metric import Matches, f2_from_counts, match_ships
 from pipeline.ships.problem import Maps, Problem
@@ -174,13 +174,10 @@ def _fit(
     places = range(len(folds))
     rules = best([*places])
     fold_rules = {}
-    f2 = np.empty(len(measured.folds))
     for place, fold in enumerate(folds):
-        of_fold = best([other for other in places if other != place])
-        fold_rules[fold] = of_fold
-        held = measured.folds == fold
-        f2[held] = image_f2(measured, of_fold)[held]
-    return _Fitted(rules, fold_rules, f2, image_f2(measured, rules))
+        fold_rules[fold] = best([other for other in places if other != place])
+    f2 = {fold: image_f2(measured, each) for fold, each in fold_rules.items()}
+    return _Fitted(rules, fold_rules, _held_out(measured.folds, f2), image_f2(measured, rules))
 
 
 def _learn(
@@ -195,13 +192,13 @@ def _learn(
     """Learn acceptance of the segments that each fold's plain rules cut, at every level."""
     tables: dict[tuple[Separation, ...], SegmentTable] = {}
 
-    def learn(rules: Rules, images: npt.NDArray[np.bool_]) -> tuple[AnyRules, Floats]:
+    def learn(rules: Rules, learn_from: npt.NDArray[np.bool_]) -> tuple[AnyRules, Floats]:
         cuts = tuple(replace(rules.separation, threshold=level) for level in learning.levels)
         if cuts not in tables:
             tables[cuts] = problem.segments(cuts)
         acceptance = learn_acceptance(
             tables[cuts],
-            np.flatnonzero(images),
+            np.flatnonzero(learn_from),
             measured.n_true,
             group,
             learning,
@@ -212,15 +209,17 @@ def _learn(
             return rules, image_f2(measured, rules)
         return acceptance, _accepted_f2(acceptance, tables[cuts], measured.n_true)
 
-    every = np.ones(len(group), np.bool_)
-    rules, f2_in_sample = learn(plain.rules, every)
-    fold_rules: dict[int, AnyRules] = {}
-    f2 = np.empty(len(group))
-    for fold, of_fold in plain.fold_rules.items():
-        held = measured.folds == fold
-        fold_rules[fold], by_fold = learn(of_fold, ~held)
-        f2[held] = by_fold[held]
-    return _Fitted(rules, fold_rules, f2, f2_in_sample)
+    rules, f2_in_sample = learn(plain.rules, np.ones(len(group), np.bool_))
+    of_fold = {
+        fold: learn(rules, measured.folds != fold) for fold, rules in plain.fold_rules.items()
+    }
+    f2 = _held_out(measured.folds, {fold: each for fold, (_, each) in of_fold.items()})
+    return _Fitted(rules, {fold: one for fold, (one, _) in of_fold.items()}, f2, f2_in_sample)
+
+
+def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
+    """Return the F2 of each image by its fold's rules."""
+    return np.select([folds == fold for fold in f2], list(f2.values()))
 
 
 def _accepted_f2(
@@ -228,11 +227,10 @@ def _accepted_f2(
 ) -> Floats:
     """Return the F2 of each image; of segments that share pixels as if they did not."""
     f2: Floats = (n_true == 0).astype(np.float64)
-    hits = hits_of_images(acceptance.trees, table, acceptance.least_px)
+    hits = expected_hits(acceptance.trees, table.features, acceptance.least_px)
     for image, rows in table.rows_of.items():
-        choice = best_choice(hits[image], table.parent[rows], acceptance.count)
+        choice = best_choice(hits[rows], table.parent[rows], acceptance.count)
         chosen = list(acceptance.decide(choice))
         if chosen:
-            found = int(table.hits[rows][chosen].sum())
-            f2[image] = f2_from_counts(found, n_true[image], len(chosen))
+            f2[image] = f2_from_counts(table.hits[rows][chosen].sum(), n_true[image], len(chosen))
     return f2

@@ -26,7 +26,7 @@ from pipeline.ships.metric import THRESHOLDS
 from pipeline.ships.separate import Separation
 from pipeline.ships.trees import Trees, fit_trees
 
-__all__ = ["Learning", "hits_of_images", "learn_acceptance"]
+__all__ = ["Learning", "learn_acceptance"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
@@ -79,10 +79,10 @@ def learn_acceptance(
         seed: For the draw, the inner split and the trees.
 
     Returns:
-        What is learnt; None where no image has a segment, or fewer than three scenes have one.
+        What is learnt; None where fewer than three scenes have segments.
     """
     rng = np.random.default_rng(seed)
-    seen = np.unique(table.image[_large(table, learning)])
+    seen = np.unique(table.image[is_large(table.features, learning.least_px)])
     seen = seen[np.isin(seen, images)]
     if len(seen) > learning.images:
         seen = np.sort(rng.choice(seen, learning.images, replace=False))
@@ -91,35 +91,20 @@ def learn_acceptance(
         return None
     order = np.argsort(scenes)
     inner = (order % INNER_FOLDS)[np.searchsorted(scenes[order], groups[seen])]
-    hits: dict[int, Floats] = {}
+    known = table.of(seen)
+    hits = np.empty(len(known.image))
     for fold in range(INNER_FOLDS):
-        trees = _fit(table.of(seen[inner != fold]), learning, seed)
-        hits |= hits_of_images(trees, table.of(seen[inner == fold]), learning.least_px)
-    learnt = table.of(seen)
-    each = [(hits[image], learnt.parent[rows]) for image, rows in learnt.rows_of.items()]
+        held = np.isin(known.image, seen[inner == fold])
+        trees = _fit(known.of(seen[inner != fold]), learning, seed)
+        hits[held] = expected_hits(trees, known.features[held], learning.least_px)
+    each = [(hits[rows], known.parent[rows]) for rows in known.rows_of.values()]
     count = _fit_count(np.array([total_hits(*one) for one in each]), n_true[seen])
-    choices = [best_choice(*one, count) for one in each]
-    return Acceptance(
-        cuts=cuts,
-        least_px=learning.least_px,
-        trees=_fit(learnt, learning, seed),
-        count=count,
-        gate=_fit_gate(choices, n_true[seen] > 0),
-    )
-
-
-def hits_of_images(trees: Trees, table: SegmentTable, least_px: int) -> dict[int, Floats]:
-    """Return the hits to expect of each image's segments."""
-    hits = expected_hits(trees, table.features, least_px)
-    return {image: hits[rows] for image, rows in table.rows_of.items()}
-
-
-def _large(table: SegmentTable, learning: Learning) -> npt.NDArray[np.bool_]:
-    return is_large(table.features, learning.least_px)
+    gate = _fit_gate([best_choice(*one, count) for one in each], n_true[seen] > 0)
+    return Acceptance(cuts, learning.least_px, _fit(known, learning, seed), count, gate)
 
 
 def _fit(table: SegmentTable, learning: Learning, seed: int) -> Trees:
-    large = _large(table, learning)
+    large = is_large(table.features, learning.least_px)
     return fit_trees(
         table.features[large],
         table.hits[large] / THRESHOLDS,

@@ -18,7 +18,14 @@ from pipeline.ships.parts import Part
 from pipeline.ships.rle import Labels
 from pipeline.ships.separate import Components, Separation, find_components
 
-__all__ = ["FEATURES", "LOG_AREA", "Features", "Segments", "draw_segments", "find_segments"]
+__all__ = [
+    "FEATURES",
+    "LOG_AREA",
+    "Features",
+    "Segments",
+    "draw_segments",
+    "find_segments",
+]
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -105,13 +112,14 @@ def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
 def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     """Draw some of the segments as a label map of the whole image.
 
-    Where two share pixels, which only segments of rectangles or of a watershed can, the first has
-    them.
+    Where two share pixels, which only components that were split by a watershed or drawn as
+    rectangles can, the first has them.
 
     Returns:
         int32 (h, w), 0 for sea, 1..n.
     """
-    labels_hw = np.zeros(segments.part.shape, np.int32)
+    part = segments.part
+    labels_hw = np.zeros(part.shape, np.int32)
     ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])
     number = 0
     for segment in chosen:
@@ -119,7 +127,7 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
         cut = segments.cuts[at]
         label = segment - ends[at] + len(cut.area_px) + 1
         row, column = np.divmod(cut.pixels[cut.labels == label], cut.shape[1])
-        row, column = segments.part.rows[row], segments.part.columns[column]
+        row, column = part.rows[row], part.columns[column]
         free = labels_hw[row, column] == 0
         if free.any():
             number += 1
