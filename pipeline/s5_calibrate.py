@@ -6,7 +6,6 @@ K-1 folds and scored on the held one, so the F2 printed here is one a leaderboar
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.ships.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
-MAPS_PER_JOB = 2000
 
 
 class _OutOfFoldMaps:
@@ -75,6 +73,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.ships.calibrate import calibrate
     from pipeline.ships.instances import write_instances
     from pipeline.ships.rules import rules_to_json
+    from pipeline.ships.workers import worker_count
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))
@@ -91,8 +90,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         learning=learning(settings),
         seed=run.config.seed,
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
-        # A process costs seconds to start: one for every few thousand maps, up to the cores.
-        jobs=min(os.cpu_count() or 1, 1 + len(folds) // MAPS_PER_JOB),
+        jobs=worker_count(len(folds)),
     )
     rules = {
         "rules": rules_to_json(found.rules),

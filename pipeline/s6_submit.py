@@ -60,6 +60,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.ships.metric import score_images
     from pipeline.ships.rules import read_rules
     from pipeline.ships.submission import submit_maps
+    from pipeline.ships.workers import worker_count
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")
@@ -71,7 +72,8 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         (image_id, reader.read(image_id) if image_id in usable else None)
         for image_id in catalog.test_ids
     )
-    submission = submit_maps(maps, rules, catalog.test_ids, *shape)
+    jobs = worker_count(len(catalog.test_ids))
+    submission = submit_maps(maps, rules, catalog.test_ids, *shape, jobs=jobs)
     write_instances(job.folder / "submission.csv", submission)
     ships = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {

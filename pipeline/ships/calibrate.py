@@ -21,11 +21,12 @@ from pipeline.ships.gain import Trial, try_rule
 from pipeline.ships.learn import Learning, learn_acceptance
 from pipeline.ships.measure import SegmentTable
 from pipeline.ships.metric import Matches, f2_from_counts, match_ships
-from pipeline.ships.problem import Maps, Problem
+from pipeline.ships.problem import Problem
 from pipeline.ships.rules import AnyRules, Rules
 from pipeline.ships.scores import summarise
 from pipeline.ships.search import Candidates, Measured, best_rules, f2_sums, image_f2
 from pipeline.ships.separate import Separation
+from pipeline.ships.submission import Maps
 
 __all__ = ["Calibration", "Maps", "calibrate"]
 

@@ -6,15 +6,10 @@ so minimum areas, gates and choices among segments are sums over this table and 
 again.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from multiprocessing import get_context
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -30,14 +25,9 @@ __all__ = [
     "Found",
     "SegmentTable",
     "Task",
-    "chunks",
-    "in_order",
     "measure_components",
     "measure_segments",
 ]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -188,34 +178,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut an iterable into lists of `size` items, the last one shorter."""
-    source = iter(items)
-    while chunk := list(islice(source, size)):
-        yield chunk
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
-) -> Iterator[Result]:
-    """Apply `function` to each item in `jobs` processes, in order.
-
-    At most 2 `jobs` items wait at a time, so the maps of a whole competition never lie in memory.
-    With one job all happens in this process.
-    """
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

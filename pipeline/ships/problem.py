@@ -4,37 +4,28 @@
 rules find. The maps of a whole competition never lie in memory at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships.instances import COLUMNS
 from pipeline.ships.measure import (
     Found,
     SegmentTable,
     Task,
-    chunks,
-    in_order,
     measure_components,
     measure_segments,
 )
 from pipeline.ships.parts import part_of
-from pipeline.ships.rle import encode_labels
-from pipeline.ships.rules import AnyRules, Rules, find_ships
+from pipeline.ships.rules import AnyRules, Rules
 from pipeline.ships.search import Measured
-from pipeline.ships.separate import ImageMaps, Separation
+from pipeline.ships.separate import Separation
+from pipeline.ships.submission import Maps, find_instances
+from pipeline.ships.workers import in_order
 
-__all__ = ["Maps", "Problem"]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Maps = Iterable[tuple[str, int, ImageMaps | None]]
-
-CHUNK_MAPS = 32
+__all__ = ["Problem"]
 
 
 class Problem:
@@ -62,7 +53,7 @@ class Problem:
                 yield image_id, fold, of_image
 
         measure = partial(measure_components, separations=separations)
-        results = list(self._in_order(measure, self._tasks(watched())))
+        results = list(in_order(measure, self._tasks(watched()), self._jobs))
         found = {one: Found.joined(result[one] for result in results) for one in separations}
         _check_images(image_ids, set(self._truth["ImageId"]))
         n_true = np.array([len(self._texts.get(image_id, [])) for image_id in image_ids])
@@ -71,18 +62,11 @@ class Problem:
     def segments(self, cuts: tuple[Separation, ...]) -> SegmentTable:
         """Measure the segments of all maps."""
         measure = partial(measure_segments, cuts=cuts)
-        return SegmentTable.joined(self._in_order(measure, self._tasks(self._maps)))
+        return SegmentTable.joined(in_order(measure, self._tasks(self._maps), self._jobs))
 
     def ships(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
         """Return the instances that each fold's rules find in its maps."""
-        find = partial(_find_chunk, fold_rules=fold_rules)
-        rows = [row for chunk in self._in_order(find, self._maps) for row in chunk]
-        return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-
-    def _in_order(
-        self, function: Callable[[list[Item]], Result], items: Iterable[Item]
-    ) -> Iterator[Result]:
-        yield from in_order(function, chunks(items, CHUNK_MAPS), self._jobs)
+        return find_instances(self._maps, fold_rules, jobs=self._jobs)
 
     def _tasks(self, maps: Maps) -> Iterator[Task]:
         for image, (image_id, _, of_image) in enumerate(maps):
@@ -108,14 +92,3 @@ def _check_images(image_ids: list[str], true_ids: set[str]) -> None:
             raise DataError(f"{len(wrong)} {problem}: {first}. Predict all images of all folds.")
     if len(image_ids) != len(true_ids):
         raise DataError(f"{len(image_ids) - len(true_ids)} images have more than one map.")
-
-
-def _find_chunk(
-    items: list[tuple[str, int, ImageMaps | None]], fold_rules: Mapping[int, AnyRules]
-) -> list[tuple[str, str]]:
-    rows = []
-    for image_id, fold, of_image in items:
-        labels_hw = find_ships(of_image, fold_rules[fold])
-        texts = [""] if labels_hw is None else encode_labels(labels_hw)
-        rows += [(image_id, text) for text in texts]
-    return rows

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships import problem as module
+from pipeline.ships import workers
 from pipeline.ships.acceptance import Acceptance
 from pipeline.ships.calibrate import calibrate
 from pipeline.ships.instances import COLUMNS
@@ -19,7 +19,7 @@ from pipeline.ships.rle import encode_labels
 from pipeline.ships.rules import find_ships
 from pipeline.ships.search import Candidates, best_rules, f2_sums, image_f2
 from pipeline.ships.separate import ImageMaps, Separation
-from pipeline.ships.submission import build_submission
+from pipeline.ships.submission import find_instances
 
 pytestmark = pytest.mark.unit
 
@@ -86,7 +86,7 @@ def brute_force(solved):
     scores = {}
     for place in product(range(len(PLAIN)), *(range(len(v)) for v in GRID.numbers)):
         rules = GRID.rules(place)
-        found = build_submission((image_id, find_ships(prob, rules)) for image_id, _, prob in maps)
+        found = find_instances(maps, dict.fromkeys(range(3), rules))
         scores[place] = score_images(truth, found, *SHAPE)["f2"].to_numpy()
     return scores
 
@@ -132,7 +132,7 @@ def test_the_instances_are_the_scored_ships(solved):
 
 def test_processes_do_not_change_the_measurements(solved, monkeypatch):
     maps, truth, _ = solved
-    monkeypatch.setattr(module, "CHUNK_MAPS", 3)
+    monkeypatch.setattr(workers, "CHUNK", 3)
     one, two = (measure(maps, truth, jobs) for jobs in (1, 2))
     for how, found in one.found.items():
         for name, values in vars(found).items():
