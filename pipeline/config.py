@@ -35,6 +35,7 @@ __all__ = [
     "Crops",
     "Data",
     "Demo",
+    "Ensemble",
     "Folds",
     "Kaggle",
     "Network",
@@ -193,12 +194,20 @@ class Optimisation(Section):
     validation_images: Count
 
 
+class Ensemble(Section):
+    """Other runs of the same folds whose maps are averaged, instead of training networks."""
+
+    runs: Annotated[list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1)]
+    mean: Literal["probability", "logit"]
+
+
 class Predict(Section):
     """Inference on whole images; a map whose maximum is below `floor` is not stored."""
 
     tta: Literal["d4", "flips", "none"]
     batch_size: Count
     floor: Share
+    ensemble: Ensemble | None
 
 
 class Watershed(Section):
