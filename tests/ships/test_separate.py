@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pipeline.data.targets import contact
+from pipeline.data.contact import contact
 from pipeline.errors import ArtifactError, DataError
 from pipeline.ships.separate import MAX_COMPONENTS, ImageMaps, Separation
 from pipeline.ships.separate import separate as separate_maps
