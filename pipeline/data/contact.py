@@ -124,7 +124,8 @@ def _grown(cores_hw: np.ndarray, ship_hw: np.ndarray) -> np.ndarray:
     while True:
         new_hw = np.where(ship_hw & (ranks_hw == 0), cv2.dilate(ranks_hw, _square(1)), 0)
         if not new_hw.any():
-            return np.append(0, order)[ranks_hw]
+            grown_hw: np.ndarray = np.append(0, order)[ranks_hw]
+            return grown_hw
         ranks_hw += new_hw
 
 

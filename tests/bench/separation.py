@@ -42,7 +42,7 @@ METHODS = {
     ],
     "distance": [
         Separation("distance", t, 8, seed=seed, merge_below_px=16)
-        for t, seed in product(THRESHOLDS, (50, 70))
+        for t, seed in product(THRESHOLDS, (60, 70, 80))
     ],
 }
 

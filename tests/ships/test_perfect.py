@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 SPAN, IMAGES = 160, 8
 METHODS = {
     "components": Separation("components", 128, 8),
-    "distance": Separation("distance", 128, 8, seed=50),
+    "distance": Separation("distance", 128, 8, seed=70),
     "contact": Separation("contact", 128, 8, seed=128, merge_below_px=2),
 }
 
