@@ -5,7 +5,7 @@ lengths and widths (p5 9/5, p50 39/13, p95 201/39 px); where two met, what they 
 so they touch and never overlap. The kinds:
 
 - `typical`: as many to an image as there, so that of several some touch in a third of the images.
-- `raft`: a row of equal ships, side by side.
+- `raft`: a row of equal ships of 3 px width or more, side by side.
 - `marina`: rows of boats of 3 to 7 px width on both sides of a pier, some of them larger.
 - `tugs`: one large ship and boats of a few pixels along its sides and on its ends.
 - `string`: bow to stern, each turned a little.
@@ -58,7 +58,7 @@ def typical(rng, span):
 
 def raft(rng, span):
     length, width = size(rng)
-    length = min(length, span / 3)
+    length, width = np.clip(length, 9, span / 3), max(width, 3)
     ship = (*rng.uniform(0.2 * span, 0.8 * span, 2), length, width, rng.uniform(0, 180))
     ships, turned = [], np.deg2rad(ship[4])
     for _ in range(rng.integers(2, 11)):

@@ -6,7 +6,6 @@ ship is its core. Cores do not touch, and grown until they meet they are the shi
 
 import cv2
 import numpy as np
-from skimage.measure import label as connected_equals
 
 __all__ = ["contact"]
 
@@ -53,7 +52,7 @@ def _fair_contact(labels_hw: np.ndarray, within_px: int) -> np.ndarray:
     """Lower the reach into each ship until all grow back, or nothing is left to lower."""
     area_px = np.bincount(labels_hw.ravel())
     reach_px = np.full(len(area_px), within_px)  # index 0, the sea, is never lowered
-    pieces_hw = connected_equals(labels_hw, connectivity=2)
+    pieces_hw = _connected_equals(labels_hw)
     while True:
         contact_hw = _beside_spared(labels_hw, reach_px, area_px)
         for px in np.unique(reach_px[reach_px > 0]).tolist():
@@ -102,7 +101,7 @@ def _beside_spared(labels_hw: np.ndarray, reach_px: np.ndarray, area_px: np.ndar
 
 def _largest_cores(cores_hw: np.ndarray, pieces_hw: np.ndarray) -> np.ndarray:
     """Keep of each piece of a ship the largest connected core; the others become 0."""
-    numbered_hw = connected_equals(cores_hw, connectivity=2)
+    numbered_hw = _connected_equals(cores_hw)
     numbers = numbered_hw.ravel()
     area_px = np.bincount(numbers)
     piece = np.zeros(len(area_px), np.int64)
@@ -115,6 +114,14 @@ def _largest_cores(cores_hw: np.ndarray, pieces_hw: np.ndarray) -> np.ndarray:
     return np.where(kept[numbered_hw], cores_hw, 0)
 
 
+def _connected_equals(labels_hw: np.ndarray) -> np.ndarray:
+    """Number the connected pieces of equal value; 0 stays 0."""
+    from skimage.measure import label  # prediction does without it
+
+    pieces_hw: np.ndarray = label(labels_hw, connectivity=2)
+    return pieces_hw
+
+
 def _grown(cores_hw: np.ndarray, ship_hw: np.ndarray) -> np.ndarray:
     """Grow cores over the ships' pixels until they meet; of equally near ones the larger wins."""
     order = np.argsort(np.bincount(cores_hw.ravel())[1:], kind="stable") + 1
@@ -124,7 +131,8 @@ def _grown(cores_hw: np.ndarray, ship_hw: np.ndarray) -> np.ndarray:
     while True:
         new_hw = np.where(ship_hw & (ranks_hw == 0), cv2.dilate(ranks_hw, _square(1)), 0)
         if not new_hw.any():
-            return np.append(0, order)[ranks_hw]
+            grown_hw: np.ndarray = np.append(0, order)[ranks_hw]
+            return grown_hw
         ranks_hw += new_hw
 
 

@@ -138,8 +138,8 @@ def _as_bytes(mean_nchw: Tensor, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     wrong = (~mean_nchw.isfinite()).flatten(1).any(1).nonzero()
     if len(wrong):
         raise ArtifactError(
-            f"{paths[int(wrong[0])]}: expected probabilities, got NaN from the networks. Their "
-            "weights are damaged or half precision overflows: try machine.amp=false."
+            f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
+            "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
     for maps_chw in (mean_nchw * 255).round().to(torch.uint8).cpu().numpy():
         yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None)

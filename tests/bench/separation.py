@@ -42,7 +42,7 @@ METHODS = {
     ],
     "distance": [
         Separation("distance", t, 8, seed=seed, merge_below_px=16)
-        for t, seed in product(THRESHOLDS, (50, 70))
+        for t, seed in product(THRESHOLDS, (60, 70, 80))
     ],
 }
 
@@ -54,7 +54,7 @@ def touching(texts, size):
 
 
 def f2_of_methods(folder):
-    """Cross-fitted F2 of each image with ships by each method, its fold, and whether ships touch."""
+    """Cross-fitted F2 of each image with ships by each method, and whether its ships touch."""
     run = Run(load_config(folder / "config.yaml", []), restart=False)
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").folder / "folds.csv").set_index("ImageId").fold

@@ -124,7 +124,7 @@ def separation(images):
     for how in (
         PLAIN,
         Separation("contact", 128, 8, seed=128),
-        Separation("distance", 128, 8, seed=50),
+        Separation("distance", 128, 8, seed=70),
     ):
         typical, nothing = (
             cpu_ms(lambda m, how=how: separate(m, how, 20), each) for each in (maps, empty)

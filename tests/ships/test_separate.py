@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pipeline.data.targets import contact
+from pipeline.data.contact import contact
 from pipeline.errors import ArtifactError, DataError
 from pipeline.ships.separate import MAX_COMPONENTS, ImageMaps, Separation
 from pipeline.ships.separate import separate as separate_maps
@@ -141,3 +141,43 @@ def test_rules_of_another_channel_are_refused():
     maps = ImageMaps(255 * (labels_hw > 0).astype(np.uint8))
     with pytest.raises(ArtifactError, match=r"contact channel, and the maps have none"):
         separate_maps(maps, CONTACT, 0)
+
+
+WAYS = [
+    Separation(method, 100, 8, seed=seed, merge_below_px=merge)
+    for method, seed in (("contact", 90), ("contact", 1), ("distance", 60))
+    for merge in (0, 3)
+]
+
+
+@given(MAPS, st.integers(0, 2**32 - 1), st.sampled_from(WAYS))
+def test_parts_are_connected_and_cover_the_ship_pixels_once(prob_hw, seed, how):
+    contact_hw = np.random.default_rng(seed).choice([0, 0, 200], prob_hw.shape).astype(np.uint8)
+    maps = ImageMaps(prob_hw, contact_hw)
+    labels_hw = separate_maps(maps, how, 0)
+    assert np.array_equal(labels_hw > 0, prob_hw >= 100)
+    plain_hw = separate(prob_hw, 100, 8, 0)
+    for label in range(1, labels_hw.max() + 1):
+        assert ndimage.label(labels_hw == label, np.ones((3, 3)))[1] == 1
+        assert len(np.unique(plain_hw[labels_hw == label])) == 1
+    filled_hw = separate_maps(maps, replace(how, rectangles=True), 0)
+    assert np.array_equal(filled_hw[labels_hw > 0], labels_hw[labels_hw > 0])
+
+
+def test_more_parts_than_16_bits_hold():
+    prob_hw = np.full((512, 512), 255, np.uint8)
+    contact_hw = prob_hw.copy()
+    contact_hw[::2, ::2] = 0
+    with pytest.raises(DataError, match=r"65,536 connected components"):
+        separate_maps(ImageMaps(prob_hw, contact_hw), CONTACT, 0)
+
+
+def test_maps_of_two_sizes_are_refused():
+    maps = ImageMaps(np.zeros((4, 5), np.uint8), np.zeros((5, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"contact_hw: expected \(4, 5\), got \(5, 4\)"):
+        separate_maps(maps, CONTACT, 0)
+
+
+def test_a_blob_without_a_seed_stays_whole():
+    prob_hw = np.full((6, 8), 200, np.uint8)
+    assert (separate_maps(ImageMaps(prob_hw, prob_hw), CONTACT, 0) == 1).all()
