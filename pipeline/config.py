@@ -213,6 +213,7 @@ class Machine(Section):
     device: Literal["auto", "cpu", "cuda"]
     amp: bool
     loader_workers: Annotated[int, Field(ge=0)]
+    image_cache_mib: Annotated[int, Field(ge=0)]
     threads: Annotated[int, Field(ge=1)] | None
 
 

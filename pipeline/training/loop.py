@@ -145,7 +145,7 @@ class _Training:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.ema.update(self.network, step)
+        self.ema.update(step)
         return value.detach(), terms
 
     @torch.inference_mode()
