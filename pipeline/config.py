@@ -214,6 +214,8 @@ class Machine(Section):
     amp: bool
     loader_workers: Annotated[int, Field(ge=0)]
     image_cache_mib: Annotated[int, Field(ge=0)]
+    accumulate: Count | Literal["auto"]
+    checkpoint_minutes: Positive
     threads: Annotated[int, Field(ge=1)] | None
 
 

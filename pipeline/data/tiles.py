@@ -120,7 +120,8 @@ class ImageDataset(Dataset[Item]):
 class CropDataset(Dataset[Item]):
     """Training crops, asked for by (epoch, index).
 
-    Item: `image_chw` uint8 (3, S, S), `target` of the same crop, made after its augmentation.
+    Item: `image_chw` uint8 (3, S, S); `target` of the same crop, made after its augmentation;
+    `image`, the number of the image it is from.
 
     Args:
         paths: Path of each image.
@@ -165,6 +166,15 @@ class CropDataset(Dataset[Item]):
     def __len__(self) -> int:
         """Crops in one epoch."""
         return self._crops.per_epoch
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of a crop."""
+        return self._crops.size_px
+
+    def image_ids(self, images: torch.Tensor) -> list[str]:
+        """Return the ImageIds that the `image` of some items stand for."""
+        return [self._images.path(image).name for image in images.tolist()]
 
     def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Choose each crop's image, and whether the crop must hold a ship."""
@@ -211,7 +221,11 @@ class CropDataset(Dataset[Item]):
             labels_hw = cv2.copyMakeBorder(labels_hw, *border)
         seed = stream_seed(self._seed, *stream, "augment")
         image_hwc, labels_hw = self._augmenter(image_hwc, labels_hw, seed)
-        return {"image_chw": _tensor(image_hwc), "target": make_target(labels_hw, self._targets)}
+        return {
+            "image_chw": _tensor(image_hwc),
+            "target": make_target(labels_hw, self._targets),
+            "image": torch.tensor(image),
+        }
 
     def _place(
         self, random: np.random.Generator, pixel: np.ndarray | None = None
