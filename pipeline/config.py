@@ -261,6 +261,9 @@ class Machine(Section):
     device: Literal["auto", "cpu", "cuda"]
     amp: bool
     loader_workers: Annotated[int, Field(ge=0)]
+    image_cache_mib: Annotated[int, Field(ge=0)]
+    accumulate: Count | Literal["auto"]
+    checkpoint_minutes: Positive
     threads: Annotated[int, Field(ge=1)] | None
 
 

@@ -1,12 +1,14 @@
 """The mean of several runs' maps, through the real stages, and the runs that cannot be averaged."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
+from pipeline.artifacts import read_json, write_json
 from pipeline.config import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
@@ -33,11 +35,26 @@ def test_means_of_probabilities_and_of_logits():
         assert (average_maps([every] * 3, mean) == every).all()
 
 
+def opened(name, *overrides):
+    return Run(load_config(TINY, [f"name={name}", *overrides]), restart=False)
+
+
 def a_run(name, *overrides):
-    run = Run(load_config(TINY, [f"name={name}", *overrides]), restart=False)
-    s0_data.stage(run)
-    s1_split.stage(run)
+    """A run with checked and split data, which all runs of these tests share."""
+    run = opened(name, *overrides)
+    for stage in ("data", "split"):
+        shutil.copytree(Path("runs/shared") / stage, run.folder / stage)
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("ensemble"))
+        run = opened("shared")
+        s0_data.stage(run)
+        s1_split.stage(run)
+        yield
 
 
 def predict_noise(run, seed, shape=(96, 96), only=None):
@@ -58,12 +75,10 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("mean", ["probability", "logit"])
-def test_an_ensemble_predicts_and_calibrates_without_networks(tmp_path, monkeypatch, caplog, mean):
-    monkeypatch.chdir(tmp_path)
+def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
     for seed, name in enumerate("ab"):
         predict_noise(a_run(name, f"predict.batch_size={seed + 1}"), seed)
-    run = a_run("both", f"predict.ensemble={{runs: [a, b], mean: {mean}}}")
+    run = a_run("both", "predict.ensemble={runs: [a, b], mean: logit}")
     with caplog.at_level(logging.INFO):
         s2_train.stage(run, ["0", "1"])
         s3_finetune.stage(run, ["0", "1"])
@@ -71,7 +86,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(tmp_path, monkeypa
     s4_predict.stage(run, ["0", "1", "test"])
     catalog = Catalog.load(run.result("data").folder)
     jobs = [
-        Run(load_config(tmp_path / "runs" / name / "config.yaml", []), restart=False).result(
+        Run(load_config(Path("runs") / name / "config.yaml", []), restart=False).result(
             "predict/test"
         )
         for name in ("a", "b", "both")
@@ -82,7 +97,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(tmp_path, monkeypa
         if i % 3 == 0:
             assert one is other is both is None
         else:
-            expected = average_maps([one.prob_hw, other.prob_hw], mean)
+            expected = average_maps([one.prob_hw, other.prob_hw], "logit")
             np.testing.assert_array_equal(both.prob_hw, expected)
     s4_predict.stage(run, ["0", "1", "test"])  # done before
     s5_calibrate.stage(run)
@@ -90,33 +105,26 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(tmp_path, monkeypa
 
 
 @pytest.mark.contract
-def test_runs_that_cannot_be_averaged_are_named(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    predict_noise(a_run("a"), 0)
+def test_runs_that_cannot_be_averaged_are_named():
     predict_noise(a_run("small"), 0, shape=(48, 96))
     predict_noise(a_run("few"), 0, only=3)
     a_run("unpredicted")
     a_run("contact", "targets.kind=ship_contact")
+    folds = a_run("folds").folder / "split" / "manifest.json"
+    manifest = read_json(folds)
+    manifest["outputs"]["folds.csv"]["sha256"] = "0" * 64
+    write_json(folds, manifest)
     cases = {
         "nothing": (ConfigError, "runs: nothing: expected another run that has predicted"),
+        "refused": (ConfigError, "refused: expected another run"),
         "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
+        "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
         "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),
         "few": (ArtifactError, r"few.*index\.csv: expected the maps of \d+ images, got 3"),
         "small": (ArtifactError, r"small.*expected a map of shape \(96, 96\).*\(48, 96\)"),
     }
+    a_run("refused")
     for name, (error, message) in cases.items():
-        run = a_run(f"with-{name}", f"predict.ensemble={{runs: [a, {name}], mean: logit}}")
+        run = opened("refused", f"predict.ensemble={{runs: [{name}], mean: logit}}")
         with pytest.raises(error, match=message):
             s4_predict.stage(run, ["0"])
-    run = a_run("itself", "predict.ensemble={runs: [itself], mean: logit}")
-    with pytest.raises(ConfigError, match="itself: expected another run"):
-        s4_predict.stage(run, ["0"])
-
-
-@pytest.mark.contract
-def test_runs_of_other_folds_are_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    predict_noise(a_run("a", "data.demo.seed=5"), 0)
-    run = a_run("both", "predict.ensemble={runs: [a], mean: logit}")
-    with pytest.raises(ArtifactError, match="runs/a: expected the folds of this run"):
-        s4_predict.stage(run, ["0"])
