@@ -37,6 +37,7 @@ __all__ = [
     "Demo",
     "Ensemble",
     "Folds",
+    "ImageHead",
     "Kaggle",
     "Network",
     "Optimisation",
@@ -130,6 +131,15 @@ class Targets(Section):
 
     kind: Literal["ship", "ship_contact", "classes"]
     contact_px: Count
+
+
+class ImageHead(Section):
+    """A second output of the network: is there any ship in the image? For the image gate.
+
+    `weight` is that of its loss beside the pixels'; 0: no such head.
+    """
+
+    weight: Annotated[float, Field(ge=0)]
 
 
 class Crops(Section):
@@ -277,6 +287,7 @@ class Config(Section):
     folds: Folds
     targets: Targets
     network: Network
+    image_head: ImageHead
     crops: Crops
     augment: Augment
     train: Optimisation

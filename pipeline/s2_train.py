@@ -23,7 +23,7 @@ def stage(run: Run, folds: list[str]) -> None:
         job = run.job(
             "train",
             fold=fold,
-            sections=("targets", "network", "crops", "augment", "train"),
+            sections=("targets", "network", "image_head", "crops", "augment", "train"),
             inputs=[run.result("split")],
             files={str(maps.folder): maps.identity for maps in hard},
         )

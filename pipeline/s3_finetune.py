@@ -24,7 +24,7 @@ def stage(run: Run, folds: list[str]) -> None:
         job = run.job(
             "finetune",
             fold=fold,
-            sections=("targets", "network", "crops", "augment", "finetune"),
+            sections=("targets", "network", "image_head", "crops", "augment", "finetune"),
             inputs=[run.result("split"), trained],
             files={str(maps.folder): maps.identity for maps in hard},
         )

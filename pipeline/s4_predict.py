@@ -17,7 +17,7 @@ def stage(run: Run, parts: list[str]) -> None:
 
         predict_ensemble(run, run.config.predict.ensemble, parts)
         return
-    sections = ("targets", "network", "predict")
+    sections = ("targets", "network", "image_head", "predict")
     for part in parts:
         if part == "test":
             trained = [run.result("finetune", fold=k) for k in range(run.config.folds.count)]

@@ -104,7 +104,10 @@ def _write_means(run: Run, mean: Mean, job: Job, maps: Sequence[Job], ids: Seque
             contacts = [one.contact_hw for one in each if one.contact_hw is not None]
             prob_hw = average_maps([one.prob_hw for one in each], mean)
             contact_hw = average_maps(contacts, mean) if contacts else None
-            writer.add(image_id, ImageMaps(prob_hw, contact_hw))
+            # Only where all runs that saw something have a head, a mean says the same everywhere.
+            heads = [one.image_prob for one in each if one.image_prob is not None]
+            image_prob = round(float(np.mean(heads)), 6) if len(heads) == len(each) else None
+            writer.add(image_id, ImageMaps(prob_hw, contact_hw, image_prob))
     writer.close("cpu")
 
 
