@@ -131,24 +131,28 @@ def predict_maps(
         inputs = device.move(batch["image_chw"])
         with device.autocast():
             each = [mean_probability(network, inputs, symmetries, kind) for network in networks]
-        yield from _as_bytes(each, paths[first:])
+        heads = [one.image for one in each if one.image is not None]
+        mean = Chances(
+            torch.stack([one.maps_nchw for one in each]).mean(0),
+            torch.stack(heads).mean(0) if heads else None,
+        )
+        yield from _as_bytes(mean, paths[first:])
 
 
-def _as_bytes(each: Sequence[Chances], paths: Sequence[Path]) -> Iterator[ImageMaps]:
+def _as_bytes(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     """Turn the mean over the networks' answers for the first paths into maps."""
-    mean_nchw = torch.stack([one.maps_nchw for one in each]).mean(0)
-    heads = [one.image for one in each if one.image is not None]
-    image = torch.stack(heads).mean(0) if heads else torch.zeros(len(mean_nchw))
+    maps_nchw, image = mean
+    heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no ship".
-    wrong = (~mean_nchw.isfinite()).flatten(1).any(1)
-    wrong = (wrong | ~image.to(wrong.device).isfinite()).nonzero()
+    wrong = (~maps_nchw.isfinite()).flatten(1).any(1)
+    wrong = (wrong if image is None else wrong | ~image.isfinite()).nonzero()
     if len(wrong):
         raise ArtifactError(
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    maps_nchw = (mean_nchw * 255).round().to(torch.uint8).cpu().numpy()
-    for maps_chw, chance in zip(maps_nchw, image.tolist(), strict=True):
+    bytes_nchw = (maps_nchw * 255).round().to(torch.uint8).cpu().numpy()
+    for maps_chw, chance in zip(bytes_nchw, heads, strict=True):
         # Rounded here, so that it is the same with and without a file in between.
-        image_prob = round(chance, 6) if heads else None
+        image_prob = None if chance is None else round(chance, 6)
         yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None, image_prob)

@@ -79,15 +79,16 @@ def main():
             "none": lambda: run("none"),
             "d4": lambda: run("d4"),
         }
-        times = {name: [] for name in works}
+        times = {kind: [] for kind in works}
         for _ in range(ROUNDS):
-            for name, work in works.items():
-                times[name].append(cpu_s(work))
-        bare, none, d4 = (min(times[name]) / count for name in works)
+            for kind, work in works.items():
+                times[kind].append(cpu_s(work))
+        bare, none, d4 = (min(each) / count for each in times.values())
         print(
-            f"{config.network.arch} with {config.network.encoder}, {side} px, {count} images: bare "
-            f"forward {1e3 * bare:.1f} ms an image; stage 4 without symmetries {1e3 * none:.1f} ms, "
-            f"{bare / none:.3f} of its speed (goal 0.90); with d4 {d4 / bare:.2f} forwards (goal 8.2)"
+            f"{config.network.arch} with {config.network.encoder}, {side} px, {count} images: "
+            f"bare forward {1e3 * bare:.1f} ms an image; stage 4 without symmetries "
+            f"{1e3 * none:.1f} ms, {bare / none:.3f} of its speed (goal 0.90); with d4 "
+            f"{d4 / bare:.2f} forwards (goal 8.2)"
         )
         _empty(folder / "empty", side)
 
