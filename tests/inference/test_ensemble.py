@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -70,7 +71,11 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
         assert run.begin(job)
         writer = MapWriter(job, floor=run.config.predict.floor)
         for i, image_id in enumerate(ids[:only]):
-            writer.add(image_id, ImageMaps(rng.integers(0, 256 if i % 3 else 20, shape, np.uint8)))
+            noise_hw = rng.integers(0, 256, shape).astype(np.float32)
+            smooth_hw = cv2.normalize(
+                cv2.GaussianBlur(noise_hw, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX
+            )
+            writer.add(image_id, ImageMaps((smooth_hw * (1 if i % 3 else 0.1)).astype(np.uint8)))
         writer.close("cpu")
 
 
