@@ -7,6 +7,8 @@ import pytest
 from pipeline.data import signature_store
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.overlaps import find_groups, link_tiles
+from pipeline.data.rendering.scenes import lay_out
+from pipeline.data.rendering.scenes import paint as render
 from pipeline.data.signatures import (
     Layout,
     Signatures,
@@ -151,6 +153,41 @@ def test_a_shared_solid_third_does_not_link_but_a_shared_telling_one_does(tmp_pa
     paths = [write_tile(tmp_path, f"{name}.jpg", tile, 90) for name, tile in tiles.items()]
     groups = find_groups(paths, list(tiles), jobs=1, signatures_path=None)
     assert groups.tolist() == [0, 1, 0]
+
+
+def test_a_ship_on_flat_water_links(tmp_path):
+    rng = np.random.default_rng(0)
+    ground = 60 + 0.4 * rng.standard_normal((384, 384))
+    tiles = [ground[:288, :288], ground[96:, 96:], ground[:288, :288].copy()]
+    ship = np.zeros((384, 384), np.uint8)
+    cv2.ellipse(ship, (190, 200), (30, 6), 25, 0, 360, 120, -1)
+    ground += cv2.GaussianBlur(ship, (0, 0), 1)
+    paths = [write_tile(tmp_path, f"{n}.jpg", tile, 90) for n, tile in enumerate(tiles)]
+    assert find_groups(paths, list("abc"), jobs=1, signatures_path=None).tolist() == [0, 0, 1]
+
+
+def test_equal_borders_around_different_calm_water_do_not_link(tmp_path):
+    y, x = np.mgrid[:288, :288]
+    for name, border in {"side": x < 115, "corner": (x < 115) | (y < 144)}.items():
+        paths = []
+        for seed in range(6):
+            water = 70 + noise(np.random.default_rng(seed), (288, 288), 1.2, 0.6)
+            tile = np.where(border, 0, water)
+            paths.append(write_tile(tmp_path, f"{name}{seed}.jpg", tile, 85))
+        groups = find_groups(paths, list("abcdef"), jobs=1, signatures_path=None)
+        assert groups.tolist() == list(range(6))
+
+
+def test_what_jpeg_leaves_of_the_demos_calmest_scene_is_enough(tmp_path):
+    scene = lay_out(0, "scene-6", (320, 320), tile_px=192, max_ship_px=96, with_ships=True)
+    picture = render(scene)[:, :, ::-1]
+    paths = []
+    for index in range(9):
+        y, x = (64 * at for at in divmod(index, 3))
+        paths.append(tmp_path / f"{index}.jpg")
+        tile = picture[y : y + 192, x : x + 192]
+        assert cv2.imwrite(str(paths[-1]), tile, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    assert not find_groups(paths, list("abcdefghi"), jobs=1, signatures_path=None).any()
 
 
 def test_all_that_is_shared_must_agree(tmp_path):
