@@ -18,7 +18,7 @@ from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
 from pipeline.errors import DataError
 
-__all__ = ["find_groups", "link_tiles"]
+__all__ = ["find_groups", "link_tiles", "linked_pairs"]
 
 Index = npt.NDArray[np.int64]
 
@@ -111,6 +111,29 @@ def link_tiles(signatures: Signatures) -> Index:
                 groups[:] = _connected(links, count)
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def linked_pairs(signatures: Signatures, groups: Index) -> tuple[Index, Index, Index]:
+    """Find every pair of tiles that share ground, not only as many as connect a group.
+
+    Args:
+        signatures: Of n tiles.
+        groups: What `link_tiles` says of them.
+
+    Returns:
+        The tile and the later tile of each pair, int64 (m,), ascending; and where the corner of the
+        later one lies in the other, rows and columns in px, int64 (m, 2).
+    """
+    check = _Check(signatures)
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    pairs = [np.stack(np.triu_indices(len(tiles), 1)) for tiles in members]
+    one, other = np.concatenate([t[p] for t, p in zip(members, pairs, strict=True)], axis=1)
+    offsets = np.arange(len(check.shared))
+    codes = ((one * len(groups) + other)[:, None] * len(offsets) + offsets).ravel()
+    codes = np.sort(codes[check.same_ground(codes)])
+    one, other, offset = check.tiles(codes)
+    return one, other, np.array(signatures.layout.offsets_yx, dtype=np.int64)[offset]
 
 
 def _without(codes: Index, others: Index) -> Index:

@@ -18,6 +18,7 @@ from pipeline.data.signatures import (
     to_levels,
 )
 from pipeline.errors import ArtifactError, DataError
+from pipeline.find_overlaps import find_overlaps
 
 pytestmark = pytest.mark.unit
 
@@ -211,6 +212,22 @@ def test_groups_follow_the_ids_and_not_the_order(tmp_path):
     assert groups[0] == 0
     turned = find_groups(paths[::-1], ids[::-1], jobs=2, signatures_path=None)
     assert turned[::-1].tolist() == groups.tolist()
+
+
+def test_a_folder_of_images_becomes_two_tables(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    ground = paint("sea", np.random.default_rng(1), 240, 240)
+    write_tile(images, "b.jpg", ground[:144, :144], 90)
+    write_tile(images, "a.JPG", ground[96:, 48:192], 85)
+    write_tile(images, "c.jpg", paint("sea", np.random.default_rng(2), 144, 144), 90)
+    (images / "notes.txt").write_text("no image")
+    find_overlaps(images, tmp_path / "tables", jobs=1)
+    written = [(tmp_path / "tables" / name).read_text() for name in ("groups.csv", "pairs.csv")]
+    assert written[0] == "ImageId,group\na.JPG,0\nb.jpg,0\nc.jpg,1\n"
+    assert written[1] == "ImageId,other,down_px,right_px\na.JPG,b.jpg,-96,-48\n"
+    with pytest.raises(DataError, match="expected a folder with images"):
+        find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
 
 
 def test_one_image_is_one_group(tmp_path):
