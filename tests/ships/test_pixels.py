@@ -16,7 +16,8 @@ IMAGES = 3
 def instances(labels_nhw):
     rows = []
     for number, labels_hw in enumerate(labels_nhw):
-        texts = [encode_mask(labels_hw == ship) for ship in (1, 2) if (labels_hw == ship).any()]
+        ships = [(labels_hw == ship).astype(np.uint8) for ship in (1, 2)]
+        texts = [encode_mask(mask_hw) for mask_hw in ships if mask_hw.any()]
         rows += [(f"{IMAGES - number}.jpg", text) for text in texts or [""]]
     return pd.DataFrame(rows, columns=["ImageId", "EncodedPixels"])
 
