@@ -3,6 +3,7 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data import signature_store
 from pipeline.data.collisions import colliding_cells
@@ -189,6 +190,20 @@ def test_what_jpeg_leaves_of_the_demos_calmest_scene_is_enough(tmp_path):
         tile = picture[y : y + 192, x : x + 192]
         assert cv2.imwrite(str(paths[-1]), tile, [cv2.IMWRITE_JPEG_QUALITY, 70])
     assert not find_groups(paths, list("abcdefghi"), jobs=1, signatures_path=None).any()
+
+
+@pytest.mark.parametrize("kind", ["calm", "sea", "coast"])
+def test_files_of_another_encoder_link_too(tmp_path, kind):
+    ground = paint(kind, np.random.default_rng(0), 384, 384)
+    paths = [write_tile(tmp_path, "a.jpg", ground[:288, :288], 90)]
+    for name, quality, how in (
+        ("b.jpg", 80, {"progressive": True, "subsampling": 0}),
+        ("c.jpg", 92, {"optimize": True, "subsampling": 1, "qtables": "web_high"}),
+    ):
+        tile = write_tile(tmp_path, "tile.png", ground[96:, 96:], 90)
+        paths.append(tmp_path / name)
+        Image.open(tile).save(paths[-1], **({"quality": quality} | how))
+    assert find_groups(paths, list("abc"), jobs=1, signatures_path=None).tolist() == [0, 0, 0]
 
 
 def test_all_that_is_shared_must_agree(tmp_path):
