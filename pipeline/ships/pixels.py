@@ -52,6 +52,6 @@ def _on_one_axis(
     """Return starts, ascending, and lengths of all runs, the images one behind the other."""
     ships = table[table.EncodedPixels != ""]
     runs, owners = parse_rows(ships.EncodedPixels.tolist(), height, width)
-    starts = ids.get_indexer(ships.ImageId)[owners] * (height * width) + runs[:, 0]
+    starts = ids.get_indexer(pd.Index(ships.ImageId))[owners] * (height * width) + runs[:, 0]
     order = np.argsort(starts, kind="stable")
     return starts[order], runs[order, 1]
