@@ -137,12 +137,14 @@ def solid_tiles(shape):
     }
 
 
+@pytest.mark.parametrize("side", [288, 768])
 @pytest.mark.parametrize("kind", solid_tiles((8, 8)))
-def test_solid_tiles_are_single(tmp_path, kind):
-    tile = solid_tiles((288, 288))[kind]
-    paths = [write_tile(tmp_path, f"{q}.jpg", tile, q) for q in (70, 70, 90, 91, 95)]
-    groups = find_groups([*paths[1:]], ["a", "b", "c", "d"], jobs=1, signatures_path=None)
-    assert groups.tolist() == [0, 1, 2, 3]
+def test_solid_tiles_are_single(tmp_path, kind, side):
+    tile = solid_tiles((side, side))[kind]
+    qualities = (70, 75, 75, 90, 91, 95)
+    paths = [write_tile(tmp_path, f"{n}.jpg", tile, q) for n, q in enumerate(qualities)]
+    groups = find_groups(paths, list("abcdef"), jobs=1, signatures_path=None)
+    assert groups.tolist() == list(range(6))
 
 
 def test_a_shared_solid_third_does_not_link_but_a_shared_telling_one_does(tmp_path):
