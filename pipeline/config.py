@@ -109,7 +109,8 @@ class Folds(Section):
 class Targets(Section):
     """What the network learns of each pixel: see `pipeline.data.targets`.
 
-    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact.
+    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact; in
+    narrow ships less.
     """
 
     kind: Literal["ship", "ship_contact", "classes"]

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.artifacts import write_json
 from pipeline.command import run_stage
 from pipeline.config import Calibrate
@@ -20,25 +18,30 @@ from pipeline.run import Run
 
 if TYPE_CHECKING:
     from pipeline.ships.calibrate import Candidates
+    from pipeline.ships.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
 MAPS_PER_JOB = 2000
 
 
 class _OutOfFoldMaps:
-    """(ImageId, fold, map) of every training image, as often as somebody goes through them."""
+    """(ImageId, fold, maps) of every training image, as often as somebody goes through them."""
 
     def __init__(
         self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int
     ) -> None:
+        from pipeline.data.targets import CHANNELS
         from pipeline.inference.probmaps import MapReader
 
+        contact = CHANNELS[run.config.targets.kind] > 1
         self._readers = {
-            fold: MapReader(run.result("predict/oof", fold=fold), ids, height, width)
+            fold: MapReader(
+                run.result("predict/oof", fold=fold), ids, height, width, contact=contact
+            )
             for fold, ids in ids_of_fold.items()
         }
 
-    def __iter__(self) -> Iterator[tuple[str, int, np.ndarray | None]]:
+    def __iter__(self) -> Iterator[tuple[str, int, "ImageMaps | None"]]:
         for fold, reader in self._readers.items():
             for image_id in reader.image_ids:
                 yield image_id, fold, reader.read(image_id)

@@ -54,6 +54,7 @@ def stage(run: Run, upload: str | None, scores: bool) -> None:
 
 
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
+    from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
@@ -63,7 +64,8 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")
     rules = Rules.from_json(read_json(source)["rules"], str(source))
-    reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape)
+    contact = CHANNELS[run.config.targets.kind] > 1
+    reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape, contact=contact)
     usable = set(catalog.usable_test_ids)
     maps = (
         (image_id, reader.read(image_id) if image_id in usable else None)

@@ -21,7 +21,6 @@ import pandas as pd
 from pipeline.errors import ArtifactError, DataError
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.measure import (
-    Combination,
     Found,
     chunks,
     in_order,
@@ -32,11 +31,11 @@ from pipeline.ships.metric import Matches, f2_from_counts, match_ships
 from pipeline.ships.rle import encode_labels
 from pipeline.ships.rules import Rules, find_ships
 from pipeline.ships.scores import summarise
-from pipeline.ships.separate import Connectivity, ProbabilityMap
+from pipeline.ships.separate import Connectivity, ImageMaps, Separation
 
 __all__ = ["Calibration", "Candidates", "Maps", "calibrate"]
 
-Maps = Iterable[tuple[str, int, ProbabilityMap | None]]
+Maps = Iterable[tuple[str, int, ImageMaps | None]]
 
 CHUNK_MAPS = 32
 
@@ -63,13 +62,14 @@ class Candidates:
                 raise ValueError(f"{name}: expected at least one value, ascending, got {values}")
         if self.gate_probs[0] != 0 or self.gate_areas_px[0] != 0:
             raise ValueError("gate_probs and gate_areas_px must start with 0, which is no gate")
-        for values in product(*(sorted({v[0], v[-1]}) for v in vars(self).values())):
-            Rules(*values)
+        for place in product(*(sorted({0, len(v) - 1}) for v in vars(self).values())):
+            self.rules(place)
 
     def rules(self, place: tuple[int, ...]) -> Rules:
         """Return the rules at one place of the grid."""
         values = zip(vars(self).values(), place, strict=True)
-        return Rules(*(candidates[i] for candidates, i in values))
+        threshold, connectivity, *others = (candidates[i] for candidates, i in values)
+        return Rules(Separation("components", threshold, connectivity), *others)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Measured:
     folds: npt.NDArray[np.int64]
     n_true: npt.NDArray[np.int64]
     max_prob: npt.NDArray[np.int64]
-    found: dict[Combination, Found]
+    found: dict[Separation, Found]
 
 
 def calibrate(
@@ -116,7 +116,7 @@ def calibrate(
     """Choose the rules by the competition's metric on out-of-fold maps.
 
     Args:
-        maps: `(ImageId, fold, prob_hw)` of every image, the map uint8 (h, w) made by the fold
+        maps: `(ImageId, fold, maps)` of every image, its maps made by the fold
             that did not train on the image, or None where it was not stored because nothing in it
             reaches any threshold. It is gone through twice, so it must not be an iterator.
         truth: Instances of the same images.
@@ -173,26 +173,29 @@ def _measure_all(
     max_prob: list[int] = []
 
     def parts() -> Iterable[Any]:
-        for image_id, fold, prob_hw in maps:
+        for image_id, fold, of_image in maps:
             image_ids.append(image_id)
             folds.append(fold)
-            max_prob.append(0 if prob_hw is None else int(prob_hw.max()))
-            if prob_hw is None:
+            max_prob.append(0 if of_image is None else int(of_image.prob_hw.max()))
+            if of_image is None:
                 continue
-            if prob_hw.shape != shape:
+            if of_image.prob_hw.shape != shape:
                 raise ArtifactError(
                     f"the map of {image_id}: expected {shape[0]}x{shape[1]} px, the size of the "
-                    f"images, got {prob_hw.shape}. Predict again."
+                    f"images, got {of_image.prob_hw.shape}. Predict again."
                 )
             true = texts.get(image_id, [])
-            part = part_of(len(image_ids) - 1, prob_hw, true, candidates.thresholds[0])
+            part = part_of(len(image_ids) - 1, of_image, true, candidates.thresholds[0])
             if part is not None:
                 yield part
 
-    combinations = list(product(candidates.thresholds, candidates.connectivities))
-    measure = partial(measure_chunk, combinations=combinations)
+    separations = [
+        Separation("components", threshold, connectivity)
+        for threshold, connectivity in product(candidates.thresholds, candidates.connectivities)
+    ]
+    measure = partial(measure_chunk, separations=separations)
     results = list(in_order(measure, chunks(parts(), CHUNK_MAPS), jobs))
-    found = {one: Found.joined(result[one] for result in results) for one in combinations}
+    found = {one: Found.joined(result[one] for result in results) for one in separations}
     _check_images(image_ids, set(truth["ImageId"]))
     n_true = np.array([len(texts.get(image_id, [])) for image_id in image_ids])
     return _Measured(image_ids, np.array(folds), n_true, np.array(max_prob), found)
@@ -227,7 +230,7 @@ def _f2_sums(
     for (t, threshold), (c, connectivity) in product(
         enumerate(candidates.thresholds), enumerate(candidates.connectivities)
     ):
-        found = measured.found[threshold, connectivity]
+        found = measured.found[Separation("components", threshold, connectivity)]
         largest_px = np.zeros(len(fold), np.int64)
         np.maximum.at(largest_px, found.image, found.area_px)
         passed_area = np.searchsorted(candidates.gate_areas_px, largest_px, side="right") - 1
@@ -272,11 +275,11 @@ def _apply(maps: Maps, fold_rules: dict[int, Rules], jobs: int) -> pd.DataFrame:
 
 
 def _find_chunk(
-    items: list[tuple[str, int, ProbabilityMap | None]], fold_rules: dict[int, Rules]
+    items: list[tuple[str, int, ImageMaps | None]], fold_rules: dict[int, Rules]
 ) -> list[tuple[str, str]]:
     rows = []
-    for image_id, fold, prob_hw in items:
-        labels_hw = find_ships(prob_hw, fold_rules[fold])
+    for image_id, fold, of_image in items:
+        labels_hw = find_ships(of_image, fold_rules[fold])
         texts = [""] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts]
     return rows

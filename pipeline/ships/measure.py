@@ -1,6 +1,6 @@
 """What every rule needs to know about a map, measured once.
 
-A map and its true ships enter; for every threshold and connectivity the area of each component and
+A map and its true ships enter; for every separation the area of each component and
 its hits (at how many IoU thresholds it finds a ship) leave. A component's hits do not depend on
 what else is kept, so minimum areas and gates are sums over this table and no map is looked at
 again.
@@ -20,10 +20,9 @@ import numpy.typing as npt
 
 from pipeline.ships.metric import hits_from_areas
 from pipeline.ships.rle import Labels, decode_labels, parse_rows
-from pipeline.ships.separate import Connectivity, ProbabilityMap, find_components
+from pipeline.ships.separate import ImageMaps, Separation, find_components
 
 __all__ = [
-    "Combination",
     "Found",
     "Part",
     "chunks",
@@ -34,12 +33,11 @@ __all__ = [
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Combination = tuple[int, Connectivity]
 
 
 @dataclass(frozen=True)
 class Found:
-    """All components of some images at one threshold and connectivity.
+    """All components of some images, cut in one way.
 
     Attributes:
         image: Index of the image, int32 (n,).
@@ -72,21 +70,25 @@ class Part:
     """
 
     image: int
-    prob_hw: ProbabilityMap
+    maps: ImageMaps
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     shape: tuple[int, int]
     truth: list[str]
 
 
-def part_of(image: int, prob_hw: ProbabilityMap, truth: list[str], lowest: int) -> Part | None:
+def part_of(image: int, maps: ImageMaps, truth: list[str], lowest: int) -> Part | None:
     """Cut out the part of a map that reaches the `lowest` threshold, None where nothing does."""
+    prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
     if int(prob_hw.max()) < lowest:
         return None
     rows = _kept(prob_hw.max(axis=1) >= lowest)
     columns = _kept(prob_hw.max(axis=0) >= lowest)
-    part_hw = prob_hw[rows].take(columns, axis=1)
-    return Part(image, part_hw, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]), truth)
+    part = ImageMaps(
+        prob_hw[rows].take(columns, axis=1),
+        None if contact_hw is None else contact_hw[rows].take(columns, axis=1),
+    )
+    return Part(image, part, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]), truth)
 
 
 def _kept(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -96,26 +98,26 @@ def _kept(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(kept)
 
 
-def measure_chunk(parts: list[Part], combinations: list[Combination]) -> dict[Combination, Found]:
-    """Measure some maps at each threshold and connectivity."""
+def measure_chunk(parts: list[Part], separations: list[Separation]) -> dict[Separation, Found]:
+    """Measure some maps, cut in each of the ways."""
     # Workers share the cores already.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    found: dict[Combination, list[Found]] = {combination: [] for combination in combinations}
+    found: dict[Separation, list[Found]] = {how: [] for how in separations}
     for part in parts:
         runs, owners = parse_rows(part.truth, *part.shape)
         true_area_px = np.bincount(owners, runs[:, 1], len(part.truth)).astype(np.int64)
         true_hw = decode_labels(part.truth, *part.shape)[np.ix_(part.rows, part.columns)]
-        for combination in combinations:
-            found[combination].append(_measure(part, true_hw, true_area_px, combination))
+        for how in separations:
+            found[how].append(_measure(part, true_hw, true_area_px, how))
     cv2.setNumThreads(threads)
-    return {combination: Found.joined(each) for combination, each in found.items()}
+    return {how: Found.joined(each) for how, each in found.items()}
 
 
 def _measure(
-    part: Part, true_hw: Labels, true_area_px: npt.NDArray[np.int64], combination: Combination
+    part: Part, true_hw: Labels, true_area_px: npt.NDArray[np.int64], how: Separation
 ) -> Found:
-    components = find_components(part.prob_hw, *combination)
+    components = find_components(part.maps, how)
     area_px = components.area_px
     hits = np.zeros(len(area_px), np.int8)
     if len(area_px) and len(true_area_px):

@@ -8,7 +8,7 @@ from pipeline.errors import DataError
 from pipeline.ships.instances import COLUMNS, check_instances
 from pipeline.ships.rle import Labels, encode_labels
 from pipeline.ships.rules import Rules, find_ships
-from pipeline.ships.separate import ProbabilityMap
+from pipeline.ships.separate import ImageMaps
 
 __all__ = ["build_submission", "check_submission", "submit_maps"]
 
@@ -16,7 +16,7 @@ NAMED = 5  # offenders that a message names
 
 
 def submit_maps(
-    maps: Iterable[tuple[str, ProbabilityMap | None]],
+    maps: Iterable[tuple[str, ImageMaps | None]],
     rules: Rules,
     sample_ids: Collection[str],
     height: int,
@@ -25,8 +25,7 @@ def submit_maps(
     """Cut every map into ships, and check the table of them all.
 
     Args:
-        maps: `(ImageId, prob_hw)`, probability x 255, uint8 (height, width); None for an image
-            without a map, which gets no ship.
+        maps: `(ImageId, maps)`; None for an image without maps, which gets no ship.
         rules: The calibrated rules.
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
@@ -38,7 +37,7 @@ def submit_maps(
     Raises:
         DataError: The table breaks a rule of the competition.
     """
-    submission = build_submission((name, find_ships(prob_hw, rules)) for name, prob_hw in maps)
+    submission = build_submission((name, find_ships(of_image, rules)) for name, of_image in maps)
     check_submission(submission, sample_ids, height, width)
     return submission
 

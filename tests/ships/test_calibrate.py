@@ -13,6 +13,7 @@ from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import encode_labels
 from pipeline.ships.rules import find_ships
+from pipeline.ships.separate import ImageMaps
 from pipeline.ships.submission import build_submission
 
 pytestmark = pytest.mark.unit
@@ -49,7 +50,8 @@ def problem(count=24, folds=3, seed=5):
     for index in range(count):
         labels_hw, prob_hw = scene(rng, int(rng.choice([0, 0, 1, 2, 5])))
         image_id = f"{index:03}.jpg"
-        maps.append((image_id, index % folds, None if index % 7 == 3 else prob_hw))
+        of_image = None if index % 7 == 3 else ImageMaps(prob_hw)
+        maps.append((image_id, index % folds, of_image))
         rows += [(image_id, text) for text in encode_labels(labels_hw) or [""]]
     return maps, pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
@@ -137,13 +139,13 @@ def test_a_gate_is_chosen_where_it_pays():
         if index % 2:
             labels_hw[top : top + 6, left : left + 9] = 1
             prob_hw[top + 2, left + 3] = 250
-        maps.append((f"{index}", index % 4, prob_hw))
+        maps.append((f"{index}", index % 4, ImageMaps(prob_hw)))
         rows += [(f"{index}", text) for text in encode_labels(labels_hw) or [""]]
     truth = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
     result = calibrate(maps, truth, *SHAPE, GRID)
     assert result.scores["f2"] == 1
     assert result.rules.gate_prob == 150  # of 150 and 230, which are equal, the lower middle
-    assert result.rules.threshold == 60
+    assert result.rules.separation.threshold == 60
     assert result.rules.gate_area_px == 0
 
 
