@@ -66,6 +66,7 @@ def train_fold(
             seed=config.seed,
             stream=(job.stage, fold),
             hardness=read_hardness(hard_maps(run), learned),
+            cache_mib=config.machine.image_cache_mib,
         ),
         ImageDataset(
             _paths(catalog, watched),
