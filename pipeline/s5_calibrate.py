@@ -74,6 +74,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.ships.instances import write_instances
     from pipeline.ships.rules import rules_to_json
     from pipeline.ships.workers import worker_count
+    from pipeline.training.coefficients import score_pixels
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))
@@ -107,7 +108,9 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
             "kept" if trial.kept else "not kept",
         )
     write_json(folder / "rules.json", rules)
-    write_json(folder / "scores.json", found.scores)
+    # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.
+    coefficients = score_pixels(catalog.instances, found.instances, *shape)
+    write_json(folder / "scores.json", found.scores | {"coefficients": coefficients})
     write_instances(folder / "oof_instances.csv", found.instances)
     return found.scores
 
