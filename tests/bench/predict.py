@@ -27,8 +27,8 @@ from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
 
-ROUNDS = 3
-TIMES = 5  # each image, so that building the network, once a stage, weighs little
+ROUNDS = 2
+TIMES = 3  # each image, so that building the network, once a stage, weighs little
 
 
 def cpu_s(work):
