@@ -1,8 +1,9 @@
 """The command line that all stages share, and how a stage ends.
 
 A stage file ends in `run_stage(stage)`: flags are few and the same everywhere, a knob is a
-configuration field. Errors a user can act on end with code 2 and without a traceback, Ctrl-C with
-130, and both say how to go on.
+configuration field. Errors a user can act on end with code 2 and without a traceback; training that
+was asked to stop (SIGTERM, Ctrl-C) and saved its state, with 75; Ctrl-C elsewhere, with 130. All
+say how to go on.
 """
 
 import argparse
@@ -18,13 +19,14 @@ from typing import Any
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.config import Config, load_config
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.launch import Slots, launch
 from pipeline.run import Run
 
 __all__ = ["exit_codes", "run_stage"]
 
 LOG = logging.getLogger("pipeline")
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 
 def run_stage(
@@ -70,12 +72,15 @@ def run_stage(
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exit with code 2 after an error that the user can act on, with 130 after Ctrl-C."""
+    """Exit with code 2 after an error that the user can act on, with 75 or 130 when stopped."""
     try:
         yield
     except PipelineError as error:
         LOG.error("%s", error)
         sys.exit(2)
+    except Stopped as stopped:
+        LOG.warning("%s Run the same command again: it goes on from there.", stopped)
+        sys.exit(STOPPED)
     except KeyboardInterrupt:
         LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
         sys.exit(130)

@@ -3,7 +3,7 @@
 Every message says what is wrong, where, what was expected, what was found, and what to do.
 """
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError"]
+__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError", "Stopped"]
 
 
 class PipelineError(Exception):
@@ -20,3 +20,7 @@ class DataError(PipelineError):
 
 class ArtifactError(PipelineError):
     """A file the pipeline made is missing, foreign, damaged, or cannot be written."""
+
+
+class Stopped(Exception):  # noqa: N818  nothing went wrong
+    """The system or the user asked for an end, and what was done is saved."""

@@ -15,49 +15,14 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config import Augment, Crops, Targets
+from pipeline.data.images import Images
 from pipeline.data.targets import make_target
-from pipeline.errors import DataError
 from pipeline.seeds import generator, stream_seed
 from pipeline.ships.rle import parse_runs
 
-__all__ = ["CropDataset", "ImageDataset", "Item", "TrueShips", "read_image"]
+__all__ = ["CropDataset", "ImageDataset", "Item", "TrueShips"]
 
 Item = dict[str, torch.Tensor]
-
-
-def read_image(path: Path, height: int, width: int) -> np.ndarray:
-    """Read an image as uint8 (height, width, 3) RGB.
-
-    Raises:
-        DataError: The file is gone, cannot be decoded, or has not the size it was checked with.
-    """
-    image_hwc: np.ndarray | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image_hwc is not None and image_hwc.shape[:2] == (height, width):
-        return image_hwc
-    if image_hwc is not None:
-        found = f"{image_hwc.shape[1]}x{image_hwc.shape[0]} px"
-    else:
-        found = "a damaged file" if path.exists() else "no file"
-    raise DataError(
-        f"{path}: expected the image of {width}x{height} px that was there when the data was "
-        f"checked, got {found}. Restore it and run again."
-    )
-
-
-class _Strings:
-    """Many strings in one buffer, which forked loader processes share instead of copying."""
-
-    def __init__(self, strings: Sequence[str]) -> None:
-        encoded = [string.encode() for string in strings]
-        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-        self._ends = np.cumsum([len(part) for part in encoded])
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        start = self._ends[index - 1] if index else 0
-        return self._bytes[start : self._ends[index]].tobytes().decode()
 
 
 class TrueShips:
@@ -98,11 +63,20 @@ class TrueShips:
 
     def labels(self, image: int, rows: slice, columns: slice) -> np.ndarray:
         """Paint a window of the image: int32 (rows, columns), 0 for sea, n for the n-th ship."""
-        first = columns.start * self.height
+        first_ship, end_ship = self._ship_ends[image : image + 2]
+        run_ends = self._run_ends[first_ship : end_ship + 1]
+        runs = self._runs[run_ends[0] : run_ends[-1]]
         flat = np.zeros((columns.stop - columns.start) * self.height, dtype=np.int32)
-        for ship in range(self.count(image)):
-            for start, length in self._ship(image, ship) - (first, 0):
-                flat[max(start, 0) : max(start + length, 0)] = ship + 1
+        starts = runs[:, 0] - columns.start * self.height
+        ends = np.clip(starts + runs[:, 1], 0, flat.size)
+        starts = np.clip(starts, 0, flat.size)
+        # Each run's pixels are its start and those that follow: one count over all of them, from
+        # which each run takes its part.
+        lengths = ends - starts
+        behind = np.cumsum(lengths)
+        pixels = np.arange(lengths.sum()) + np.repeat(starts - behind + lengths, lengths)
+        numbers = np.repeat(np.arange(1, len(run_ends)), np.diff(run_ends))
+        flat[pixels] = np.repeat(numbers, lengths)
         return flat.reshape(-1, self.height).T[rows]
 
 
@@ -127,18 +101,18 @@ class ImageDataset(Dataset[Item]):
         width: int,
         truth: tuple[TrueShips, Targets] | None = None,
     ) -> None:
-        self._paths = _Strings([str(path) for path in paths])
-        self._height, self._width, self._truth = height, width, truth
+        self._images, self._truth = Images(paths, height, width), truth
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> Item:
-        image_hwc = read_image(Path(self._paths[index]), self._height, self._width)
+        image_hwc = self._images[index]
         item = {"image_chw": _tensor(image_hwc)}
         if self._truth is not None:
             ships, targets = self._truth
-            labels_hw = ships.labels(index, slice(0, self._height), slice(0, self._width))
+            height, width = image_hwc.shape[:2]
+            labels_hw = ships.labels(index, slice(0, height), slice(0, width))
             item["target"] = make_target(labels_hw, targets)
         return item
 
@@ -146,7 +120,8 @@ class ImageDataset(Dataset[Item]):
 class CropDataset(Dataset[Item]):
     """Training crops, asked for by (epoch, index).
 
-    Item: `image_chw` uint8 (3, S, S), `target` of the same crop, made after its augmentation.
+    Item: `image_chw` uint8 (3, S, S); `target` of the same crop, made after its augmentation;
+    `image`, the number of the image it is from.
 
     Args:
         paths: Path of each image.
@@ -158,6 +133,7 @@ class CropDataset(Dataset[Item]):
         stream: Names of this data's random stream, such as stage and fold.
         hardness: For each image its weight (>= 0) when images without ships are drawn; None draws
             all of them alike.
+        cache_mib: Memory for decoded images, if all of them fit: see `Images`.
     """
 
     def __init__(
@@ -171,8 +147,9 @@ class CropDataset(Dataset[Item]):
         seed: int,
         stream: tuple[str | int, ...],
         hardness: np.ndarray | None = None,
+        cache_mib: int = 0,
     ) -> None:
-        self._paths = _Strings([str(path) for path in paths])
+        self._images = Images(paths, ships.height, ships.width, cache_mib=cache_mib)
         self._ships, self._targets = ships, targets
         self._crops = crops
         # Here and not above: prediction reads images where albumentations is not installed.
@@ -189,6 +166,15 @@ class CropDataset(Dataset[Item]):
     def __len__(self) -> int:
         """Crops in one epoch."""
         return self._crops.per_epoch
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of a crop."""
+        return self._crops.size_px
+
+    def image_ids(self, images: torch.Tensor) -> list[str]:
+        """Return the ImageIds that the `image` of some items stand for."""
+        return [self._images.path(image).name for image in images.tolist()]
 
     def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Choose each crop's image, and whether the crop must hold a ship."""
@@ -219,7 +205,7 @@ class CropDataset(Dataset[Item]):
         stream = (*self._stream, epoch, index)
         images, wants_ship = self._plan(epoch)
         image = int(images[index])
-        whole_hwc = read_image(Path(self._paths[image]), self._ships.height, self._ships.width)
+        whole_hwc = self._images[image]
         random = generator(self._seed, *stream, "place")
         if wants_ship[index]:
             rows, columns = self._place(random, self._ships.random_pixel(image, random))
@@ -235,7 +221,11 @@ class CropDataset(Dataset[Item]):
             labels_hw = cv2.copyMakeBorder(labels_hw, *border)
         seed = stream_seed(self._seed, *stream, "augment")
         image_hwc, labels_hw = self._augmenter(image_hwc, labels_hw, seed)
-        return {"image_chw": _tensor(image_hwc), "target": make_target(labels_hw, self._targets)}
+        return {
+            "image_chw": _tensor(image_hwc),
+            "target": make_target(labels_hw, self._targets),
+            "image": torch.tensor(image),
+        }
 
     def _place(
         self, random: np.random.Generator, pixel: np.ndarray | None = None

@@ -1,7 +1,7 @@
-"""How a map becomes ships: the numbers that calibration chooses, and what they do to one map.
+"""How a map becomes ships: what calibration chooses, and what that does to one map.
 
-`Rules` is what `rules.json` holds. `find_ships` applies them, to out-of-fold and to test maps
-alike.
+`rules.json` holds either `Rules`, a few numbers, or an `Acceptance`, learnt from segments.
+`find_ships` applies either, to out-of-fold and to test maps alike.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ArtifactError
+from pipeline.ships.acceptance import Acceptance
+from pipeline.ships.parts import part_of
 from pipeline.ships.rle import Labels
+from pipeline.ships.segments import draw_segments, find_segments
 from pipeline.ships.separate import ImageMaps, Separation, draw_labels, find_components
 
-__all__ = ["Rules", "find_ships"]
+__all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
 
 RANGES = {
     "min_area_px": range(2**31),
@@ -73,7 +76,35 @@ def _check_names(of: type[Rules | Separation], value: object, source: str) -> No
         )
 
 
-def find_ships(maps: ImageMaps | None, rules: Rules) -> Labels | None:
+AnyRules = Rules | Acceptance
+
+
+KINDS: dict[str, type[Rules] | type[Acceptance]] = {"thresholds": Rules, "acceptance": Acceptance}
+
+
+def rules_to_json(rules: AnyRules) -> dict[str, Any]:
+    """Return a JSON object that says of which kind the rules are."""
+    kind = next(name for name, each in KINDS.items() if type(rules) is each)
+    return {"kind": kind} | rules.to_json()
+
+
+def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON value
+    """Read what `rules_to_json` gave.
+
+    Raises:
+        ArtifactError: Not that; `source` is named.
+    """
+    kind = value.get("kind") if isinstance(value, dict) else type(value).__name__
+    if kind not in KINDS:
+        raise ArtifactError(
+            f"{source}: expected rules of the kind {' or '.join(KINDS)}, got {kind}. They are of "
+            "another version: run the calibration again."
+        )
+    rules = {name: each for name, each in value.items() if name != "kind"}
+    return KINDS[kind].from_json(rules, source)
+
+
+def find_ships(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
     """Cut the maps of an image into ships.
 
     Args:
@@ -87,7 +118,16 @@ def find_ships(maps: ImageMaps | None, rules: Rules) -> Labels | None:
         ArtifactError: The rules cut by the contact channel, and there is none.
         DataError: More than 65,534 components.
     """
-    if maps is None or not maps.prob_hw.size or int(maps.prob_hw.max()) < rules.gate_prob:
+    if maps is None or not maps.prob_hw.size:
+        return None
+    if isinstance(rules, Acceptance):
+        part = part_of(maps, rules.cuts[0].threshold)
+        if part is None:
+            return None
+        segments = find_segments(part, rules.cuts)
+        chosen = rules.choose(segments)
+        return draw_segments(segments, chosen) if chosen else None
+    if int(maps.prob_hw.max()) < rules.gate_prob:
         return None
     components = find_components(maps, rules.separation)
     keep = components.area_px >= rules.min_area_px

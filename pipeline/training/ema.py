@@ -7,14 +7,13 @@ activations that no step has seen, so in the end `settle` measures both anew for
 (Izmailov et al. 2018, section 3.2).
 """
 
-# The import of pipeline.networks readies torchvision, which timm imports.
-from pipeline.networks.build import SegmentationNetwork  # isort: skip
-
 from collections.abc import Iterable
+from copy import deepcopy
 
 import torch
-from timm.utils import ModelEmaV3
 from torch.optim.swa_utils import update_bn
+
+from pipeline.networks.build import SegmentationNetwork
 
 __all__ = ["Ema"]
 
@@ -25,23 +24,31 @@ class Ema:
     """The average of a network, kept beside it on the same device.
 
     Args:
-        network: Starts the average.
+        live: The network that is trained; it starts the average.
         decay: Final decay d, 0 for a plain copy.
+
+    Attributes:
+        network: The average, in evaluation mode.
     """
 
-    def __init__(self, network: SegmentationNetwork, decay: float) -> None:
-        self._average = ModelEmaV3(network, decay=decay, use_warmup=True, warmup_power=WARMUP_POWER)
-
-    @property
-    def network(self) -> SegmentationNetwork:
-        """The averaged network, in evaluation mode."""
-        network: SegmentationNetwork = self._average.module
-        return network
+    def __init__(self, live: SegmentationNetwork, decay: float) -> None:
+        self.network = deepcopy(live).eval()
+        self._decay = decay
+        # Listed once: asking for the states in each step costs more than the averaging.
+        pairs = list(
+            zip(self.network.state_dict().values(), live.state_dict().values(), strict=True)
+        )
+        self._numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, network: SegmentationNetwork, step: int) -> None:
-        """Take in the weights after optimisation step `step`, counted from 0."""
-        self._average.update(network, step=step)
+    def update(self, step: int) -> None:
+        """Take in the live weights after optimisation step `step`, counted from 0."""
+        decay = min(self._decay, 1 - max(step, 1) ** -WARMUP_POWER)
+        averaged, live = map(list, zip(*self._numbers, strict=True))
+        torch._foreach_lerp_(averaged, live, 1 - decay)
+        for ours, theirs in self._counts:
+            ours.copy_(theirs)
 
     def settle(self, batches: Iterable[torch.Tensor]) -> None:
         """Measure BatchNorm's statistics for the averaged weights.

@@ -43,7 +43,7 @@ def train_fold(
     folds = read_folds(run.result("split").folder / "folds.csv")
     held_out = folds.fold.to_numpy() == fold
     learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
-    random = generator(config.seed, job.stage, fold, "validation images")
+    random = generator(config.seed, fold, "validation images")
     count = min(settings.validation_images, len(watched))
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
@@ -66,6 +66,7 @@ def train_fold(
             seed=config.seed,
             stream=(job.stage, fold),
             hardness=read_hardness(hard_maps(run), learned),
+            cache_mib=config.machine.image_cache_mib,
         ),
         ImageDataset(
             _paths(catalog, watched),

@@ -2,171 +2,42 @@
 
 A network, its loss, crops and validation images enter; `final.pt`, the EMA of the weights at the
 end of a fixed schedule, and `history.csv` leave. There is no "best epoch": choosing one on the
-validation fold would make the out-of-fold score dishonest. After each epoch the whole state is in
-`last.pt`, and going on from it gives the bits of a run that was never interrupted.
+validation fold would make the out-of-fold score dishonest.
+
+`batches` says which crops come, `step` changes the weights, `state` is what a run goes on from,
+`validation` scores the average, `watch` shows it, `survival` is for what goes wrong. The whole
+state is in `last.pt` after each epoch, after each `machine.checkpoint_minutes`, and when training
+is asked to stop.
 """
 
+import gc
 import logging
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, Sampler
-from tqdm import tqdm
 
-from pipeline.artifacts import write_atomic
 from pipeline.config import Machine, Optimisation
-from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
-from pipeline.errors import ArtifactError
+from pipeline.errors import DataError, Stopped
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
-from pipeline.training import checkpoint
-from pipeline.training.coefficients import PixelCounts
+from pipeline.training import checkpoint, survival
+from pipeline.training.batches import crop_batches, settling_batches
 from pipeline.training.device import Device
-from pipeline.training.ema import Ema
 from pipeline.training.losses import build_loss
+from pipeline.training.state import State
+from pipeline.training.step import Step
+from pipeline.training.sums import Outcome
+from pipeline.training.validation import validate
+from pipeline.training.watch import HISTORY, EpochWatch, write_history
 
-__all__ = ["learning_rate", "train"]
+__all__ = ["train"]
 
 LOG = logging.getLogger(__name__)
-OUTPUTS = ["final.pt", "history.csv"]
-SETTLING_CROPS = 256
-
-
-class _Crops(Sampler[tuple[int, int]]):
-    """(epoch, index) of every crop still to come, epochs joined without a pause between."""
-
-    def __init__(self, first: int, epochs: int, per_epoch: int) -> None:
-        self.keys = [(e, i) for e in range(first, epochs) for i in range(per_epoch)]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self.keys)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-
-@dataclass
-class _Training:
-    """What a step needs, and everything that a resumed run needs."""
-
-    job: Job
-    kind: str
-    settings: Optimisation
-    device: Device
-    batch_size: int
-    network: SegmentationNetwork
-    loss: nn.Module
-    ema: Ema
-    optimizer: torch.optim.AdamW
-    scaler: torch.amp.GradScaler
-    history: list[dict[str, float]]
-
-    def save(self, path: Path) -> None:
-        """Write the state that `load` goes on from."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        checkpoint.save(path, {"owner": self.job.owner, "history": self.history, **state})
-
-    def load(self, path: Path) -> None:
-        """Take up the state that `save` wrote."""
-        state = checkpoint.load(path, owner=self.job.owner, restart_hint=self.job.restart_hint)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.history = state["history"]
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "ema": self.ema.network,
-            "optimizer": self.optimizer,
-            "scaler": self.scaler,
-        }
-
-    def epoch(self, batches: Iterator[Item], steps: int) -> dict[str, float]:
-        """Train for one epoch.
-
-        Raises:
-            ArtifactError: The loss stopped being finite.
-        """
-        self.network.train()
-        number = len(self.history)
-        total = torch.zeros((), device=self.device.where)
-        parts: dict[str, torch.Tensor] = {}
-        waited_s, started = 0.0, time.perf_counter()
-        name = f"{self.job.label} epoch {number + 1}/{self.settings.epochs}"
-        for step in tqdm(
-            range(number * steps, (number + 1) * steps), name, leave=False, disable=None
-        ):
-            asked = time.perf_counter()
-            batch = next(batches)
-            waited_s += time.perf_counter() - asked
-            value, terms = self._step(batch, step, self.settings.epochs * steps)
-            total += value
-            for term, part in terms.items():
-                parts[term] = parts.get(term, torch.zeros_like(part)) + part
-        wall_s = time.perf_counter() - started
-        mean = (total / steps).item()
-        if not math.isfinite(mean):
-            raise ArtifactError(
-                f"{self.job.label}: the loss of epoch {number + 1} is {mean}, expected a finite "
-                f"number. last.pt is the state before it. Lower {self.job.stage}.learning_rate "
-                f"(now {self.settings.learning_rate}). {self.job.restart_hint}"
-            )
-        return {
-            "loss": mean,
-            **{f"loss_{term}": (part / steps).item() for term, part in parts.items()},
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_s": wall_s,
-            "data_wait_s": waited_s,
-            "crops_per_s": steps * self.batch_size / wall_s,
-        }
-
-    def _step(
-        self, batch: Item, step: int, steps: int
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Take one optimisation step; nothing here waits for the device."""
-        images = self.device.move(batch["image_chw"])
-        target = self.device.move(batch["target"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, step, steps)
-        with self.device.autocast():
-            logits = self.network(images).logits_nchw
-        value, terms = self.loss(logits, target)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(value).backward()
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.ema.update(self.network, step)
-        return value.detach(), terms
-
-    @torch.inference_mode()
-    def validate(self, images: ImageDataset) -> dict[str, float]:
-        """Score the EMA on whole held-out images: mean loss, coefficients of their ship pixels."""
-        started = time.perf_counter()
-        network = self.ema.network.eval()
-        total = torch.zeros((), device=self.device.where)
-        counts = PixelCounts(self.device.where)
-        for batch in DataLoader(images, self.batch_size, pin_memory=self.device.is_cuda):
-            inputs = self.device.move(batch["image_chw"])
-            target = self.device.move(batch["target"])
-            with self.device.autocast():
-                logits = network(inputs).logits_nchw
-            total += self.loss(logits, target)[0] * len(inputs)
-            counts.update(probabilities(logits, self.kind)[:, :1] > 0.5, ship_truth(target))
-        return {
-            "val_loss": (total / len(images)).item(),
-            **{f"val_{name}": value for name, value in counts.coefficients().items()},
-            "val_s": time.perf_counter() - started,
-        }
+OUTPUTS = ["final.pt", HISTORY]
+LOOK_EVERY = 50
+"""Steps between two looks at whether steps were skipped; a look waits for the device."""
 
 
 def train(
@@ -183,91 +54,224 @@ def train(
     """Train `network` by `settings` until the job is finished, from `last.pt` if there is one.
 
     Args:
-        job: Where the state and the results go.
+        job: Where the state and the results go; its stage and fold name the random stream.
         network: Start weights; moved to the device and changed in place.
         crops: Training crops.
         validation: Whole images of the held-out fold, scored by the EMA after each epoch.
         kind: Of the targets, which the network has the channels for.
         settings: Loss, schedule and EMA.
-        machine: Device, precision and loader processes.
+        machine: Device, precision, loader processes, and how often the state is saved.
         batch_size: Crops per step; the crops of an epoch are a multiple of it.
 
     Raises:
-        ArtifactError: The checkpoint is foreign or damaged, the loss stopped being finite, or the
-            disk is full.
+        Stopped: SIGTERM or Ctrl-C came; the state is saved.
+        ArtifactError: The checkpoint is foreign or damaged, gradients stay not finite, or the disk
+            is full.
+        ConfigError: Memory does not suffice, or a loader process was killed.
+        DataError: An image cannot be read; the state is saved.
     """
     device = Device.choose(machine)
     network = device.place(network)
-    training = _Training(
-        job=job,
-        kind=kind,
-        settings=settings,
-        device=device,
-        batch_size=batch_size,
-        network=network,
-        loss=build_loss(settings.loss),
-        ema=Ema(network, settings.ema_decay),
-        optimizer=torch.optim.AdamW(
-            _decayed(network, settings.weight_decay), lr=settings.learning_rate, fused=True
-        ),
-        scaler=device.scaler(),
-        history=[],
-    )
-    last = job.folder / "last.pt"
-    if last.is_file():
-        training.load(last)
-        LOG.info("%s: goes on after epoch %d", job.label, len(training.history))
-    first = len(training.history)
-    batches = iter(
-        DataLoader(
+    state = State(job, network, settings, device)
+    if state.path.is_file():
+        state.load()
+        LOG.info("%s: goes on after step %d", job.label, state.step)
+    with survival.StopRequest() as stop:
+        loop = _Loop(
+            state,
+            crops=crops,
+            validation=validation,
+            kind=kind,
+            settings=settings,
+            machine=machine,
+            batch_size=batch_size,
+            device=device,
+            stop=stop,
+        )
+        while len(state.history) < settings.epochs:
+            loop.epoch()
+    checkpoint.save(job.folder / "final.pt", {"model": state.ema.network.state_dict()})
+    job.finish(OUTPUTS, state.history[-1], device.name)
+
+
+class _Loop:
+    """What stays the same while the state changes."""
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        crops: CropDataset,
+        validation: ImageDataset,
+        kind: str,
+        settings: Optimisation,
+        machine: Machine,
+        batch_size: int,
+        device: Device,
+        stop: survival.StopRequest,
+    ) -> None:
+        self.state, self.device, self.stop = state, device, stop
+        self.crops, self.validation, self.kind = crops, validation, kind
+        self.settings, self.machine, self.batch_size = settings, machine, batch_size
+        self.loss = build_loss(settings.loss)
+        self.steps = len(crops) // batch_size
+        self.step = Step(
+            state,
+            forward=state.network,
+            loss=self.loss,
+            settings=settings,
+            steps=settings.epochs * self.steps,
+            device=device,
+        )
+        self.batches = crop_batches(
             crops,
             batch_size,
-            sampler=_Crops(first, settings.epochs, len(crops)),
-            num_workers=machine.loader_workers,
-            pin_memory=device.is_cuda,
+            first_step=state.step,
+            epochs=settings.epochs,
+            workers=machine.loader_workers,
+            pin=device.is_cuda,
         )
-    )
-    for epoch in range(first, settings.epochs):
-        row = {"epoch": float(epoch + 1)} | training.epoch(batches, len(crops) // batch_size)
-        if epoch + 1 == settings.epochs:
-            training.ema.settle(_some_images(crops, epoch, batch_size, device))
-        row |= training.validate(validation)
-        training.history.append(row)
-        training.save(last)
+        self.saved = time.monotonic()
+
+    def epoch(self) -> None:
+        """Go on to the end of the running epoch; then score it, record it and save."""
+        state, job = self.state, self.state.job
+        number = len(state.history)
+        state.network.train()
+        self._train_to((number + 1) * self.steps)
+        if number + 1 == self.settings.epochs:
+            state.ema.settle(self._settling_images(number))
+        started = time.perf_counter()
+        scores = validate(
+            state.ema.network,
+            self.loss,
+            self.validation,
+            kind=self.kind,
+            batch_size=self.batch_size,
+            workers=self.machine.loader_workers,
+            device=self.device,
+            between=self._leave_if_asked,
+        )
+        row = {
+            "epoch": float(number + 1),
+            **state.sums.means(),
+            "learning_rate": state.optimizer.param_groups[0]["lr"],
+            **state.seconds,
+            "crops_per_s": self.steps * self.batch_size / state.seconds["train_s"],
+            **scores,
+            "val_s": time.perf_counter() - started,
+        }
+        state.history.append(row)
+        state.sums.begin_epoch()
+        state.seconds = dict.fromkeys(state.seconds, 0.0)
+        self._save()
+        write_history(job, state.history)
         LOG.info(
             "%s epoch %d/%d: loss %.4f, validation loss %.4f, Dice %.3f, %.0f crops/s",
-            *(job.label, epoch + 1, settings.epochs, row["loss"], row["val_loss"]),
+            *(job.label, number + 1, self.settings.epochs, row["loss"], row["val_loss"]),
             *(row["val_dice"], row["crops_per_s"]),
         )
-    checkpoint.save(job.folder / "final.pt", {"model": training.ema.network.state_dict()})
-    history = pd.DataFrame(training.history).astype({"epoch": int})
-    write_atomic(job.folder / "history.csv", history.to_csv(index=False).encode())
-    job.finish(OUTPUTS, training.history[-1], device.name)
 
+    def _train_to(self, end: int) -> None:
+        """Take the steps up to `end`, the end of the running epoch."""
+        state = self.state
+        number = len(state.history) + 1
+        name = f"{state.job.label} epoch {number}/{self.settings.epochs}"
+        done = state.step - (end - self.steps)
+        with EpochWatch(name, steps=self.steps, done=done, batch_size=self.batch_size) as watch:
+            while state.step < end:
+                started = time.perf_counter()
+                batch = self._next_batch()
+                loaded = time.perf_counter()
+                state.sums.add(self._take(batch))
+                state.step += 1
+                if state.step % LOOK_EVERY == 0 or state.step == end:
+                    self._look_at_skipped(batch)
+                stepped = time.perf_counter()
+                state.seconds["data_wait_s"] += loaded - started
+                state.seconds["step_s"] += stepped - loaded
+                state.seconds["train_s"] += stepped - started
+                watch.step(lambda: state.sums.means()["loss"])
+                self._leave_if_asked()
+                if time.monotonic() - self.saved > 60 * self.machine.checkpoint_minutes:
+                    self._save()
 
-def _some_images(
-    crops: CropDataset, epoch: int, batch_size: int, device: Device
-) -> Iterator[torch.Tensor]:
-    """Yield the images of an epoch's first SETTLING_CROPS crops, for BatchNorm's statistics."""
-    count = min(SETTLING_CROPS, len(crops)) // batch_size * batch_size
-    keys = [(epoch, index) for index in range(count)]
-    for batch in DataLoader(crops, batch_size, sampler=keys):
-        yield device.move(batch["image_chw"])
+    def _next_batch(self) -> Item:
+        try:
+            return next(self.batches)
+        except DataError:
+            self._save()
+            raise
 
+    def _take(self, batch: Item) -> Outcome:
+        """Take a step; where memory does not suffice, in twice as many parts if that is allowed."""
+        while True:
+            try:
+                return self.step(batch)
+            except RuntimeError as error:
+                if not survival.is_out_of_memory(error):
+                    raise
+                self._halve(error)
+            # Outside of `except`: the error holds the failed step's memory.
+            gc.collect()
+            torch.cuda.empty_cache()
 
-def learning_rate(settings: Optimisation, step: int, steps: int) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine down to zero."""
-    warmup = settings.warmup_share * steps
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(steps - warmup, 1)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    def _halve(self, error: RuntimeError) -> None:
+        state = self.state
+        size_px = self.crops.size_px
+        parts = 2 * state.parts
+        if self.machine.accumulate != "auto" or self.batch_size % parts:
+            raise survival.out_of_memory(
+                error,
+                batch_size=self.batch_size,
+                size_px=size_px,
+                parts=state.parts,
+                device=self.device.name,
+            ) from error
+        state.parts = parts
+        LOG.warning(
+            "%s: %d crops of %d px do not fit into the memory of %s. From step %d on each step's "
+            "batch is computed in %d parts of %d and accumulated; batch-wide losses and BatchNorm "
+            "see a part. %s",
+            *(state.job.label, 2 * self.batch_size // parts, size_px, self.device.name),
+            *(state.step, parts, self.batch_size // parts, " ".join(str(error).split())[:200]),
+        )
 
+    def _look_at_skipped(self, batch: Item) -> None:
+        """Repair what skipped steps spoiled, and stop when they do not end."""
+        state = self.state
+        skipped, row = state.sums.skipped()
+        if skipped == 0:
+            return
+        survival.heal_statistics(state.network, state.ema.network)
+        if row >= min(survival.MOST_SKIPPED, self.steps):
+            raise survival.stays_not_finite(
+                state.job,
+                step=state.step,
+                skipped=row,
+                rate=self.settings.learning_rate,
+                image_ids=self.crops.image_ids(batch["image"]),
+            )
 
-def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the parameters: kernels decay, biases and normalisation scales do not."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    def _settling_images(self, epoch: int) -> Iterator[torch.Tensor]:
+        for batch in settling_batches(
+            self.crops,
+            self.batch_size,
+            epoch=epoch,
+            workers=self.machine.loader_workers,
+            pin=self.device.is_cuda,
+        ):
+            self._leave_if_asked()
+            yield self.device.move(batch["image_chw"])
+
+    def _leave_if_asked(self) -> None:
+        if self.stop.asked is not None:
+            self._save()
+            raise Stopped(
+                f"{self.state.job.label}: stopped by {self.stop.asked} after step "
+                f"{self.state.step}; everything up to there is in {self.state.path}."
+            )
+
+    def _save(self) -> None:
+        self.state.save()
+        self.saved = time.monotonic()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.config import load_config
 from pipeline.data.catalog import Catalog
-from pipeline.data.tiles import read_image
+from pipeline.data.images import read_image
 from pipeline.ships.instances import read_instances
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import decode_labels

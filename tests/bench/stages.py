@@ -71,7 +71,7 @@ def scores(folder):
             out_of_fold(run, catalog, folds, variant),
             catalog.instances,
             *(catalog.height, catalog.width),
-            candidates(config.calibrate),
+            candidates(config.calibrate, contact=False),
         )
         values = [found.scores[score] for score in SCORES]
         print(f"{config.name} | {name} | " + " | ".join(f"{value:.3f}" for value in values))

@@ -7,8 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pipeline.config import Augment, Crops, Targets
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips, read_image
-from pipeline.errors import DataError
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.ships.rle import encode_labels
 
 pytestmark = pytest.mark.unit
@@ -225,14 +224,3 @@ def test_whole_images_come_in_order(world):
     for index, labels_hw in enumerate(truths):
         assert torch.equal(images[index]["target"][0], torch.from_numpy(labels_hw > 0).byte())
     assert set(ImageDataset(paths, HEIGHT, WIDTH)[0]) == {"image_chw"}
-
-
-def test_an_image_that_changed_since_the_check_is_named(world, tmp_path):
-    path = world[0][0]
-    with pytest.raises(DataError, match=r"0.png: expected the image of 9x9 px .* got 72x60 px"):
-        read_image(path, 9, 9)
-    with pytest.raises(DataError, match="got no file"):
-        read_image(tmp_path / "gone.jpg", 9, 9)
-    (tmp_path / "bad.jpg").write_bytes(b"not an image")
-    with pytest.raises(DataError, match="got a damaged file"):
-        read_image(tmp_path / "bad.jpg", 9, 9)

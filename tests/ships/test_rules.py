@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.rules import Rules, find_ships
+from pipeline.ships.rules import Rules, find_ships, read_rules, rules_to_json
 from pipeline.ships.separate import ImageMaps, Separation
 
 pytestmark = pytest.mark.unit
@@ -51,7 +51,15 @@ def test_without_gates_every_component_large_enough_counts():
 
 
 def test_round_trip():
-    assert Rules.from_json(RULES.to_json(), "rules.json") == RULES
+    assert read_rules(rules_to_json(RULES), "rules.json") == RULES
+
+
+@pytest.mark.parametrize("value", [RULES.to_json(), RULES.to_json() | {"kind": "forest"}, []])
+def test_rules_of_no_known_kind_are_refused(value):
+    with pytest.raises(
+        ArtifactError, match=r"rules\.json: expected rules of the kind thresholds or"
+    ):
+        read_rules(value, "rules.json")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The loop: it learns, its EMA is an EMA, and a resumed run has the bits of an unbroken one."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,8 @@ from pipeline.errors import ArtifactError
 from pipeline.networks.build import Prediction
 from pipeline.run import Job
 from pipeline.ships.rle import encode_labels
-from pipeline.training import loop
 from pipeline.training.loop import train
+from pipeline.training.step import Step
 
 pytestmark = pytest.mark.unit
 
@@ -28,11 +29,15 @@ SHIP = Targets(kind="ship", contact_px=2)
 class Network(nn.Module):
     """Two convolutions with a BatchNorm between, seeded."""
 
-    def __init__(self, channels=1):
+    def __init__(self, channels=1, dropout=0.0):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, channels, 1)
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(8, channels, 1),
         )
 
     def forward(self, images):
@@ -132,38 +137,56 @@ def test_it_learns_ships_from_every_kind_of_target(tmp_path, images, kind, loss)
     assert history.val_dice.iloc[-1] > 0.8
 
 
-def interrupted_after(monkeypatch, epochs):
-    """Make the loop die in the epoch after `epochs` whole ones, as a kill would."""
-    original = loop._Training.epoch
+STEPS = 6  # of an epoch
 
-    def dying(training, *arguments):
-        if len(training.history) == epochs:
-            raise KeyboardInterrupt
-        return original(training, *arguments)
 
-    monkeypatch.setattr(loop._Training, "epoch", dying)
+def dies_at(monkeypatch, step, error=KeyboardInterrupt):
+    """Make the loop die in a step, as a kill would."""
+    original = Step.__call__
+
+    def dying(self, batch):
+        if self._state.step == step:
+            raise error
+        return original(self, batch)
+
+    monkeypatch.setattr(Step, "__call__", dying)
+
+
+def broken_run(folder, images, monkeypatch, step, *overrides):
+    with monkeypatch.context() as patched:
+        dies_at(patched, step)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, images, *overrides)
 
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 2])
-def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, images, monkeypatch, epochs):
-    whole = run(tmp_path / "whole", images)
+def history(folder):
+    """What a run recorded, without what depends on the clock."""
+    table = pd.read_csv(folder / "history.csv")
+    return table[[name for name in table if not name.endswith("_s")]]
+
+
+@pytest.mark.parametrize(
+    ("saved", "step"), [("epoch", 2), ("epoch", 7), ("epoch", 17), ("step", 1), ("step", 10)]
+)
+def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, images, monkeypatch, saved, step):
+    whole = run(tmp_path / "whole", images, network=Network(dropout=0.3))
+    often = ["machine.checkpoint_minutes=1.0e-9"] if saved == "step" else []
+    folder = tmp_path / "broken"
     with monkeypatch.context() as patched:
-        interrupted_after(patched, epochs)
+        dies_at(patched, step)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "broken", images)
-    assert (tmp_path / "broken" / "last.pt").exists() == (epochs > 0)
-    assert not (tmp_path / "broken" / "manifest.json").exists()
-    assert same(run(tmp_path / "broken", images), whole)
-    times = ["train_s", "data_wait_s", "crops_per_s", "val_s"]
-    histories = [
-        pd.read_csv(tmp_path / name / "history.csv").drop(columns=times)
-        for name in ("whole", "broken")
-    ]
-    assert histories[0].equals(histories[1])
+            run(folder, images, *often, network=Network(dropout=0.3))
+    assert not (folder / "manifest.json").exists()
+    kept = step if saved == "step" else step // STEPS * STEPS
+    assert (folder / "last.pt").exists() == (kept > 0)
+    if kept:
+        assert torch.load(folder / "last.pt", weights_only=True)["step"] == kept
+    assert same(run(folder, images, network=Network(dropout=0.3)), whole)
+    assert history(tmp_path / "whole").equals(history(folder))
 
 
 def test_the_number_of_workers_does_not_change_the_weights(tmp_path, images):
@@ -200,20 +223,14 @@ def test_statistics_of_the_average_fit_its_weights(tmp_path, images):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, images, monkeypatch):
-    with monkeypatch.context() as patched:
-        interrupted_after(patched, 1)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "a", images)
+    broken_run(tmp_path / "a", images, monkeypatch, STEPS)
     with pytest.raises(ArtifactError, match=r"last.pt: a checkpoint of another configuration"):
         run(tmp_path / "a", images, wanted="b")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, images, monkeypatch, damage):
-    with monkeypatch.context() as patched:
-        interrupted_after(patched, 1)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "a", images)
+    broken_run(tmp_path / "a", images, monkeypatch, STEPS)
     path = tmp_path / "a" / "last.pt"
     whole = bytearray(path.read_bytes())
     if damage == "flip":
@@ -225,10 +242,14 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, images, monkeypatch, damage):
         run(tmp_path / "a", images)
 
 
-def test_a_loss_that_is_not_finite_stops_with_what_to_do(tmp_path, images):
+def test_gradients_that_stay_not_finite_stop_and_name_the_images(tmp_path, images):
     network = Network()
     with torch.no_grad():
-        network.layers[3].bias.fill_(float("nan"))
-    with pytest.raises(ArtifactError, match=r"loss of epoch 1 is nan.*Lower train.learning_rate"):
+        network.layers[4].bias.fill_(float("nan"))
+    with pytest.raises(ArtifactError, match=r"6 steps in a row.*not_finite.json.*train.learning"):
         run(tmp_path / "a", images, network=network)
     assert not (tmp_path / "a" / "last.pt").exists()
+    named = json.loads((tmp_path / "a" / "not_finite.json").read_text())
+    assert named["step"] == STEPS
+    assert len(named["image_ids"]) == 4
+    assert set(named["image_ids"]) <= {path.name for path in images[0]}

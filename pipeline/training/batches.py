@@ -1,0 +1,111 @@
+"""From data sets to batches: which crops come, in what order, and the processes that load them.
+
+Crops are asked for by (epoch, index), so a run that goes on begins in the middle of an epoch with
+the very next batch. What goes wrong in a loader process arrives as the error it is.
+"""
+
+import re
+import signal
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.data.tiles import CropDataset, ImageDataset, Item
+from pipeline.errors import ConfigError, DataError
+
+__all__ = ["crop_batches", "settling_batches", "whole_images"]
+
+SETTLING_CROPS = 256
+
+
+class _Keys(Sequence[tuple[int, int]]):
+    """(epoch, index) of every crop from one on, epochs joined without a pause between."""
+
+    def __init__(self, first: int, end: int, per_epoch: int) -> None:
+        self._numbers, self._per_epoch = range(first, end), per_epoch
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, position: int) -> tuple[int, int]:  # type: ignore[override]
+        return divmod(self._numbers[position], self._per_epoch)
+
+
+def crop_batches(
+    crops: CropDataset, batch_size: int, *, first_step: int, epochs: int, workers: int, pin: bool
+) -> Iterator[Item]:
+    """Yield the batches of all steps from `first_step` to the end of the last epoch.
+
+    Args:
+        crops: Their number is a multiple of `batch_size`.
+        batch_size: Crops a batch.
+        first_step: Steps done before, counted over all epochs.
+        epochs: Of the whole training.
+        workers: Loader processes; 0 loads in this one.
+        pin: Whether batches are put where a CUDA device can fetch them by itself.
+
+    Raises:
+        DataError: An image cannot be read.
+        ConfigError: A loader process was killed.
+    """
+    keys = _Keys(first_step * batch_size, epochs * len(crops), len(crops))
+    yield from _load(crops, batch_size, keys, workers=workers, pin=pin)
+
+
+def settling_batches(
+    crops: CropDataset, batch_size: int, *, epoch: int, workers: int, pin: bool
+) -> Iterator[Item]:
+    """Yield an epoch's first batches, SETTLING_CROPS crops, for BatchNorm's statistics."""
+    count = min(SETTLING_CROPS, len(crops)) // batch_size * batch_size
+    keys = _Keys(epoch * len(crops), epoch * len(crops) + count, len(crops))
+    yield from _load(crops, batch_size, keys, workers=workers, pin=pin)
+
+
+def whole_images(
+    images: ImageDataset, batch_size: int, *, workers: int, pin: bool
+) -> Iterator[Item]:
+    """Yield the images in order; raises as `crop_batches` does."""
+    yield from _load(images, batch_size, range(len(images)), workers=workers, pin=pin)
+
+
+def _load(
+    dataset: Dataset[Item],
+    batch_size: int,
+    keys: Sequence[int] | Sequence[tuple[int, int]],
+    *,
+    workers: int,
+    pin: bool,
+) -> Iterator[Item]:
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        sampler=keys,
+        num_workers=workers,
+        pin_memory=pin,
+        # Forked processes share the data set's arrays; others would be sent a copy each.
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_ignore_signals,
+        # A generator of its own: the network's random numbers are not those of the loader.
+        generator=torch.Generator(),
+    )
+    try:
+        yield from loader
+    except DataError as error:
+        # torch puts the process's traceback before the message.
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+    except RuntimeError as error:
+        if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", str(error)) is None:
+            raise
+        raise ConfigError(
+            f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "
+            "most often by the system because memory ran out. Lower machine.loader_workers or "
+            "machine.image_cache_mib, and run the same command again: it goes on from the last "
+            "saved state."
+        ) from error
+
+
+def _ignore_signals(_worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM to the parent, which saves first and then ends its loaders."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,104 @@
+"""The state of a training: everything that a run which goes on needs, and nothing else.
+
+The weights, their average, the optimiser, the scaler, the running epoch's sums, the rows of the
+epochs done, and the number of steps taken: going on from it gives the bits of a run that was never
+interrupted, from any step.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config import Optimisation
+from pipeline.networks.build import SegmentationNetwork
+from pipeline.run import Job
+from pipeline.training import checkpoint
+from pipeline.training.device import Device
+from pipeline.training.ema import Ema
+from pipeline.training.sums import EpochSums
+
+__all__ = ["State"]
+
+
+class State:
+    """What training changes.
+
+    Args:
+        job: Whose state it is.
+        network: On the device; its weights are the start.
+        settings: Of the optimiser and the EMA.
+        device: Where it trains.
+
+    Attributes:
+        step: Optimisation steps done, over all epochs.
+        parts: In how many parts a step's batch is computed.
+        seconds: Of the running epoch, by phase.
+        history: A row for each epoch done.
+    """
+
+    def __init__(
+        self, job: Job, network: SegmentationNetwork, settings: Optimisation, device: Device
+    ) -> None:
+        self.job, self.network = job, network
+        self.ema = Ema(network, settings.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            _decayed(network, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        self.scaler = device.scaler()
+        self.sums = EpochSums([term.name for term in settings.loss], device.where)
+        self.step, self.parts = 0, 1
+        self.seconds = dict.fromkeys(("train_s", "data_wait_s", "step_s", "save_s"), 0.0)
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def path(self) -> Path:
+        """Where the state is saved."""
+        return self.job.folder / "last.pt"
+
+    def save(self) -> None:
+        """Write the state; the one before stays until this one is whole.
+
+        Raises:
+            ArtifactError: The disk is full.
+        """
+        started = time.perf_counter()
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        values = {name: getattr(self, name) for name in _VALUES}
+        checkpoint.save(self.path, {"owner": self.job.owner, **parts, **values})
+        self.seconds["save_s"] += time.perf_counter() - started
+
+    def load(self) -> None:
+        """Take up the state that was saved.
+
+        Raises:
+            ArtifactError: It is damaged, or the state of another job.
+        """
+        state = checkpoint.load(self.path, owner=self.job.owner, restart_hint=self.job.restart_hint)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in _VALUES:
+            setattr(self, name, state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "ema": self.ema.network,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+            "sums": self.sums,
+        }
+
+
+_VALUES = ("step", "parts", "seconds", "history")
+
+
+def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the parameters: kernels decay, biases and normalisation scales do not."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
