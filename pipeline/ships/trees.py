@@ -19,6 +19,7 @@ Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 BLOCK_ROWS = 4096
+ROWS_FOR_THREADS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,10 @@ def fit_trees(
         seed: Each split looks at a third of the features, drawn by this.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
+    # On few rows threads cost more than they save, and spin where other work takes the cores.
+    threads = 1 if len(rows) < ROWS_FOR_THREADS else None
     model = HistGradientBoostingRegressor(
         max_iter=trees,
         learning_rate=learning_rate,
@@ -128,7 +132,9 @@ def fit_trees(
         max_features=1 / 3,
         early_stopping=False,
         random_state=seed,
-    ).fit(rows, targets)
+    )
+    with threadpool_limits(threads, user_api="openmp"):
+        model.fit(rows, targets)
     # There is no public way to the trees; a test compares the predictions bit by bit.
     nodes = [each.nodes for (each,) in model._predictors]
     first = np.cumsum([0, *map(len, nodes)])[: len(nodes)]

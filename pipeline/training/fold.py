@@ -48,12 +48,12 @@ def train_fold(
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    channels = CHANNELS[config.targets.kind]
+    channels, image_weight = CHANNELS[config.targets.kind], config.image_head.weight
     if start is None:
-        network = build_network(config.network, channels)
+        network = build_network(config.network, channels, image_head=image_weight > 0)
     else:
         state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels, state)
+        network = build_trained(config.network, channels, state, image_head=image_weight > 0)
     train(
         job,
         network,
@@ -76,6 +76,7 @@ def train_fold(
         ),
         kind=config.targets.kind,
         settings=settings,
+        image_weight=image_weight,
         machine=config.machine,
         batch_size=config.crops.batch_size,
     )

@@ -25,7 +25,7 @@ from pipeline.run import Job
 from pipeline.training import checkpoint, survival
 from pipeline.training.batches import crop_batches, settling_batches
 from pipeline.training.device import Device
-from pipeline.training.losses import build_loss
+from pipeline.training.objective import Objective
 from pipeline.training.state import State
 from pipeline.training.step import Step
 from pipeline.training.sums import Outcome
@@ -48,6 +48,7 @@ def train(
     *,
     kind: str,
     settings: Optimisation,
+    image_weight: float,
     machine: Machine,
     batch_size: int,
 ) -> None:
@@ -60,6 +61,7 @@ def train(
         validation: Whole images of the held-out fold, scored by the EMA after each epoch.
         kind: Of the targets, which the network has the channels for.
         settings: Loss, schedule and EMA.
+        image_weight: Of the image head's loss; 0 for a network without one.
         machine: Device, precision, loader processes, and how often the state is saved.
         batch_size: Crops per step; the crops of an epoch are a multiple of it.
 
@@ -72,7 +74,8 @@ def train(
     """
     device = Device.choose(machine)
     network = device.place(network)
-    state = State(job, network, settings, device)
+    loss = Objective(settings.loss, image_weight)
+    state = State(job, network, settings, device, terms=loss.terms)
     if state.path.is_file():
         state.load()
         LOG.info("%s: goes on after step %d", job.label, state.step)
@@ -82,6 +85,7 @@ def train(
             crops=crops,
             validation=validation,
             kind=kind,
+            loss=loss,
             settings=settings,
             machine=machine,
             batch_size=batch_size,
@@ -104,6 +108,7 @@ class _Loop:
         crops: CropDataset,
         validation: ImageDataset,
         kind: str,
+        loss: Objective,
         settings: Optimisation,
         machine: Machine,
         batch_size: int,
@@ -113,7 +118,7 @@ class _Loop:
         self.state, self.device, self.stop = state, device, stop
         self.crops, self.validation, self.kind = crops, validation, kind
         self.settings, self.machine, self.batch_size = settings, machine, batch_size
-        self.loss = build_loss(settings.loss)
+        self.loss = loss
         self.steps = len(crops) // batch_size
         self.step = Step(
             state,

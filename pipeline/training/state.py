@@ -6,6 +6,7 @@ interrupted, from any step.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class State:
         network: On the device; its weights are the start.
         settings: Of the optimiser and the EMA.
         device: Where it trains.
+        terms: Names of the loss's terms.
 
     Attributes:
         step: Optimisation steps done, over all epochs.
@@ -40,7 +42,13 @@ class State:
     """
 
     def __init__(
-        self, job: Job, network: SegmentationNetwork, settings: Optimisation, device: Device
+        self,
+        job: Job,
+        network: SegmentationNetwork,
+        settings: Optimisation,
+        device: Device,
+        *,
+        terms: Sequence[str],
     ) -> None:
         self.job, self.network = job, network
         self.ema = Ema(network, settings.ema_decay)
@@ -48,7 +56,7 @@ class State:
             _decayed(network, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self.scaler = device.scaler()
-        self.sums = EpochSums([term.name for term in settings.loss], device.where)
+        self.sums = EpochSums(terms, device.where)
         self.step, self.parts = 0, 1
         self.seconds = dict.fromkeys(("train_s", "data_wait_s", "step_s", "save_s"), 0.0)
         self.history: list[dict[str, float]] = []
