@@ -52,13 +52,17 @@ class Trees:
 
     def _predict(self, rows: Rows) -> Floats:
         node = np.tile(self.roots, (len(rows), 1))
-        inner = self.feature[node] >= 0
-        while inner.any():
-            at = np.nonzero(inner)
-            here = node[at]
-            goes_left = rows[at[0], self.feature[here]] <= self.threshold[here]
-            node[at] = np.where(goes_left, self.left[here], self.right[here])
-            inner[at] = self.feature[node[at]] >= 0
+        # A leaf leads to itself, so all rows take the steps of the deepest tree: cheaper than
+        # finding out which of them still move.
+        asked = np.maximum(self.feature, 0)
+        first = np.arange(len(rows))[:, None] * rows.shape[1]
+        values = rows.ravel()
+        moved = True
+        while moved:
+            goes_left = values.take(first + asked.take(node)) <= self.threshold.take(node)
+            following = np.where(goes_left, self.left.take(node), self.right.take(node))
+            moved = bool((following != node).any())
+            node = following
         total = np.full(len(rows), self.baseline)
         for value in self.value[node].T:  # one by one, as scikit-learn adds them
             total += value
