@@ -119,7 +119,7 @@ def predict_maps(
     loader = DataLoader(
         ImageDataset(paths, height, width),
         config.predict.batch_size,
-        num_workers=config.machine.loader_workers,
+        num_workers=device.loader_workers,
         pin_memory=device.is_cuda,
     )
     for batch in loader:

@@ -31,16 +31,21 @@ class State:
         network: On the device; its weights are the start.
         settings: Of the optimiser and the EMA.
         device: Where it trains.
+        parts: In how many parts a step's batch is computed.
 
     Attributes:
         step: Optimisation steps done, over all epochs.
-        parts: In how many parts a step's batch is computed.
         seconds: Of the running epoch, by phase.
         history: A row for each epoch done.
     """
 
     def __init__(
-        self, job: Job, network: SegmentationNetwork, settings: Optimisation, device: Device
+        self,
+        job: Job,
+        network: SegmentationNetwork,
+        settings: Optimisation,
+        device: Device,
+        parts: int,
     ) -> None:
         self.job, self.network = job, network
         self.ema = Ema(network, settings.ema_decay)
@@ -49,8 +54,10 @@ class State:
         )
         self.scaler = device.scaler()
         self.sums = EpochSums([term.name for term in settings.loss], device.where)
-        self.step, self.parts = 0, 1
-        self.seconds = dict.fromkeys(("train_s", "data_wait_s", "step_s", "save_s"), 0.0)
+        self.step, self.parts = 0, parts
+        self.seconds = dict.fromkeys(
+            ("train_s", "data_wait_s", "step_s", "save_s", "warmup_s"), 0.0
+        )
         self.history: list[dict[str, float]] = []
 
     @property
