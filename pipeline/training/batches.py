@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, DataError
 __all__ = ["crop_batches", "settling_batches", "whole_images"]
 
 SETTLING_CROPS = 256
+_KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
 
 
 class _Keys(Sequence[tuple[int, int]]):
@@ -94,14 +95,16 @@ def _load(
     except DataError as error:
         # torch puts the process's traceback before the message.
         raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
-    except RuntimeError as error:
-        if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", str(error)) is None:
+    except (RuntimeError, OSError, EOFError) as error:
+        # A batch that a process had made before it was killed can no longer be fetched from it:
+        # that is an error of the connection.
+        is_connection = isinstance(error, ConnectionError | EOFError)
+        if not is_connection and _KILLED.search(str(error)) is None:
             raise
         raise ConfigError(
             f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "
             "most often by the system because memory ran out. Lower machine.loader_workers or "
-            "machine.image_cache_mib, and run the same command again: it goes on from the last "
-            "saved state."
+            "machine.image_cache_mib, and run the same command again: it goes on from there."
         ) from error
 
 

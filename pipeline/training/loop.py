@@ -18,7 +18,7 @@ import torch
 
 from pipeline.config import Machine, Optimisation
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
-from pipeline.errors import ConfigError, DataError, Stopped
+from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
 from pipeline.training import checkpoint, survival
@@ -68,7 +68,7 @@ def train(
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
         ArtifactError: The checkpoint is foreign or damaged, gradients stay not finite, or the disk
             is full.
-        ConfigError: Memory does not suffice, or a loader process was killed.
+        ConfigError: Memory does not suffice; a loader process was killed, and the state is saved.
         DataError: An image cannot be read; the state is saved.
     """
     device = Device.choose(machine)
@@ -244,7 +244,7 @@ class _Loop:
     def _next_batch(self) -> Item:
         try:
             return next(self.batches)
-        except DataError:
+        except PipelineError:  # between two steps the state is whole
             self._save()
             raise
 

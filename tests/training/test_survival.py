@@ -21,6 +21,7 @@ from toy_training import (
 )
 
 from pipeline.command import exit_codes
+from pipeline.data.tiles import CropDataset
 from pipeline.errors import ArtifactError, ConfigError, DataError, Stopped
 from pipeline.training.batches import crop_batches
 from pipeline.training.survival import StopRequest
@@ -204,16 +205,17 @@ def test_an_image_that_becomes_unreadable_is_named_and_the_state_saved(
     assert saved_step(tmp_path / "a") >= 9
 
 
-def test_a_killed_loader_process_is_named(images):
+class Deadly(CropDataset):
+    def __getitem__(self, key):
+        if key == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("index", [0, 9, 23])
+def test_a_killed_loader_process_is_named(images, index):
     crops = dataset(images)
-
-    class Deadly(type(crops)):
-        def __getitem__(self, key):
-            if key == (0, 9):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().__getitem__(key)
-
-    crops.__class__ = Deadly
+    crops.__class__, crops.last = Deadly, (0, index)
     batches = crop_batches(crops, 4, first_step=0, epochs=1, workers=1, pin=False)
     with pytest.raises(ConfigError, match=r"machine.loader_workers: one of the 1 loader processes"):
         list(batches)
