@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,6 +29,7 @@ from pipeline.network_schema import Network
 from pipeline.yaml_source import defect, validate_source
 
 __all__ = [
+    "Acceptance",
     "Augment",
     "Calibrate",
     "Config",
@@ -40,6 +42,7 @@ __all__ = [
     "Optimisation",
     "Predict",
     "Targets",
+    "Watershed",
     "load_config",
 ]
 
@@ -47,6 +50,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if not values or values != sorted(set(values)):
+        raise ValueError(f"expected values that ascend, each once, got {values}.")
+    return values
+
+
+Ascending = AfterValidator(_ascending)
+Probabilities = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Ascending]
+Areas = Annotated[list[Annotated[int, Field(ge=0)]], Ascending]
 
 
 class Section(BaseModel):
@@ -110,7 +124,8 @@ class Folds(Section):
 class Targets(Section):
     """What the network learns of each pixel: see `pipeline.data.targets`.
 
-    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact.
+    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact; in
+    narrow ships less.
     """
 
     kind: Literal["ship", "ship_contact", "classes"]
@@ -201,20 +216,44 @@ class Predict(Section):
     floor: Share
 
 
+class Watershed(Section):
+    """Ways to split what is connected, each tried: by contact where maps have it, or by distance.
+
+    See `pipeline.ships.separate.Separation`; `contact_seeds` are probabilities.
+    """
+
+    thresholds: Probabilities
+    contact_seeds: Probabilities
+    distance_seeds_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Ascending]
+    merge_below_px: Areas
+
+
+class Acceptance(Section):
+    """How to learn which segments are ships; see `pipeline.ships.learn`."""
+
+    levels: Probabilities
+    least_px: Count
+    trees: Count
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    leaves: Annotated[int, Field(ge=2)]
+    min_leaf_segments: Count
+    images: Annotated[int, Field(ge=3)]
+
+
 class Calibrate(Section):
     """The values each rule may take; the competition's metric chooses among them."""
 
-    thresholds: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
-    min_areas_px: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    connectivities: Annotated[list[Literal[4, 8]], Field(min_length=1)]
-    gate_probabilities: Annotated[list[Share], Field(min_length=1)]
-    gate_areas_px: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    thresholds: Probabilities
+    min_areas_px: Areas
+    connectivities: Annotated[list[Literal[4, 8]], Ascending]
+    watershed: Watershed | None
+    rectangles: list[Annotated[float, Field(gt=0, lt=1)]]
+    gate_probabilities: Annotated[list[Share], Ascending]
+    gate_areas_px: Areas
+    acceptance: Acceptance | None
 
     @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        for name, values in self:
-            if list(values) != sorted(set(values)):
-                raise ValueError(f"expected {name} to ascend, each value once, got {values}.")
+    def _gates(self) -> Self:
         for name in ("gate_probabilities", "gate_areas_px"):
             if getattr(self, name)[0] != 0:
                 raise ValueError(f"expected {name} to begin with 0, which is no gate.")

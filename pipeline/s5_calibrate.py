@@ -6,12 +6,10 @@ K-1 folds and scored on the held one, so the F2 printed here is one a leaderboar
 """
 
 import logging
-import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipeline.artifacts import write_json
 from pipeline.command import run_stage
@@ -19,26 +17,29 @@ from pipeline.config import Calibrate
 from pipeline.run import Run
 
 if TYPE_CHECKING:
-    from pipeline.ships.calibrate import Candidates
+    from pipeline.ships.learn import Learning
+    from pipeline.ships.search import Candidates
+    from pipeline.ships.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
-MAPS_PER_JOB = 2000
 
 
 class _OutOfFoldMaps:
-    """(ImageId, fold, map) of every training image, as often as somebody goes through them."""
+    """(ImageId, fold, maps) of every training image, as often as somebody goes through them."""
 
     def __init__(
-        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int
+        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int, *, contact: bool
     ) -> None:
         from pipeline.inference.probmaps import MapReader
 
         self._readers = {
-            fold: MapReader(run.result("predict/oof", fold=fold), ids, height, width)
+            fold: MapReader(
+                run.result("predict/oof", fold=fold), ids, height, width, contact=contact
+            )
             for fold, ids in ids_of_fold.items()
         }
 
-    def __iter__(self) -> Iterator[tuple[str, int, np.ndarray | None]]:
+    def __iter__(self) -> Iterator[tuple[str, int, "ImageMaps | None"]]:
         for fold, reader in self._readers.items():
             for image_id in reader.image_ids:
                 yield image_id, fold, reader.read(image_id)
@@ -68,8 +69,12 @@ def stage(run: Run) -> None:
 def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
+    from pipeline.data.targets import CHANNELS
     from pipeline.ships.calibrate import calibrate
     from pipeline.ships.instances import write_instances
+    from pipeline.ships.rules import rules_to_json
+    from pipeline.ships.workers import worker_count
+    from pipeline.training.coefficients import score_pixels
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))
@@ -77,36 +82,84 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         fold: folds.ImageId[folds.fold == fold].tolist() for fold in range(run.config.folds.count)
     }
     shape, settings = (catalog.height, catalog.width), run.config.calibrate
+    contact = CHANNELS[run.config.targets.kind] > 1
     found = calibrate(
-        _OutOfFoldMaps(run, ids_of_fold, *shape),
+        _OutOfFoldMaps(run, ids_of_fold, *shape, contact=contact),
         catalog.instances,
         *shape,
-        candidates(settings),
+        candidates(settings, contact=contact),
+        learning=learning(settings),
+        seed=run.config.seed,
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
-        # A process costs seconds to start: one for every few thousand maps, up to the cores.
-        jobs=min(os.cpu_count() or 1, 1 + len(folds) // MAPS_PER_JOB),
+        jobs=worker_count(len(folds)),
     )
     rules = {
-        "rules": found.rules.to_json(),
-        "cross_fitted": {str(fold): rules.to_json() for fold, rules in found.fold_rules.items()},
+        "rules": rules_to_json(found.rules),
+        "cross_fitted": {
+            str(fold): rules_to_json(rules) for fold, rules in found.fold_rules.items()
+        },
+        "tried": [trial.to_json() for trial in found.trials],
     }
-    LOG.info("calibrate: %s", found.rules)
+    for trial in found.trials:
+        LOG.info(
+            "calibrate: %s: F2 %.4f, %+.4f (standard error %s): %s",
+            *(trial.rule, trial.f2, trial.gain),
+            "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
+            "kept" if trial.kept else "not kept",
+        )
     write_json(folder / "rules.json", rules)
-    write_json(folder / "scores.json", found.scores)
+    # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.
+    coefficients = score_pixels(catalog.instances, found.instances, *shape)
+    write_json(folder / "scores.json", found.scores | {"coefficients": coefficients})
     write_instances(folder / "oof_instances.csv", found.instances)
     return found.scores
 
 
-def candidates(settings: Calibrate) -> "Candidates":
+def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
     """Return the sets of rules to choose from, probabilities in the 256 steps of the maps."""
-    from pipeline.ships.calibrate import Candidates
+    from pipeline.ships.search import Candidates
+    from pipeline.ships.separate import Separation
 
+    plain = [
+        Separation("components", round(255 * threshold), connectivity)
+        for connectivity, threshold in product(settings.connectivities, settings.thresholds)
+    ]
+    separations = plain.copy()
+    if settings.watershed is not None:
+        ways = settings.watershed
+        seeds = [round(255 * seed) for seed in ways.contact_seeds]
+        separations += [
+            Separation("contact" if contact else "distance", round(255 * threshold), 8, seed, merge)
+            for seed in (seeds if contact else ways.distance_seeds_percent)
+            for merge, threshold in product(ways.merge_below_px, ways.thresholds)
+        ]
+    separations += [
+        Separation("components", round(255 * threshold), connectivity, rectangles=True)
+        for connectivity, threshold in product(settings.connectivities, settings.rectangles)
+    ]
     return Candidates(
-        thresholds=tuple(round(255 * value) for value in settings.thresholds),
-        connectivities=tuple(settings.connectivities),
+        separations=tuple(separations),
         min_areas_px=tuple(settings.min_areas_px),
         gate_probs=tuple(round(255 * value) for value in settings.gate_probabilities),
         gate_areas_px=tuple(settings.gate_areas_px),
+    )
+
+
+def learning(settings: Calibrate) -> "Learning | None":
+    """Return how to learn acceptance, probabilities in the 256 steps of the maps."""
+    from pipeline.ships.learn import Learning
+
+    how = settings.acceptance
+    if how is None:
+        return None
+    return Learning(
+        levels=tuple(round(255 * level) for level in how.levels),
+        least_px=how.least_px,
+        trees=how.trees,
+        learning_rate=how.learning_rate,
+        leaves=how.leaves,
+        min_leaf_segments=how.min_leaf_segments,
+        images=how.images,
     )
 
 

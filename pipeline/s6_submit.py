@@ -54,22 +54,26 @@ def stage(run: Run, upload: str | None, scores: bool) -> None:
 
 
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
+    from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
-    from pipeline.ships.rules import Rules
+    from pipeline.ships.rules import read_rules
     from pipeline.ships.submission import submit_maps
+    from pipeline.ships.workers import worker_count
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")
-    rules = Rules.from_json(read_json(source)["rules"], str(source))
-    reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape)
+    rules = read_rules(read_json(source)["rules"], str(source))
+    contact = CHANNELS[run.config.targets.kind] > 1
+    reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape, contact=contact)
     usable = set(catalog.usable_test_ids)
     maps = (
         (image_id, reader.read(image_id) if image_id in usable else None)
         for image_id in catalog.test_ids
     )
-    submission = submit_maps(maps, rules, catalog.test_ids, *shape)
+    jobs = worker_count(len(catalog.test_ids))
+    submission = submit_maps(maps, rules, catalog.test_ids, *shape, jobs=jobs)
     write_instances(job.folder / "submission.csv", submission)
     ships = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {

@@ -186,4 +186,9 @@ def test_the_metrics_of_training_are_recorded(finished):
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert float(history[-1]["loss"]) == pytest.approx(manifest["metrics"]["loss"])
-    assert set(history[0]) >= {"loss", "val_loss", "val_dice", "learning_rate", "data_wait_s"}
+    assert set(history[0]) >= {"loss", "val_loss", "learning_rate", "data_wait_s"}
+    scores = json.loads((run / "calibrate" / "scores.json").read_text())
+    for of in ("", "image_", "ship_image_"):
+        for name in ("dice", "jaccard", "cosine"):
+            assert 0 <= scores["coefficients"][f"{of}{name}"] <= 1
+            assert 0 <= float(history[-1][f"val_{of}{name}"]) <= 1

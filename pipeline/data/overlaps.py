@@ -18,14 +18,16 @@ from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
 from pipeline.errors import DataError
 
-__all__ = ["find_groups", "link_tiles"]
+__all__ = ["find_groups", "link_tiles", "linked_pairs"]
 
 Index = npt.NDArray[np.int64]
 
-# Grey levels of an answer, root mean square. Flat water with noise of 0.4 reaches 0.3, the calmest
-# with waves of 1.2 has 0.58.
-SOLID_BELOW = 0.35
+# Grey levels of an answer, root mean square. Flat water with noise of 0.4 and haze reach 0.41, the
+# calmest water with waves of 1.2 starts at 0.45 where cells are shrunk most, at 768 px.
+SOLID_BELOW = 0.42
 EDGE_PX = 24  # wide is what JPEG makes of an edge
+EDGE_ABOVE = 4.0  # times the median row's energy has one that is no evidence
+SPREAD = 0.5  # of a row's mean energy, which three tenths of its patches reach where an edge runs
 # Nats beyond what the best of all pairs of cells reaches by chance: 40 in all at full scale.
 LEAST_EVIDENCE = 12.0
 # Of the noise that the quantisation tables of both files explain, root mean square. A texture
@@ -111,6 +113,29 @@ def link_tiles(signatures: Signatures) -> Index:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
+def linked_pairs(signatures: Signatures, groups: Index) -> tuple[Index, Index, Index]:
+    """Find every pair of tiles that share ground, not only as many as connect a group.
+
+    Args:
+        signatures: Of n tiles.
+        groups: What `link_tiles` says of them.
+
+    Returns:
+        The tile and the later tile of each pair, int64 (m,), ascending; and where the corner of the
+        later one lies in the other, rows and columns in px, int64 (m, 2).
+    """
+    check = _Check(signatures)
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    pairs = [np.stack(np.triu_indices(len(tiles), 1)) for tiles in members]
+    one, other = np.concatenate([t[p] for t, p in zip(members, pairs, strict=True)], axis=1)
+    offsets = np.arange(len(check.shared))
+    codes = ((one * len(groups) + other)[:, None] * len(offsets) + offsets).ravel()
+    codes = np.sort(codes[check.same_ground(codes)])
+    one, other, offset = check.tiles(codes)
+    return one, other, np.array(signatures.layout.offsets_yx, dtype=np.int64)[offset]
+
+
 def _without(codes: Index, others: Index) -> Index:
     """Return the codes that are not among `others`, which are sorted."""
     if not len(others):
@@ -145,28 +170,49 @@ class _Check:
     def _telling(self) -> npt.NDArray[np.bool_]:
         """Tell which cells are more than solid areas and the edges of a border, (n, cells).
 
-        A border makes two different tiles alike: its edge runs along an axis, through few rows or
-        columns of patches, and the strongest of these are not counted.
+        A border makes two different tiles alike. Its edge runs along an axis, through all of few
+        rows or columns of patches: the strongest do not count if their energy is spread out. That
+        of a ship on flat water, or of what JPEG left of calm water, is in few patches of a row.
         """
-        squares = self.levels**2
-        count, cells, _ = self.signatures.values.shape
-        layout = self.signatures.layout
-        edge = [
-            min(-(-EDGE_PX * patches // side), patches - 1)
-            for patches, side in zip(layout.patches_hw, layout.cell_hw, strict=True)
-        ]
-        values = self.signatures.values.reshape(count * cells, layout.masks, *layout.patches_hw)
+        count, cells, size = self.signatures.values.shape
+        values = self.signatures.values.reshape(count * cells, size)
         telling = np.empty(len(values), bool)
         for start in range(0, len(values), CELLS_AT_ONCE):
-            part = values[start : start + CELLS_AT_ONCE].astype(np.int16) + 128
-            energy = squares[part].mean(axis=1)
-            rows, columns = energy.sum(axis=2), energy.sum(axis=1)
-            row_limit = np.partition(rows, -1 - edge[0], axis=1)[:, -1 - edge[0], None]
-            column_limit = np.partition(columns, -1 - edge[1], axis=1)[:, -1 - edge[1], None]
-            kept = (rows <= row_limit)[:, :, None] & (columns <= column_limit)[:, None]
+            part = slice(start, start + CELLS_AT_ONCE)
+            energy = self._energy(values[part])
+            kept = ~self._edges(energy, above=0)
             rest = (energy * kept).sum(axis=(1, 2)) / kept.sum(axis=(1, 2))
-            telling[start : start + len(part)] = rest >= SOLID_BELOW**2
+            telling[part] = rest >= SOLID_BELOW**2
         return telling.reshape(count, cells)
+
+    def _energy(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+        """Mean square of the answers of each patch of cells, (n, values) -> (n, down, across)."""
+        layout = self.signatures.layout
+        squares = (self.levels**2)[values.astype(np.int16) + 128]
+        patches = squares.reshape(len(values), layout.masks, *layout.patches_hw)
+        return np.asarray(patches.mean(axis=1))
+
+    def _edges(self, energy: npt.NDArray[np.float32], above: float) -> npt.NDArray[np.bool_]:
+        """Tell which patches lie where the edge of a border may run, shape of `energy`.
+
+        Args:
+            energy: Of patches, (n, down, across).
+            above: Times the median row, or column, that one with an edge must have.
+        """
+        layout = self.signatures.layout
+        found = np.zeros(energy.shape, bool)
+        for axis, side, patches in zip((1, 2), layout.cell_hw, layout.patches_hw, strict=True):
+            most = min(-(-EDGE_PX * patches // side), patches - 1)
+            lines = energy if axis == 1 else energy.transpose(0, 2, 1)
+            sums = lines.sum(axis=2)
+            limit = np.partition(sums, -1 - most, axis=1)[:, -1 - most, None]
+            if above:
+                limit = np.maximum(limit, above * np.median(sums, axis=1, keepdims=True))
+            place = lines.shape[2] * 7 // 10
+            high = np.partition(lines, place, axis=2)[:, :, place]
+            edges = (sums > limit) & (high >= SPREAD * sums / lines.shape[2])
+            found |= np.expand_dims(edges, 3 - axis)
+        return found
 
     def candidates(self, one: Index, other: Index) -> Index:
         """Turn pairs of cells into pairs of tiles.
@@ -213,12 +259,19 @@ class _Check:
         if all(side % 8 == 0 for side in known.layout.offsets_yx[offset]):
             most_residual[known.tables[one] == known.tables[other]] = MOST_RESIDUAL_ALIKE
         telling = self.telling[one][:, cells[0]] & self.telling[other][:, cells[1]]
+        counted = telling[:, :, None] & self._off_edges(a) & self._off_edges(b)
         return np.asarray(
-            (_evidence(a * telling[:, :, None], b) >= self.least_evidence)
+            (_evidence(a * counted, b) >= self.least_evidence)
             & ((residual**2).mean(axis=(1, 2)) <= most_residual**2)
             & (residual.max(axis=(1, 2)) <= MOST_SINGLE_RESIDUAL)
             & (shift <= MOST_MEAN_DIFFERENCE)
         )
+
+    def _off_edges(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+        """Tell which values (n, cells, values) owe nothing to the edge of a border."""
+        edges = self._edges(self._energy(values.reshape(-1, values.shape[2])), above=EDGE_ABOVE)
+        off = np.tile(~edges.reshape(len(edges), -1), self.signatures.layout.masks)
+        return off.reshape(values.shape)
 
 
 def _evidence(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """What a network learns of each pixel, and the probability of a ship that its answer means.
 
 A label map of ships enters, after every augmentation, and the target leaves; on the way back logits
-enter and the probability that a pixel is a ship's leaves, whatever the target's kind.
+enter and the probabilities of ship and contact leave, whatever the target's kind.
 
 - `ship`: one sigmoid channel, ship or not.
 - `ship_contact`: two sigmoid channels, ship, and contact: where ships meet or nearly do.
@@ -13,16 +13,16 @@ The contact between neighbours is what tells touching ships apart: without it an
 masks, F2 on ship images ends at 0.94.
 """
 
-import cv2
 import numpy as np
 import torch
 
 from pipeline.config import Targets
+from pipeline.data.contact import contact
 
-__all__ = ["CHANNELS", "contact", "make_target", "ship_probability", "ship_truth"]
+__all__ = ["CHANNELS", "make_target", "probabilities", "ship_truth"]
 
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
-"""Output channels of a network for each kind of target."""
+"""Output channels of a network for each kind of target. Those with several tell contact."""
 
 
 def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
@@ -45,38 +45,25 @@ def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
     return torch.from_numpy(ship_hw + (ship_hw & contact_hw).astype(np.int64))
 
 
-def contact(labels_hw: np.ndarray, within_px: int) -> np.ndarray:
-    """Mark the pixels, of ships or between them, that have two different ships within reach.
-
-    Args:
-        labels_hw: int32 (H, W), 0 for sea, n for the n-th ship, n < 2^24.
-        within_px: Reach in rows and in columns. A ship's own pixel has that ship within 0.
-
-    Returns:
-        bool (H, W). Ships beyond the map's edge are not known and not counted.
-    """
-    reach = np.ones((2 * within_px + 1, 2 * within_px + 1), np.uint8)
-    ships_hw = labels_hw.astype(np.float32)
-    highest_hw = cv2.dilate(ships_hw, reach)
-    lowest_hw = cv2.erode(np.where(labels_hw > 0, ships_hw, np.float32(np.inf)), reach)
-    two_hw: np.ndarray = highest_hw > lowest_hw
-    return two_hw
-
-
 def ship_truth(target: torch.Tensor) -> torch.Tensor:
     """Return the pixels of ships, bool (N, 1, H, W), in a batch of targets of any kind."""
     ship_nchw = target[:, :1] if target.ndim == 4 else target.unsqueeze(1)
     return ship_nchw > 0
 
 
-def ship_probability(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
-    """Return the probability that a pixel is a ship's, float32 (N, 1, H, W), 0..1.
+def probabilities(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return the probabilities of ship and, where the kind has it, of contact.
 
     Args:
         logits_nchw: Floating (N, C, H, W), C = CHANNELS[kind].
         kind: Of the targets they were trained on.
+
+    Returns:
+        float32 (N, 1, H, W) for the kind `ship`, else (N, 2, H, W), 0..1.
     """
     logits_nchw = logits_nchw.float()
     if kind == "classes":
-        return logits_nchw.softmax(1)[:, 1:].sum(1, keepdim=True)
-    return logits_nchw[:, :1].sigmoid()
+        classes_nchw = logits_nchw.softmax(1)
+        ship_nchw = classes_nchw[:, 1:].sum(1, keepdim=True)
+        return torch.cat([ship_nchw, classes_nchw[:, 2:]], 1)
+    return logits_nchw.sigmoid()

@@ -20,6 +20,7 @@ from pipeline.artifacts import write_atomic
 __all__ = ["verify_images"]
 
 LOG = logging.getLogger(__name__)
+REMEMBERED_AFTER = 16_384  # images: what an interruption costs at most, about a minute
 COLUMNS = ["file", "bytes", "mtime_ns", "height", "width", "defect"]
 
 
@@ -28,7 +29,7 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
 
     Args:
         paths: Image files; those that do not exist get the defect "missing".
-        memory: CSV of earlier verdicts, updated; deleting it costs only time.
+        memory: CSV of earlier verdicts, updated on the way; deleting it costs only time.
         jobs: Threads that decode.
 
     Returns:
@@ -42,15 +43,15 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
         LOG.info("decoding %d of %d images to the last byte", len(new), len(now))
         # Threads: Pillow decodes without the interpreter's lock, and a fork after OpenCV or BLAS
         # has started threads of its own can hang.
-        with ThreadPoolExecutor(jobs) as pool:
-            verdicts = pool.map(_decode, [row[0] for row in new])
-            for row, verdict in zip(
-                new, tqdm(verdicts, "verify", total=len(new), unit="image"), strict=True
-            ):
-                known[row] = verdict
-        rows = [(*row, *known[row]) for row in known]
-        text = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
-        write_atomic(memory, text.encode())
+        with ThreadPoolExecutor(jobs) as pool, tqdm(None, "verify", len(new), unit="image") as bar:
+            for start in range(0, len(new), REMEMBERED_AFTER):
+                part = new[start : start + REMEMBERED_AFTER]
+                for row, verdict in zip(part, pool.map(_decode, [r[0] for r in part]), strict=True):
+                    known[row] = verdict
+                    bar.update()
+                rows = [(*row, *known[row]) for row in known]
+                text = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
+                write_atomic(memory, text.encode())
     verdicts_now = [(*row, *(known[row] if row[1] >= 0 else (0, 0, "missing"))) for row in now]
     return _mark_odd_sizes(pd.DataFrame(verdicts_now, columns=COLUMNS))
 

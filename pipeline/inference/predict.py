@@ -1,13 +1,12 @@
 """Whole images through trained networks.
 
-Images and the folds' weights enter; 8-bit probability maps leave: the mean over symmetries, and
-over networks where several see an image.
+Images and the folds' weights enter; 8-bit probability maps of ship, and of contact where the
+networks tell it, leave: the mean over symmetries, and over networks where several see an image.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -18,10 +17,12 @@ from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
+from pipeline.errors import ArtifactError
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.networks.build import build_trained
 from pipeline.run import Job, Run
+from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
 
 __all__ = ["predict_held_out", "predict_maps", "predict_test", "trained_state"]
@@ -67,8 +68,8 @@ def _predict(
     with tqdm(
         total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None
     ) as bar:
-        for name, prob_hw in zip(todo, maps, strict=True):
-            writer.add(name, prob_hw)
+        for name, of_image in zip(todo, maps, strict=True):
+            writer.add(name, of_image)
             bar.update()
     writer.close(device.name)
 
@@ -93,8 +94,8 @@ def predict_maps(
     *,
     height: int,
     width: int,
-) -> Iterator[np.ndarray]:
-    """Yield the probability map of each image: the mean over networks and symmetries.
+) -> Iterator[ImageMaps]:
+    """Yield the probability maps of each image: the mean over networks and symmetries.
 
     Args:
         config: For the network, the symmetries and the batches.
@@ -105,10 +106,10 @@ def predict_maps(
         width: The same.
 
     Yields:
-        uint8 (height, width), 255 for certainty, in the order of `paths`.
+        Maps of (height, width), in the order of `paths`.
 
     Raises:
-        ArtifactError: A state is that of another network.
+        ArtifactError: A state is that of another network, or a probability is not a number.
         DataError: An image cannot be read.
     """
     symmetries, kind = SYMMETRIES[config.predict.tta], config.targets.kind
@@ -122,10 +123,23 @@ def predict_maps(
         num_workers=device.loader_workers,
         pin_memory=device.is_cuda,
     )
-    for batch in loader:
+    for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
         inputs = device.move(batch["image_chw"])
         total = torch.zeros((), device=device.where)
         with device.autocast():
             for network in networks:
                 total = total + mean_probability(network, inputs, symmetries, kind)
-        yield from (total / len(networks) * 255).round().to(torch.uint8).cpu().numpy()[:, 0]
+        yield from _as_bytes(total / len(networks), paths[first:])
+
+
+def _as_bytes(mean_nchw: Tensor, paths: Sequence[Path]) -> Iterator[ImageMaps]:
+    """Turn probabilities (N, 1 or 2, H, W) of the first N paths into maps."""
+    # A NaN would become the byte 0, which is a sure "no ship".
+    wrong = (~mean_nchw.isfinite()).flatten(1).any(1).nonzero()
+    if len(wrong):
+        raise ArtifactError(
+            f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
+            "networks. Weights are damaged or half precision overflows: try machine.amp=false."
+        )
+    for maps_chw in (mean_nchw * 255).round().to(torch.uint8).cpu().numpy():
+        yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None)

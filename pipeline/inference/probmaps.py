@@ -1,7 +1,8 @@
 """Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
 
-Maps enter one by one as uint8; a folder leaves. A map whose maximum is below the floor is only its
-line. A killed writer goes on after the images it had recorded; a reader takes only a whole folder.
+Maps enter image by image as uint8; a folder leaves. The PNG is the ship map and, from networks that
+tell contact, the contact map below it. Where no ship rises above the floor there is only the line.
+A killed writer goes on after the images it had recorded; a reader takes only a whole folder.
 """
 
 from collections.abc import Collection
@@ -14,6 +15,7 @@ import pandas as pd
 from pipeline.artifacts import read_json, write_atomic, write_json
 from pipeline.errors import ArtifactError
 from pipeline.run import Job
+from pipeline.ships.separate import ImageMaps
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 
@@ -58,13 +60,15 @@ class MapWriter:
         """Images that need not be predicted again."""
         return {row[0] for row in self._rows}
 
-    def add(self, image_id: str, prob_hw: np.ndarray) -> None:
-        """Store one map, uint8 (H, W), 255 for certainty."""
+    def add(self, image_id: str, maps: ImageMaps) -> None:
+        """Store the maps of one image."""
+        prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
         highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
         size = 0
         if rises_above(prob_hw, self._floor):
+            picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
-            content = cv2.imencode(".png", prob_hw, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+            content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content)
             size = len(content)
         self._rows.append((image_id, round(highest, 4), round(mean, 6), size))
@@ -91,13 +95,17 @@ class MapReader:
         image_ids: The images that must be there, no more and no fewer.
         height: Of every map, px.
         width: Of every map, px.
+        contact: Whether each has a contact map.
 
     Raises:
         ArtifactError: The index is damaged or speaks of other images.
     """
 
-    def __init__(self, job: Job, image_ids: Collection[str], height: int, width: int) -> None:
-        self._job, self._shape = job, (height, width)
+    def __init__(
+        self, job: Job, image_ids: Collection[str], height: int, width: int, *, contact: bool
+    ) -> None:
+        self._job, self._height = job, height
+        self._shape = (2 * height if contact else height, width)
         index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}).set_index("ImageId")
         wrong = sorted(set(index.index) ^ set(image_ids))
         if wrong:
@@ -108,8 +116,8 @@ class MapReader:
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
 
-    def read(self, image_id: str) -> np.ndarray | None:
-        """Return the map as uint8 (H, W), or None where it stayed below the floor.
+    def read(self, image_id: str) -> ImageMaps | None:
+        """Return the maps of an image, or None where no ship rose above the floor.
 
         Raises:
             ArtifactError: The file is missing, damaged, or of another size.
@@ -119,16 +127,17 @@ class MapReader:
             return None
         path = _map_path(self._job.folder, image_id)
         content = path.read_bytes() if path.is_file() else b""
-        prob_hw: np.ndarray | None = None
+        picture: np.ndarray | None = None
         if len(content) == expected:
-            prob_hw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if prob_hw is None or prob_hw.shape != self._shape:
-            found = f"{len(content)} bytes" if prob_hw is None else f"shape {prob_hw.shape}"
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.shape != self._shape:
+            found = f"{len(content)} bytes" if picture is None else f"shape {picture.shape}"
             raise ArtifactError(
                 f"{path}: expected a map of shape {self._shape} in {expected} bytes, got {found}. "
                 f"{self._job.restart_hint}"
             )
-        return prob_hw
+        contact_hw = picture[self._height :]
+        return ImageMaps(picture[: self._height], contact_hw if len(contact_hw) else None)
 
 
 def _map_path(folder: Path, image_id: str) -> Path:

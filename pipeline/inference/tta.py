@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.data.targets import ship_probability
+from pipeline.data.targets import probabilities
 from pipeline.networks.build import Prediction
 
 __all__ = ["SYMMETRIES", "Symmetry", "mean_probability"]
@@ -47,7 +47,7 @@ def mean_probability(
     symmetries: tuple[Symmetry, ...],
     kind: str,
 ) -> torch.Tensor:
-    """Average the probability of a ship over `symmetries`.
+    """Average the probabilities of ship and contact over `symmetries`.
 
     Args:
         network: Predicts logits (N, C, H, W) from images.
@@ -56,12 +56,12 @@ def mean_probability(
         kind: Of the targets that the network was trained on.
 
     Returns:
-        float32 (N, 1, H, W) in 0..1.
+        float32 (N, 1, H, W) for the kind `ship`, else (N, 2, H, W), in 0..1.
     """
     total: torch.Tensor | None = None
     for symmetry in symmetries:
         logits_nchw = network(symmetry.apply(images_nchw)).logits_nchw
-        probability = symmetry.undo(ship_probability(logits_nchw, kind))
+        probability = symmetry.undo(probabilities(logits_nchw, kind))
         total = probability if total is None else total + probability
     if total is None:
         raise ValueError("expected at least one symmetry, got none")

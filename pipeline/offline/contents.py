@@ -17,7 +17,7 @@ from pipeline.artifacts import read_json
 from pipeline.config import Config, load_config
 from pipeline.errors import ArtifactError
 from pipeline.networks.weight_files import read_tensors
-from pipeline.ships.rules import Rules
+from pipeline.ships.rules import AnyRules, read_rules
 
 __all__ = ["CONFIG", "MANIFEST", "RULES", "Package", "find_damage", "weights_name"]
 
@@ -61,7 +61,7 @@ class Package:
 
     folder: Path
     config: Config
-    rules: Rules
+    rules: AnyRules
     height: int
     width: int
 
@@ -84,7 +84,7 @@ class Package:
         return cls(
             folder=folder,
             config=load_config(folder / CONFIG, []),
-            rules=Rules.from_json(read_json(source), str(source)),
+            rules=read_rules(read_json(source), str(source)),
             height=manifest["height"],
             width=manifest["width"],
         )

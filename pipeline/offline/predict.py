@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from pipeline.data.catalog import Catalog, check_test_folder
@@ -17,6 +16,7 @@ from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
 from pipeline.offline.contents import Package
 from pipeline.ships.instances import write_instances
+from pipeline.ships.separate import ImageMaps
 from pipeline.ships.submission import submit_maps
 from pipeline.training.device import Device
 
@@ -60,8 +60,8 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
     )
 
 
-def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, np.ndarray | None]]:
-    """Yield `(ImageId, map)` in the sample's order; None as a run's stored maps have it."""
+def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps | None]]:
+    """Yield `(ImageId, maps)` in the sample's order; None as a run's stored maps have it."""
     config, usable = package.config, catalog.usable_test_ids
     device = Device.choose(config.machine)
     LOG.info("predicting %d images on %s", len(usable), device.name)
@@ -75,6 +75,6 @@ def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, np.ndarray 
     )
     unusable = set(catalog.unusable_test_ids)
     for name in tqdm(catalog.test_ids, "predict", unit="image", disable=None):
-        prob_hw = None if name in unusable else next(maps)
-        kept = prob_hw is not None and rises_above(prob_hw, config.predict.floor)
-        yield name, prob_hw if kept else None
+        of_image = None if name in unusable else next(maps)
+        kept = of_image is not None and rises_above(of_image.prob_hw, config.predict.floor)
+        yield name, of_image if kept else None

@@ -20,9 +20,9 @@ __all__ = ["MISSING_AT_KAGGLE", "add_wheels"]
 MISSING_AT_KAGGLE = ("segmentation-models-pytorch", "timm")
 """What prediction imports and Kaggle's image lacks, or holds in a version of its own choice.
 
-The image has torch, torchvision, numpy, pandas, OpenCV, Pillow, PyYAML, pydantic, safetensors,
-huggingface-hub and tqdm. It may have timm, but the names of a network's tensors are its version's.
-Both are pure Python: their wheels fit any interpreter. Source: Kaggle/docker-python,
+The image has torch, torchvision, numpy, pandas, OpenCV, scikit-image, Pillow, PyYAML, pydantic,
+safetensors, huggingface-hub and tqdm. It may have timm, but the names of a network's tensors are
+its version's. Both are pure Python: their wheels fit any interpreter. Source: Kaggle/docker-python,
 kaggle_requirements.txt, on top of Colab's image.
 """
 

@@ -1,45 +1,47 @@
 """What every rule needs to know about a map, measured once.
 
-A map and its true ships enter; for every threshold and connectivity the area of each component and
-its hits (at how many IoU thresholds it finds a ship) leave. A component's hits do not depend on
-what else is kept, so minimum areas and gates are sums over this table and no map is looked at
+A map and its true ships enter; for every separation the area of each component and its hits (at how
+many IoU thresholds it finds a ship) leave. A component's hits do not depend on what else is kept,
+so minimum areas, gates and choices among segments are sums over this table and no map is looked at
 again.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
-from typing import TypeVar
+from functools import cached_property
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.ships.metric import hits_from_areas
-from pipeline.ships.rle import Labels, decode_labels, parse_rows
-from pipeline.ships.separate import Connectivity, ProbabilityMap, find_components
+from pipeline.ships.parts import Part
+from pipeline.ships.rle import decode_labels, parse_rows
+from pipeline.ships.segments import FEATURES, Features, find_segments
+from pipeline.ships.separate import Components, Separation, find_components
 
 __all__ = [
-    "Combination",
     "Found",
-    "Part",
-    "chunks",
-    "in_order",
-    "measure_chunk",
-    "part_of",
+    "SegmentTable",
+    "Task",
+    "measure_components",
+    "measure_segments",
 ]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Combination = tuple[int, Connectivity]
+
+@dataclass(frozen=True)
+class Task:
+    """One image to measure: its index, its maps where they matter, and its true ships' texts."""
+
+    image: int
+    part: Part
+    truth: list[str]
 
 
 @dataclass(frozen=True)
 class Found:
-    """All components of some images at one threshold and connectivity.
+    """All components of some images, cut in one way.
 
     Attributes:
         image: Index of the image, int32 (n,).
@@ -64,98 +66,115 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows and columns of a map that any rule may call ship, and the image's true ships.
+class SegmentTable:
+    """All segments of some images, in the images' order.
 
-    Stretches of rows or columns without such a pixel are cut to one, which keeps apart what is
-    apart. Areas and neighbours stay as they are, and a typical map becomes a tenth of its size.
+    Attributes:
+        image: Index of the image, ascending, int32 (n,).
+        features: As in `pipeline.ships.segments.Segments`, (n, f).
+        parent: The same: counted within the image, int32 (n,).
+        hits: As in `Found`, int8 (n,).
     """
 
-    image: int
-    prob_hw: ProbabilityMap
-    rows: npt.NDArray[np.int64]
-    columns: npt.NDArray[np.int64]
-    shape: tuple[int, int]
-    truth: list[str]
+    image: npt.NDArray[np.int32]
+    features: Features
+    parent: npt.NDArray[np.int32]
+    hits: npt.NDArray[np.int8]
+
+    @classmethod
+    def joined(cls, parts: Iterable["SegmentTable"]) -> "SegmentTable":
+        """Put the segments of several groups of images one after the other."""
+        empty = np.zeros(0, np.int32)
+        nothing = cls(empty, np.zeros((0, len(FEATURES)), np.float32), empty, empty.astype(np.int8))
+        parts = [nothing, *parts]
+        return cls(
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.parent for part in parts]),
+            np.concatenate([part.hits for part in parts]),
+        )
+
+    def of(self, images: npt.NDArray[np.integer]) -> "SegmentTable":
+        """Return the segments of some of the images."""
+        rows = np.isin(self.image, images)
+        parts = self.image[rows], self.features[rows], self.parent[rows], self.hits[rows]
+        return SegmentTable(*parts)
+
+    @cached_property
+    def rows_of(self) -> dict[int, slice]:
+        """The rows of each image that has segments."""
+        images, first = np.unique(self.image, return_index=True)
+        ends = [*first[1:].tolist(), len(self.image)]
+        return {
+            image: slice(start, end)
+            for image, start, end in zip(images.tolist(), first.tolist(), ends, strict=True)
+        }
 
 
-def part_of(image: int, prob_hw: ProbabilityMap, truth: list[str], lowest: int) -> Part | None:
-    """Cut out the part of a map that reaches the `lowest` threshold, None where nothing does."""
-    if int(prob_hw.max()) < lowest:
-        return None
-    rows = _kept(prob_hw.max(axis=1) >= lowest)
-    columns = _kept(prob_hw.max(axis=0) >= lowest)
-    part_hw = prob_hw[rows].take(columns, axis=1)
-    return Part(image, part_hw, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]), truth)
+class _Truth:
+    """The true ships of one image, drawn where its map matters."""
+
+    def __init__(self, task: Task) -> None:
+        shape = task.part.shape
+        runs, owners = parse_rows(task.truth, *shape)
+        self._area_px = np.bincount(owners, runs[:, 1], len(task.truth)).astype(np.int64)
+        labels_hw = decode_labels(task.truth, *shape)
+        self._labels_hw = labels_hw[np.ix_(task.part.rows, task.part.columns)]
+
+    def hits(self, components: Components) -> npt.NDArray[np.int8]:
+        """Count the IoU thresholds at which each component finds a true ship, (n,)."""
+        area_px, ships = components.area_px, len(self._area_px)
+        if not len(area_px) or not ships:
+            return np.zeros(len(area_px), np.int8)
+        pairs = components.labels * (ships + 1) + self._labels_hw.ravel()[components.pixels]
+        size = (len(area_px) + 1) * (ships + 1)
+        shared = np.bincount(pairs, minlength=size).reshape(len(area_px) + 1, -1)[1:, 1:]
+        union = area_px[:, None] + self._area_px - shared
+        # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.
+        hits: npt.NDArray[np.int8] = hits_from_areas(shared, union).max(axis=1).astype(np.int8)
+        return hits
 
 
-def _kept(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the places of the used lines and of the first unused one after each of their runs."""
-    kept = used.copy()
-    kept[1:] |= used[:-1]
-    return np.flatnonzero(kept)
+def measure_components(
+    tasks: list[Task], separations: Sequence[Separation]
+) -> dict[Separation, Found]:
+    """Measure some maps, cut in each of the ways."""
+    found: dict[Separation, list[Found]] = {how: [] for how in separations}
+    with _one_thread():
+        for task in tasks:
+            truth = _Truth(task)
+            for how in separations:
+                components = find_components(task.part.maps, how)
+                image = np.full(len(components.area_px), task.image, np.int32)
+                area_px = components.area_px.astype(np.int32)
+                found[how].append(Found(image, area_px, truth.hits(components)))
+    return {how: Found.joined(each) for how, each in found.items()}
 
 
-def measure_chunk(parts: list[Part], combinations: list[Combination]) -> dict[Combination, Found]:
-    """Measure some maps at each threshold and connectivity."""
-    # Workers share the cores already.
+def measure_segments(tasks: list[Task], cuts: Sequence[Separation]) -> SegmentTable:
+    """Measure the segments of some maps."""
+    tables = []
+    with _one_thread():
+        for task in tasks:
+            truth, segments = _Truth(task), find_segments(task.part, cuts)
+            hits = [truth.hits(components) for components in segments.cuts]
+            tables.append(
+                SegmentTable(
+                    np.full(len(segments.parent), task.image, np.int32),
+                    segments.features,
+                    segments.parent.astype(np.int32),
+                    np.concatenate([np.zeros(0, np.int8), *hits]),
+                )
+            )
+    return SegmentTable.joined(tables)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV on one thread: the processes that measure share the cores already."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    found: dict[Combination, list[Found]] = {combination: [] for combination in combinations}
-    for part in parts:
-        runs, owners = parse_rows(part.truth, *part.shape)
-        true_area_px = np.bincount(owners, runs[:, 1], len(part.truth)).astype(np.int64)
-        true_hw = decode_labels(part.truth, *part.shape)[np.ix_(part.rows, part.columns)]
-        for combination in combinations:
-            found[combination].append(_measure(part, true_hw, true_area_px, combination))
-    cv2.setNumThreads(threads)
-    return {combination: Found.joined(each) for combination, each in found.items()}
-
-
-def _measure(
-    part: Part, true_hw: Labels, true_area_px: npt.NDArray[np.int64], combination: Combination
-) -> Found:
-    components = find_components(part.prob_hw, *combination)
-    area_px = components.area_px
-    hits = np.zeros(len(area_px), np.int8)
-    if len(area_px) and len(true_area_px):
-        true_labels = true_hw.ravel()[components.pixels]
-        pairs = components.labels * (len(true_area_px) + 1) + true_labels
-        size = (len(area_px) + 1) * (len(true_area_px) + 1)
-        shared = np.bincount(pairs, minlength=size).reshape(len(area_px) + 1, -1)[1:, 1:]
-        union = area_px[:, None] + true_area_px - shared
-        # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.
-        hits = hits_from_areas(shared, union).max(axis=1).astype(np.int8)
-    image = np.full(len(area_px), part.image, np.int32)
-    return Found(image, area_px.astype(np.int32), hits)
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut an iterable into lists of `size` items, the last one shorter."""
-    source = iter(items)
-    while chunk := list(islice(source, size)):
-        yield chunk
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
-) -> Iterator[Result]:
-    """Apply `function` to each item in `jobs` processes, in order.
-
-    At most 2 `jobs` items wait at a time, so the maps of a whole competition never lie in memory.
-    With one job all happens in this process.
-    """
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    waiting: deque[Future[Result]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)

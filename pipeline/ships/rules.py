@@ -1,7 +1,7 @@
-"""How a map becomes ships: the numbers that calibration chooses, and what they do to one map.
+"""How a map becomes ships: what calibration chooses, and what that does to one map.
 
-`Rules` is what `rules.json` holds. `find_ships` applies them, to out-of-fold and to test maps
-alike.
+`rules.json` holds either `Rules`, a few numbers, or an `Acceptance`, learnt from segments.
+`find_ships` applies either, to out-of-fold and to test maps alike.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ArtifactError
+from pipeline.ships.acceptance import Acceptance
+from pipeline.ships.parts import part_of
 from pipeline.ships.rle import Labels
-from pipeline.ships.separate import Connectivity, ProbabilityMap, draw_labels, find_components
+from pipeline.ships.segments import draw_segments, find_segments
+from pipeline.ships.separate import ImageMaps, Separation, draw_labels, find_components
 
-__all__ = ["Rules", "find_ships"]
+__all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
 
 RANGES = {
-    "threshold": range(1, 256),
-    "connectivity": (4, 8),
     "min_area_px": range(2**31),
     "gate_prob": range(256),
     "gate_area_px": range(2**31),
@@ -29,15 +30,13 @@ class Rules:
     """The rules of one run, in the units of the 8-bit maps.
 
     Attributes:
-        threshold: Least value of a ship's pixel, 1..255.
-        connectivity: 4 or 8.
+        separation: How maps are cut into components.
         min_area_px: Smaller components are dropped.
         gate_prob: A map whose maximum is below holds no ship at all; 0 is no gate.
         gate_area_px: A map whose largest component is smaller holds no ship at all; 0 is no gate.
     """
 
-    threshold: int
-    connectivity: Connectivity
+    separation: Separation
     min_area_px: int
     gate_prob: int = 0
     gate_area_px: int = 0
@@ -48,7 +47,7 @@ class Rules:
             if type(value) is not int or value not in allowed:
                 raise ValueError(f"{name}: expected a whole number in {allowed}, got {value!r}")
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the rules as a JSON object."""
         return asdict(self)
 
@@ -59,36 +58,78 @@ class Rules:
         Raises:
             ArtifactError: A rule is missing, unknown, or out of range; `source` is named.
         """
-        names = {field.name for field in fields(cls)}
-        if not isinstance(value, dict) or set(value) != names:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise ArtifactError(
-                f"{source}: expected exactly the rules {sorted(names)}, got {got}. They are of "
-                "another version: run the calibration again."
-            )
+        _check_names(cls, value, source)
+        _check_names(Separation, value["separation"], f"{source}: separation")
         try:
-            return cls(**value)
+            return cls(**value | {"separation": Separation(**value["separation"])})
         except ValueError as error:
             raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
 
 
-def find_ships(prob_hw: ProbabilityMap | None, rules: Rules) -> Labels | None:
-    """Cut one map into ships.
+def _check_names(of: type[Rules | Separation], value: object, source: str) -> None:
+    names = {field.name for field in fields(of)}
+    if not isinstance(value, dict) or set(value) != names:
+        got = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise ArtifactError(
+            f"{source}: expected exactly the rules {sorted(names)}, got {got}. They are of "
+            "another version: run the calibration again."
+        )
+
+
+AnyRules = Rules | Acceptance
+
+
+KINDS: dict[str, type[Rules] | type[Acceptance]] = {"thresholds": Rules, "acceptance": Acceptance}
+
+
+def rules_to_json(rules: AnyRules) -> dict[str, Any]:
+    """Return a JSON object that says of which kind the rules are."""
+    kind = next(name for name, each in KINDS.items() if type(rules) is each)
+    return {"kind": kind} | rules.to_json()
+
+
+def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON value
+    """Read what `rules_to_json` gave.
+
+    Raises:
+        ArtifactError: Not that; `source` is named.
+    """
+    kind = value.get("kind") if isinstance(value, dict) else type(value).__name__
+    if kind not in KINDS:
+        raise ArtifactError(
+            f"{source}: expected rules of the kind {' or '.join(KINDS)}, got {kind}. They are of "
+            "another version: run the calibration again."
+        )
+    rules = {name: each for name, each in value.items() if name != "kind"}
+    return KINDS[kind].from_json(rules, source)
+
+
+def find_ships(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
+    """Cut the maps of an image into ships.
 
     Args:
-        prob_hw: Probability of ship x 255, uint8 (h, w); None where the map was below the floor
-            and not stored.
+        maps: Of the image; None where its probability was below the floor and not stored.
         rules: The calibrated rules.
 
     Returns:
         int32 (h, w), 0 for sea and 1..n for ships; None where there is no ship.
 
     Raises:
+        ArtifactError: The rules cut by the contact channel, and there is none.
         DataError: More than 65,534 components.
     """
-    if prob_hw is None or not prob_hw.size or int(prob_hw.max()) < rules.gate_prob:
+    if maps is None or not maps.prob_hw.size:
         return None
-    components = find_components(prob_hw, rules.threshold, rules.connectivity)
+    if isinstance(rules, Acceptance):
+        part = part_of(maps, rules.cuts[0].threshold)
+        if part is None:
+            return None
+        segments = find_segments(part, rules.cuts)
+        chosen = rules.choose(segments)
+        return draw_segments(segments, chosen) if chosen else None
+    if int(maps.prob_hw.max()) < rules.gate_prob:
+        return None
+    components = find_components(maps, rules.separation)
     keep = components.area_px >= rules.min_area_px
     if not keep.any() or int(np.max(components.area_px)) < rules.gate_area_px:
         return None

@@ -15,6 +15,7 @@ __all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "summarise"]
 
 SHIP_SIZES_PX = (0, 100, 400, 1500, 5000)  # about the quartiles of the competition's masks, and p90
 SHIP_COUNTS = (1, 2, 3, 5, 10)
+SHIP_SHARES = (0.23, 0.48)  # of images, about the private and the public test set's
 
 
 def summarise(
@@ -32,8 +33,8 @@ def summarise(
 
     Returns:
         `f2` over all images with its standard error, `f2_all_empty` (what a submission without
-        ships would score), F2 of ship images and of empty images, per fold, by the ships' size and
-        by the number of ships in the image.
+        ships would score), F2 of ship images and of empty images, per fold, by the share of ship
+        images, by the ships' size and by the number of ships in the image.
     """
     images = matches.images
     f2, n_true = images["f2"].to_numpy(), images["n_true"].to_numpy()
@@ -63,6 +64,7 @@ def summarise(
         }
         means = [f2[chosen].mean() for chosen in of_fold.values()]
         summary["f2_fold_deviation"] = float(np.std(means, ddof=1)) if len(means) > 1 else None
+    summary["by_ship_share"] = _by_ship_share(f2, ship, groups)
     summary["by_ship_size"] = _by_ship_size(matches)
     summary["by_ship_count"] = _by_ship_count(f2, n_true)
     return summary
@@ -80,6 +82,27 @@ def _standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[Any]) -
         return None
     sums = np.bincount(group, weights=values - values.mean())
     return float(np.sqrt((sums**2).sum() * count / (count - 1)) / len(values))
+
+
+def _by_ship_share(
+    f2: npt.NDArray[np.float64], ship: npt.NDArray[np.bool_], groups: npt.NDArray[Any]
+) -> list[dict[str, Any]]:
+    """Return the F2 to expect where ship images have another share, by the same rules."""
+    if ship.all() or not ship.any():
+        return []
+    rows = []
+    for share in SHIP_SHARES:
+        weight = np.where(ship, share / ship.mean(), (1 - share) / (1 - ship.mean()))
+        within = f2 - np.where(ship, f2[ship].mean(), f2[~ship].mean())
+        rows.append(
+            {
+                "ship_share": share,
+                "f2": float((weight * f2).mean()),
+                "f2_standard_error": _standard_error(weight * within, groups),
+                "f2_all_empty": 1 - share,
+            }
+        )
+    return rows
 
 
 def _by_ship_size(matches: Matches) -> list[dict[str, Any]]:

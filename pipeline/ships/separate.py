@@ -1,8 +1,8 @@
-"""A probability map becomes ships: threshold, connected components, a minimum area.
+"""The maps of an image become ships: threshold, split what touches, keep what is large enough.
 
-A map (uint8, 0..255) and three numbers enter; a label map leaves, whose ships never overlap.
-Two steps, so that another way to split a blob can stand between them: `find_components` labels
-what is above the threshold, `draw_labels` keeps components by a rule and numbers them 1..n.
+8-bit maps and a `Separation` enter; a label map leaves, whose ships never overlap. Two steps:
+`find_components` lists the pixels of each component, by any method; `draw_labels` keeps components
+by a rule and numbers them 1..n. Whoever counts or compares components needs no frame in between.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import DataError
+from pipeline.errors import ArtifactError, DataError
+from pipeline.ships.rectangles import fit_rectangles
 from pipeline.ships.rle import Labels
+from pipeline.ships.watershed import split_blobs
 
 __all__ = [
     "MAX_COMPONENTS",
     "Components",
     "Connectivity",
+    "ImageMaps",
+    "Method",
     "ProbabilityMap",
+    "Separation",
     "draw_labels",
     "find_components",
     "separate",
@@ -27,8 +32,70 @@ __all__ = [
 
 ProbabilityMap = npt.NDArray[np.uint8]
 Connectivity = Literal[4, 8]
+Method = Literal["components", "contact", "distance"]
 
 MAX_COMPONENTS = 65_534  # what 16 bits hold beside the sea; more is noise, no image of ships
+
+SEEDS = {"components": range(1), "contact": range(1, 256), "distance": range(1, 101)}
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """What a network says of one image.
+
+    Attributes:
+        prob_hw: Probability of ship x 255, uint8 (h, w).
+        contact_hw: Probability of contact x 255, likewise; None from a network without the channel.
+    """
+
+    prob_hw: ProbabilityMap
+    contact_hw: ProbabilityMap | None = None
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How maps are cut into components; every number may be searched by calibration.
+
+    Attributes:
+        method: `components`: what is connected is one. `contact`: a watershed on ship minus
+            contact splits what is connected. `distance`: a watershed on the distance to the sea
+            does, for networks without a contact channel.
+        threshold: Least value of a ship's pixel, 1..255.
+        connectivity: 8 joins pixels that meet at a corner, 4 does not.
+        seed: `contact`: least value of ship minus contact where a ship starts, 1..255. `distance`:
+            parts are one ship where the waist between them is at least this percentage of the
+            narrower part's width, 1..100. `components`: 0.
+        merge_below_px: A smaller part of a split component joins the part it borders on most;
+            0: none does, and small parts fall to the minimum area like any small component.
+        rectangles: Each component becomes the smallest turned rectangle around it, as far as no
+            other component is there.
+    """
+
+    method: Method
+    threshold: int
+    connectivity: Connectivity
+    seed: int = 0
+    merge_below_px: int = 0
+    rectangles: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in SEEDS:
+            raise ValueError(f"method: expected one of {', '.join(SEEDS)}, got {self.method!r}")
+        ranges = {
+            "threshold": range(1, 256),
+            "connectivity": (4, 8),
+            "seed": SEEDS[self.method],
+            "merge_below_px": range(1 if self.method == "components" else 2**31),
+        }
+        for name, allowed in ranges.items():
+            value = getattr(self, name)
+            if type(value) is not int or value not in allowed:
+                raise ValueError(
+                    f"{name}: expected a whole number in {allowed} for method {self.method}, "
+                    f"got {value!r}"
+                )
+        if type(self.rectangles) is not bool:
+            raise ValueError(f"rectangles: expected true or false, got {self.rectangles!r}")
 
 
 @dataclass(frozen=True)
@@ -48,53 +115,71 @@ class Components:
     shape: tuple[int, int]
 
 
-def separate(
-    prob_hw: ProbabilityMap, threshold: int, connectivity: Connectivity, min_area_px: int
-) -> Labels:
-    """Cut a map into ships.
+def separate(maps: ImageMaps, how: Separation, min_area_px: int) -> Labels:
+    """Cut the maps of an image into ships.
 
     Args:
-        prob_hw: Probability of ship x 255, uint8 (h, w).
-        threshold: Least value of a ship's pixel, 1..255.
-        connectivity: 8 joins pixels that meet at a corner, 4 does not.
+        maps: Of one image.
+        how: The method and its numbers.
         min_area_px: Smaller components are dropped; 0 and 1 keep all.
 
     Returns:
         int32 (h, w), 0 for sea and 1..n for ships; all 0 where no pixel reaches the threshold.
 
     Raises:
+        ArtifactError: `how` needs a contact channel and there is none.
         DataError: More than 65,534 components.
-        ValueError: `prob_hw` is not uint8 (h, w), the threshold is not 1..255, or the connectivity
-            is neither 4 nor 8.
+        ValueError: A map is not uint8 (h, w), or the two differ in size.
     """
-    components = find_components(prob_hw, threshold, connectivity)
+    components = find_components(maps, how)
     return draw_labels(components, components.area_px >= min_area_px)
 
 
-def find_components(
-    prob_hw: ProbabilityMap, threshold: int, connectivity: Connectivity
-) -> Components:
-    """Label the connected components of the pixels that reach `threshold`; see `separate`."""
-    if prob_hw.dtype != np.uint8 or prob_hw.ndim != 2:
-        raise ValueError(f"prob_hw: expected uint8 (h, w), got {prob_hw.dtype} {prob_hw.shape}")
-    if not 1 <= threshold <= 255 or connectivity not in {4, 8}:
-        raise ValueError(f"threshold {threshold} is not 1..255, or connectivity {connectivity}")
+def find_components(maps: ImageMaps, how: Separation) -> Components:
+    """Find the components of the pixels that reach the threshold; see `separate`."""
+    prob_hw, contact_hw = _checked(maps, how)
     shape = (prob_hw.shape[0], prob_hw.shape[1])
-    if not prob_hw.size or int(prob_hw.max()) < threshold:
+    if not prob_hw.size or int(prob_hw.max()) < how.threshold:
         nothing = np.zeros(0, np.int64)
         return Components(nothing, nothing, nothing, shape)
-    rows = np.flatnonzero(prob_hw.max(axis=1) >= threshold)
-    columns = np.flatnonzero(prob_hw.max(axis=0) >= threshold)
+    rows = np.flatnonzero(prob_hw.max(axis=1) >= how.threshold)
+    columns = np.flatnonzero(prob_hw.max(axis=0) >= how.threshold)
     top, left = int(rows[0]), int(columns[0])
-    part_hw = prob_hw[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
-    _, ship_hw = cv2.threshold(part_hw, threshold - 1, 1, cv2.THRESH_BINARY)
+    part = slice(top, int(rows[-1]) + 1), slice(left, int(columns[-1]) + 1)
+    _, ship_hw = cv2.threshold(prob_hw[part], how.threshold - 1, 1, cv2.THRESH_BINARY)
     # Ships are few pixels. Listing them is cheaper than OpenCV's statistics, which take 2 to 10 ms
-    # at 768x768 px, and whoever draws, counts or compares components needs no frame.
+    # at 768x768 px.
     pixels = np.flatnonzero(ship_hw.view(np.bool_))
-    labels = _label(ship_hw, connectivity).ravel()[pixels].astype(np.int64)
+    labels = _label(ship_hw, how.connectivity).ravel()[pixels].astype(np.int64)
+    if how.method != "components":
+        part_contact_hw = None if contact_hw is None else contact_hw[part]
+        labels = split_blobs(
+            *(prob_hw[part], part_contact_hw, pixels, labels),
+            seed=how.seed,
+            merge_below_px=how.merge_below_px,
+        )
+        _check_count(int(labels.max()), shape)
+    if how.rectangles:
+        pixels, labels = fit_rectangles(pixels, labels, ship_hw.shape[1])
     row, column = np.divmod(pixels, ship_hw.shape[1])
     pixels = (row + top) * shape[1] + column + left
     return Components(pixels, labels, np.bincount(labels)[1:], shape)
+
+
+def _checked(maps: ImageMaps, how: Separation) -> tuple[ProbabilityMap, ProbabilityMap | None]:
+    """Return the maps that `how` needs."""
+    prob_hw, contact_hw = maps.prob_hw, maps.contact_hw if how.method == "contact" else None
+    if how.method == "contact" and contact_hw is None:
+        raise ArtifactError(
+            "the rules cut ships by the contact channel, and the maps have none: they are of a run "
+            "with targets.kind=ship. Calibrate on maps of the same run, or choose another method."
+        )
+    for name, map_hw in (("prob_hw", prob_hw), ("contact_hw", contact_hw)):
+        if map_hw is not None and (map_hw.dtype != np.uint8 or map_hw.ndim != 2):
+            raise ValueError(f"{name}: expected uint8 (h, w), got {map_hw.dtype} {map_hw.shape}")
+    if contact_hw is not None and contact_hw.shape != prob_hw.shape:
+        raise ValueError(f"contact_hw: expected {prob_hw.shape}, got {contact_hw.shape}")
+    return prob_hw, contact_hw
 
 
 def _label(
@@ -109,13 +194,17 @@ def _label(
         count, labels_hw = cv2.connectedComponents(
             ship_hw, connectivity=connectivity, ltype=cv2.CV_32S
         )
-        if count - 1 > MAX_COMPONENTS:
-            raise DataError(
-                f"a map of {ship_hw.shape[0]}x{ship_hw.shape[1]} px has {count - 1:,} connected "
-                f"components; expected at most {MAX_COMPONENTS:,}. Such a map is noise: look at "
-                "the network's training, or raise the threshold."
-            ) from None
+        _check_count(count - 1, ship_hw.shape)
     return labels_hw
+
+
+def _check_count(count: int, shape: tuple[int, ...]) -> None:
+    if count > MAX_COMPONENTS:
+        raise DataError(
+            f"a map of {shape[0]}x{shape[1]} px has {count:,} connected components; expected at "
+            f"most {MAX_COMPONENTS:,}. Such a map is noise: look at the network's training, or "
+            "raise the threshold."
+        ) from None
 
 
 def draw_labels(components: Components, keep: npt.NDArray[np.bool_]) -> Labels:

@@ -1,36 +1,42 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.ships.instances import COLUMNS, check_instances
-from pipeline.ships.rle import Labels, encode_labels
-from pipeline.ships.rules import Rules, find_ships
-from pipeline.ships.separate import ProbabilityMap
+from pipeline.ships.rle import encode_labels
+from pipeline.ships.rules import AnyRules, Rules, find_ships
+from pipeline.ships.separate import ImageMaps
+from pipeline.ships.workers import in_order
 
-__all__ = ["build_submission", "check_submission", "submit_maps"]
+__all__ = ["Maps", "check_submission", "find_instances", "submit_maps"]
+
+Maps = Iterable[tuple[str, int, ImageMaps | None]]
 
 NAMED = 5  # offenders that a message names
 
 
 def submit_maps(
-    maps: Iterable[tuple[str, ProbabilityMap | None]],
-    rules: Rules,
+    maps: Iterable[tuple[str, ImageMaps | None]],
+    rules: AnyRules,
     sample_ids: Collection[str],
     height: int,
     width: int,
+    *,
+    jobs: int = 1,
 ) -> pd.DataFrame:
     """Cut every map into ships, and check the table of them all.
 
     Args:
-        maps: `(ImageId, prob_hw)`, probability x 255, uint8 (height, width); None for an image
-            without a map, which gets no ship.
+        maps: `(ImageId, maps)`; None for an image without maps, which gets no ship.
         rules: The calibrated rules.
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
         width: Image width in px, the same for all.
+        jobs: Processes to cut with.
 
     Returns:
         Instances in the order given.
@@ -38,26 +44,40 @@ def submit_maps(
     Raises:
         DataError: The table breaks a rule of the competition.
     """
-    submission = build_submission((name, find_ships(prob_hw, rules)) for name, prob_hw in maps)
+    alone = ((image_id, 0, of_image) for image_id, of_image in maps)
+    submission = find_instances(alone, {0: rules}, jobs=jobs)
     check_submission(submission, sample_ids, height, width)
     return submission
 
 
-def build_submission(ships: Iterable[tuple[str, Labels | None]]) -> pd.DataFrame:
-    """Write the ships of each image as instances.
+def find_instances(
+    maps: Maps, rules: Mapping[int, Rules] | Mapping[int, AnyRules], *, jobs: int = 1
+) -> pd.DataFrame:
+    """Return the instances that rules find.
 
     Args:
-        ships: `(ImageId, labels_hw)`, int32 (h, w), 0 for sea and 1..n for ships; None, like a map
-            of sea alone, is an image without ships.
+        maps: `(ImageId, fold, maps)` of each image.
+        rules: Of each fold.
+        jobs: Processes to cut with.
 
     Returns:
         Instances in the order given.
     """
+    chunks = in_order(partial(_find_chunk, rules=rules), maps, jobs)
+    rows = [row for chunk in chunks for row in chunk]
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def _find_chunk(
+    items: list[tuple[str, int, ImageMaps | None]],
+    rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+) -> list[tuple[str, str]]:
     rows = []
-    for image_id, labels_hw in ships:
+    for image_id, fold, of_image in items:
+        labels_hw = find_ships(of_image, rules[fold])
         texts = [] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts or [""]]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    return rows
 
 
 def check_submission(

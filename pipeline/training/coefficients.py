@@ -4,9 +4,12 @@ Batches of masks enter; the coefficients over all pixels seen, and their means o
 Counts stay on the device until they are asked for, so that counting never waits for it.
 """
 
+import pandas as pd
 import torch
 
-__all__ = ["PixelCounts", "cosine", "dice", "jaccard"]
+from pipeline.ships.pixels import count_pixels
+
+__all__ = ["PixelCounts", "cosine", "dice", "jaccard", "score_pixels"]
 
 
 def dice(both_px: torch.Tensor, true_px: torch.Tensor, predicted_px: torch.Tensor) -> torch.Tensor:
@@ -64,7 +67,10 @@ class PixelCounts:
                 f"{tuple(predicted.shape)} and {truth.dtype} {tuple(truth.shape)}."
             )
         masks = (predicted & truth, truth, predicted)
-        counts = torch.stack([mask.flatten(1).sum(1) for mask in masks])
+        self.add(torch.stack([mask.flatten(1).sum(1) for mask in masks]))
+
+    def add(self, counts: torch.Tensor) -> None:
+        """Take in images whose pixels were counted elsewhere: both, true, predicted; int (3, N)."""
         values = torch.stack([coefficient(*counts) for coefficient in _COEFFICIENTS.values()])
         has_ships = counts[1] > 0
         self._pixels += counts.sum(1)
@@ -94,6 +100,15 @@ class PixelCounts:
                     for name, value in zip(_COEFFICIENTS, sums, strict=True)
                 }
         return result
+
+
+def score_pixels(
+    truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int
+) -> dict[str, float]:
+    """Return what `PixelCounts.coefficients` says of two tables of ships; see `count_pixels`."""
+    counts = PixelCounts(torch.device("cpu"))
+    counts.add(torch.from_numpy(count_pixels(truth, predicted, height, width)))
+    return counts.coefficients()
 
 
 _COEFFICIENTS = {"dice": dice, "jaccard": jaccard, "cosine": cosine}

@@ -74,7 +74,7 @@ def _datasets(
     folds = read_folds(run.result("split").folder / "folds.csv")
     held_out = folds.fold.to_numpy() == fold
     learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
-    random = generator(config.seed, job.stage, fold, "validation images")
+    random = generator(config.seed, fold, "validation images")
     count = min(settings.validation_images, len(watched))
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))

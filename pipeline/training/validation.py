@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from pipeline.data.targets import ship_probability, ship_truth
+from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import ImageDataset
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.batches import whole_images
@@ -48,6 +48,6 @@ def validate(
         with device.autocast():
             logits = network(inputs).logits_nchw
         total += loss(logits, target)[0] * len(inputs)
-        counts.update(ship_probability(logits, kind) > 0.5, ship_truth(target))
+        counts.update(probabilities(logits, kind)[:, :1] > 0.5, ship_truth(target))
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}
     return {"val_loss": (total / len(images)).item()} | coefficients

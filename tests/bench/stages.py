@@ -23,6 +23,7 @@ from pipeline.networks.build import build_trained
 from pipeline.run import Run
 from pipeline.s5_calibrate import candidates
 from pipeline.ships.calibrate import calibrate
+from pipeline.ships.separate import ImageMaps
 
 # Name of the variant: stage, part of its last.pt, symmetries.
 VARIANTS = {
@@ -55,6 +56,7 @@ def out_of_fold(run, catalog, folds, variant):
             batch = batch.contiguous(memory_format=torch.channels_last)
             prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries], kind)
             maps_nhw = (prob_nchw[:, 0] * 255).round().to(torch.uint8).numpy()
+            maps_nhw = [ImageMaps(prob_hw) for prob_hw in maps_nhw]
             maps += zip(ids[start:stop], [fold] * (stop - start), maps_nhw, strict=True)
     return maps
 
@@ -69,7 +71,7 @@ def scores(folder):
             out_of_fold(run, catalog, folds, variant),
             catalog.instances,
             *(catalog.height, catalog.width),
-            candidates(config.calibrate),
+            candidates(config.calibrate, contact=False),
         )
         values = [found.scores[score] for score in SCORES]
         print(f"{config.name} | {name} | " + " | ".join(f"{value:.3f}" for value in values))

@@ -183,6 +183,24 @@ def test_verdicts_are_remembered_until_a_file_changes(root, tmp_path, monkeypatc
     assert "not decodable" in verify_images(paths, memory, jobs=1).defect[0]
 
 
+def test_an_interrupted_verification_goes_on(root, tmp_path, monkeypatch):
+    paths = sorted((root / "train_v2").iterdir())
+    memory, seen = tmp_path / "memory.csv", []
+
+    def interrupted(file):
+        seen.append(file)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return SIZE, SIZE, ""
+
+    monkeypatch.setattr("pipeline.data.verify.REMEMBERED_AFTER", 2)
+    monkeypatch.setattr("pipeline.data.verify._decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        verify_images(paths, memory, jobs=1)
+    verify_images(paths, memory, jobs=1)
+    assert seen[4:] == [str(path) for path in paths[2:]]
+
+
 def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):
     image = root / "test_v2" / "x.jpg"
     image.write_bytes(image.read_bytes()[:-100])

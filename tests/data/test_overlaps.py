@@ -3,10 +3,13 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data import signature_store
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.overlaps import find_groups, link_tiles
+from pipeline.data.rendering.scenes import lay_out
+from pipeline.data.rendering.scenes import paint as render
 from pipeline.data.signatures import (
     Layout,
     Signatures,
@@ -16,6 +19,7 @@ from pipeline.data.signatures import (
     to_levels,
 )
 from pipeline.errors import ArtifactError, DataError
+from pipeline.find_overlaps import find_overlaps
 
 pytestmark = pytest.mark.unit
 
@@ -133,12 +137,14 @@ def solid_tiles(shape):
     }
 
 
+@pytest.mark.parametrize("side", [288, 768])
 @pytest.mark.parametrize("kind", solid_tiles((8, 8)))
-def test_solid_tiles_are_single(tmp_path, kind):
-    tile = solid_tiles((288, 288))[kind]
-    paths = [write_tile(tmp_path, f"{q}.jpg", tile, q) for q in (70, 70, 90, 91, 95)]
-    groups = find_groups([*paths[1:]], ["a", "b", "c", "d"], jobs=1, signatures_path=None)
-    assert groups.tolist() == [0, 1, 2, 3]
+def test_solid_tiles_are_single(tmp_path, kind, side):
+    tile = solid_tiles((side, side))[kind]
+    qualities = (70, 75, 75, 90, 91, 95)
+    paths = [write_tile(tmp_path, f"{n}.jpg", tile, q) for n, q in enumerate(qualities)]
+    groups = find_groups(paths, list("abcdef"), jobs=1, signatures_path=None)
+    assert groups.tolist() == list(range(6))
 
 
 def test_a_shared_solid_third_does_not_link_but_a_shared_telling_one_does(tmp_path):
@@ -151,6 +157,55 @@ def test_a_shared_solid_third_does_not_link_but_a_shared_telling_one_does(tmp_pa
     paths = [write_tile(tmp_path, f"{name}.jpg", tile, 90) for name, tile in tiles.items()]
     groups = find_groups(paths, list(tiles), jobs=1, signatures_path=None)
     assert groups.tolist() == [0, 1, 0]
+
+
+def test_a_ship_on_flat_water_links(tmp_path):
+    rng = np.random.default_rng(0)
+    ground = 60 + 0.4 * rng.standard_normal((384, 384))
+    tiles = [ground[:288, :288], ground[96:, 96:], ground[:288, :288].copy()]
+    ship = np.zeros((384, 384), np.uint8)
+    cv2.ellipse(ship, (190, 200), (30, 6), 25, 0, 360, 120, -1)
+    ground += cv2.GaussianBlur(ship, (0, 0), 1)
+    paths = [write_tile(tmp_path, f"{n}.jpg", tile, 90) for n, tile in enumerate(tiles)]
+    assert find_groups(paths, list("abc"), jobs=1, signatures_path=None).tolist() == [0, 0, 1]
+
+
+def test_equal_borders_around_different_calm_water_do_not_link(tmp_path):
+    y, x = np.mgrid[:288, :288]
+    for name, border in {"side": x < 115, "corner": (x < 115) | (y < 144)}.items():
+        paths = []
+        for seed in range(6):
+            water = 70 + noise(np.random.default_rng(seed), (288, 288), 1.2, 0.6)
+            tile = np.where(border, 0, water)
+            paths.append(write_tile(tmp_path, f"{name}{seed}.jpg", tile, 85))
+        groups = find_groups(paths, list("abcdef"), jobs=1, signatures_path=None)
+        assert groups.tolist() == list(range(6))
+
+
+def test_what_jpeg_leaves_of_the_demos_calmest_scene_is_enough(tmp_path):
+    scene = lay_out(0, "scene-6", (320, 320), tile_px=192, max_ship_px=96, with_ships=True)
+    picture = render(scene)[:, :, ::-1]
+    paths = []
+    for index in range(9):
+        y, x = (64 * at for at in divmod(index, 3))
+        paths.append(tmp_path / f"{index}.jpg")
+        tile = picture[y : y + 192, x : x + 192]
+        assert cv2.imwrite(str(paths[-1]), tile, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    assert not find_groups(paths, list("abcdefghi"), jobs=1, signatures_path=None).any()
+
+
+@pytest.mark.parametrize("kind", ["calm", "sea", "coast"])
+def test_files_of_another_encoder_link_too(tmp_path, kind):
+    ground = paint(kind, np.random.default_rng(0), 384, 384)
+    paths = [write_tile(tmp_path, "a.jpg", ground[:288, :288], 90)]
+    for name, quality, how in (
+        ("b.jpg", 80, {"progressive": True, "subsampling": 0}),
+        ("c.jpg", 92, {"optimize": True, "subsampling": 1, "qtables": "web_high"}),
+    ):
+        tile = write_tile(tmp_path, "tile.png", ground[96:, 96:], 90)
+        paths.append(tmp_path / name)
+        Image.open(tile).save(paths[-1], **({"quality": quality} | how))
+    assert find_groups(paths, list("abc"), jobs=1, signatures_path=None).tolist() == [0, 0, 0]
 
 
 def test_all_that_is_shared_must_agree(tmp_path):
@@ -174,6 +229,22 @@ def test_groups_follow_the_ids_and_not_the_order(tmp_path):
     assert groups[0] == 0
     turned = find_groups(paths[::-1], ids[::-1], jobs=2, signatures_path=None)
     assert turned[::-1].tolist() == groups.tolist()
+
+
+def test_a_folder_of_images_becomes_two_tables(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    ground = paint("sea", np.random.default_rng(1), 240, 240)
+    write_tile(images, "b.jpg", ground[:144, :144], 90)
+    write_tile(images, "a.JPG", ground[96:, 48:192], 85)
+    write_tile(images, "c.jpg", paint("sea", np.random.default_rng(2), 144, 144), 90)
+    (images / "notes.txt").write_text("no image")
+    find_overlaps(images, tmp_path / "tables", jobs=1)
+    written = [(tmp_path / "tables" / name).read_text() for name in ("groups.csv", "pairs.csv")]
+    assert written[0] == "ImageId,group\na.JPG,0\nb.jpg,0\nc.jpg,1\n"
+    assert written[1] == "ImageId,other,down_px,right_px\na.JPG,b.jpg,-96,-48\n"
+    with pytest.raises(DataError, match="expected a folder with images"):
+        find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
 
 
 def test_one_image_is_one_group(tmp_path):

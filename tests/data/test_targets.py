@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.config import Augment, Crops, Targets
-from pipeline.data.targets import CHANNELS, contact, make_target, ship_probability, ship_truth
+from pipeline.data.contact import contact
+from pipeline.data.targets import CHANNELS, make_target, probabilities, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
 from pipeline.ships.rle import encode_labels
 
@@ -52,10 +53,11 @@ def test_classes_put_contact_on_ships_and_leave_the_gap_to_the_background():
 
 def test_ships_of_one_pixel_corners_and_edges():
     corner = labels("100", "020", "000")
-    assert np.array_equal(contact(corner, 1), labels("110", "110", "000"))
+    # Of two pixels that meet one must give way; neither can spare any.
+    assert contact(corner, 1).sum() == contact(corner, 3)[corner > 0].sum() == 1
     assert not contact(labels("10002"), 1).any()
     assert np.array_equal(contact(labels("1002"), 2), labels("0110"))
-    assert np.array_equal(contact(labels("12"), 5), labels("11"))
+    assert np.array_equal(contact(labels("1112"), 5), labels("0010"))
 
 
 @pytest.mark.parametrize("labels_hw", [labels("000", "000"), labels("111", "111"), labels("3")])
@@ -70,15 +72,25 @@ def test_two_parts_of_one_ship_do_not_meet():
 
 
 @pytest.mark.parametrize("within_px", [1, 2, 4])
-def test_contact_is_what_two_distances_say(within_px):
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        labels_hw = np.zeros((30, 40), np.int32)
-        for ship in range(1, 6):
-            top, left, height, width = random.integers(1, 12, 4) * (2, 3, 1, 1)
-            labels_hw[top : top + height, left : left + width] = ship
-        near = sum(_distance_px(labels_hw == ship) <= within_px for ship in range(1, 6))
-        assert np.array_equal(contact(labels_hw, within_px), near >= 2)
+def test_contact_of_wide_ships_is_what_two_distances_say(within_px):
+    labels_hw = np.zeros((60, 80), np.int32)
+    labels_hw[5:30, 3:25], labels_hw[10:40, 25:60], labels_hw[33:55, 2:24] = 1, 2, 3
+    near = sum(_distance_px(labels_hw == ship) <= within_px for ship in range(1, 4))
+    assert np.array_equal(contact(labels_hw, within_px), near >= 2)
+
+
+@pytest.mark.parametrize("within_px", [1, 2, 4])
+def test_every_touching_ship_keeps_a_core_of_its_own(within_px):
+    labels_hw = np.zeros((40, 60), np.int32)
+    labels_hw[10:20, 5:50] = 1
+    for ship, left in enumerate(range(5, 35, 3), start=2):  # ten boats along the large ship
+        labels_hw[20:29, left : left + 3] = ship
+    labels_hw[9, 20:22], labels_hw[12:15, 50] = 12, 13  # two of a few pixels, all within reach
+    left_hw = np.where(contact(labels_hw, within_px), 0, labels_hw)
+    assert set(np.unique(left_hw)) == set(range(14))
+    count, cores_hw = cv2.connectedComponents((left_hw > 0).astype(np.uint8), connectivity=8)
+    assert count - 1 == 13
+    assert len(np.unique(np.stack([left_hw, cores_hw])[:, left_hw > 0], axis=1).T) == 13
 
 
 def _distance_px(mask_hw):
@@ -100,16 +112,21 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
     else:
         truth = target
     assert truth.shape[1] == CHANNELS[kind]
-    probability = ship_probability(200.0 * truth - 100, kind)
+    probability = probabilities(200.0 * truth - 100, kind)
     assert torch.equal(ship_truth(target)[0, 0], torch.from_numpy(TOUCHING > 0))
-    assert torch.equal(probability, ship_truth(target).float())
+    assert torch.equal(probability[:, :1], ship_truth(target).float())
+    if kind != "ship":
+        contact_hw = torch.from_numpy(contact(TOUCHING, 1))
+        on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
+        expected = on_ships if kind == "classes" else contact_hw
+        assert torch.equal(probability[:, 1:], expected.float()[None, None])
 
 
 def test_the_ship_of_three_classes_is_all_that_is_not_background():
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     expected = 1 - logits.softmax(1)[:, :1]
-    assert torch.allclose(ship_probability(logits, "classes"), expected, atol=1e-6)
-    halves = ship_probability(logits.bfloat16(), "classes")
+    assert torch.allclose(probabilities(logits, "classes")[:, :1], expected, atol=1e-6)
+    halves = probabilities(logits.bfloat16(), "classes")
     assert halves.dtype == torch.float32
 
 

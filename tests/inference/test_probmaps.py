@@ -1,15 +1,19 @@
 """Maps on disk: whole, complete, of this job, or refused."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.inference.probmaps import MapReader as AnyMapReader
+from pipeline.inference.probmaps import MapWriter
 from pipeline.run import Job
+from pipeline.ships.separate import ImageMaps
 
 pytestmark = pytest.mark.unit
+MapReader = partial(AnyMapReader, contact=False)
 
 
 def job_in(folder: Path, wanted: str = "a") -> Job:
@@ -20,7 +24,7 @@ def job_in(folder: Path, wanted: str = "a") -> Job:
 def write(folder, maps, *, floor=0.2, close=True):
     writer = MapWriter(job_in(folder), floor=floor)
     for image_id, prob_hw in maps.items():
-        writer.add(image_id, prob_hw)
+        writer.add(image_id, ImageMaps(prob_hw))
     if close:
         writer.close("cpu")
     return writer
@@ -36,7 +40,7 @@ def maps():
 def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     write(tmp_path, maps)
     reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
-    assert np.array_equal(reader.read("b.jpg"), maps["b.jpg"])
+    assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
     assert "a.jpg,0.1569,0.156863,0" in (tmp_path / "index.csv").read_text()
@@ -47,7 +51,7 @@ def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypa
     write(tmp_path, maps, close=False)
     writer = MapWriter(job_in(tmp_path), floor=0.2)
     assert writer.written == {"a.jpg", "b.jpg"}
-    writer.add("c.jpg", maps["c.jpg"])
+    writer.add("c.jpg", ImageMaps(maps["c.jpg"]))
     writer.close("cpu")
     assert MapReader(job_in(tmp_path), list(maps), 7, 9).read("c.jpg") is not None
 
@@ -73,3 +77,19 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
     path.unlink()
     with pytest.raises(ArtifactError, match=r"b.png: .* got 0 bytes"):
         MapReader(job, list(maps), 7, 9).read("b.jpg")
+
+
+def test_a_contact_map_is_kept_below_the_ship_map(tmp_path, maps):
+    both = ImageMaps(maps["b.jpg"], maps["c.jpg"])
+    low = ImageMaps(maps["a.jpg"], maps["b.jpg"])
+    writer = MapWriter(job_in(tmp_path), floor=0.2)
+    writer.add("b.jpg", both)
+    writer.add("a.jpg", low)
+    writer.close("cpu")
+    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=True)
+    read = reader.read("b.jpg")
+    assert np.array_equal(read.prob_hw, both.prob_hw)
+    assert np.array_equal(read.contact_hw, both.contact_hw)
+    assert reader.read("a.jpg") is None
+    with pytest.raises(ArtifactError, match=r"expected a map of shape \(7, 9\).*got shape \(14, 9"):
+        MapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9).read("b.jpg")

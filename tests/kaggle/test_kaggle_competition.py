@@ -3,10 +3,12 @@
 import csv
 import io
 import re
+import shlex
 import sys
 import zipfile
 
 import pytest
+import yaml
 from kaggle_server import TOKEN, KaggleServer, lost
 
 from pipeline.data.demo import render_demo
@@ -58,6 +60,33 @@ def test_from_an_empty_disk_and_a_token_to_a_score(competition, checkout):
 
     checkout.run(*RUN, "--upload", "again", "--from", "submit")
     assert len(competition.submissions) == 1  # the same file is the same submission
+
+
+def test_the_readmes_commands_go_from_an_empty_disk_to_a_score(competition, checkout):
+    readme = (checkout.folder / "README.md").read_text()
+    section = readme.split("## The real competition")[1].split("```")[1]
+    assert "export KAGGLE_API_TOKEN=..." in section
+    checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
+    run, refresh = (
+        shlex.split(line, comments=True)
+        for line in section.splitlines()
+        if line.startswith(("./run.sh", "python"))
+    )
+    # The competition's own configuration, but for how much it trains and where it starts.
+    tiny = yaml.safe_load((checkout.folder / "tests" / "tiny.yaml").read_text())
+    (checkout.folder / "configs" / "full.yaml").write_bytes(
+        (checkout.folder / "configs" / "airbus.yaml").read_bytes()
+    )
+    less = {section: tiny[section] for section in ("crops", "train", "finetune", "predict")}
+    network = {"encoder": "resnet18", "weights": "none"}
+    less |= {"base": "full.yaml", "folds": {"count": 2}, "network": network}
+    less |= {"machine": {"loader_workers": 0, "threads": 1}}
+    (checkout.folder / "configs" / "airbus.yaml").write_text(yaml.safe_dump(less))
+    output = checkout.run(*run[1:], program=run[0])
+    assert "public score 0.81234" in output
+    assert len(competition.submissions) == 1
+    output = checkout.run(*refresh[1:], program=sys.executable)
+    assert re.search(r"airbus .*COMPLETE .*0\.81234 +0\.83456", output)
 
 
 def test_a_demo_is_not_sent(checkout):

@@ -1,5 +1,6 @@
 """The search against a loop over all rules that looks at every map again, and its honesty."""
 
+import json
 from itertools import product
 
 import numpy as np
@@ -7,23 +8,36 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships import calibrate as module
-from pipeline.ships.calibrate import Candidates, calibrate
+from pipeline.ships import workers
+from pipeline.ships.acceptance import Acceptance
+from pipeline.ships.calibrate import calibrate
 from pipeline.ships.instances import COLUMNS
+from pipeline.ships.learn import Learning
 from pipeline.ships.metric import score_images
+from pipeline.ships.problem import Problem
 from pipeline.ships.rle import encode_labels
 from pipeline.ships.rules import find_ships
-from pipeline.ships.submission import build_submission
+from pipeline.ships.search import Candidates, best_rules, f2_sums, image_f2
+from pipeline.ships.separate import ImageMaps, Separation
+from pipeline.ships.submission import find_instances
 
 pytestmark = pytest.mark.unit
 
 SHAPE = (24, 30)
-GRID = Candidates(
-    thresholds=(60, 128, 200),
-    connectivities=(4, 8),
-    min_areas_px=(0, 12),
-    gate_probs=(0, 150, 230),
-    gate_areas_px=(0, 30),
+PLAIN = tuple(
+    Separation("components", threshold, connectivity)
+    for connectivity in (4, 8)
+    for threshold in (60, 128, 200)
+)
+GRID = Candidates(PLAIN, min_areas_px=(0, 12), gate_probs=(0, 150, 230), gate_areas_px=(0, 30))
+LEARNING = Learning(
+    levels=(60, 128, 200),
+    least_px=4,
+    trees=20,
+    learning_rate=0.2,
+    leaves=4,
+    min_leaf_segments=5,
+    images=1000,
 )
 
 
@@ -49,7 +63,8 @@ def problem(count=24, folds=3, seed=5):
     for index in range(count):
         labels_hw, prob_hw = scene(rng, int(rng.choice([0, 0, 1, 2, 5])))
         image_id = f"{index:03}.jpg"
-        maps.append((image_id, index % folds, None if index % 7 == 3 else prob_hw))
+        of_image = None if index % 7 == 3 else ImageMaps(prob_hw)
+        maps.append((image_id, index % folds, of_image))
         rows += [(image_id, text) for text in encode_labels(labels_hw) or [""]]
     return maps, pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
@@ -60,41 +75,50 @@ def solved():
     return maps, truth, calibrate(maps, truth, *SHAPE, GRID)
 
 
+def measure(maps, truth, jobs=1):
+    return Problem(maps, truth, SHAPE, 60, jobs).measure(list(PLAIN))
+
+
 @pytest.fixture(scope="module")
 def brute_force(solved):
-    """Sums of F2 over each fold's images for every set of rules, from whole maps."""
+    """F2 of each image for every set of rules, from whole maps."""
     maps, truth, _ = solved
-    sums = {}
-    for place in product(*(range(len(values)) for values in vars(GRID).values())):
+    scores = {}
+    for place in product(range(len(PLAIN)), *(range(len(v)) for v in GRID.numbers)):
         rules = GRID.rules(place)
-        found = build_submission((image_id, find_ships(prob, rules)) for image_id, _, prob in maps)
-        f2 = score_images(truth, found, *SHAPE)["f2"].to_numpy()
-        sums[place] = np.array([f2[fold::3].sum() for fold in range(3)])  # image i is in fold i % 3
-    return sums
+        found = find_instances(maps, dict.fromkeys(range(3), rules))
+        scores[place] = score_images(truth, found, *SHAPE)["f2"].to_numpy()
+    return scores
 
 
 def test_every_rule_scores_what_the_metric_says(solved, brute_force):
     maps, truth, _ = solved
-    measured = module._measure_all(maps, truth, SHAPE, GRID, 1)
-    sums = module._f2_sums(measured, GRID, [0, 1, 2])
+    measured = measure(maps, truth)
+    sums = f2_sums(measured, GRID, [0, 1, 2])
     assert sums.size == 3 * len(brute_force)
-    for place, expected in brute_force.items():
-        np.testing.assert_allclose(sums[place], expected, atol=1e-9)
+    for place, f2 in brute_force.items():
+        np.testing.assert_allclose(image_f2(measured, GRID.rules(place)), f2, atol=1e-9)
+        by_fold = [f2[fold::3].sum() for fold in range(3)]  # image i is in fold i % 3
+        np.testing.assert_allclose(sums[place], by_fold, atol=1e-9)
 
 
 def test_each_fold_is_scored_by_rules_of_the_others(solved, brute_force):
-    maps, _, result = solved
-    sums = {GRID.rules(place): values for place, values in brute_force.items()}
-    honest = 0
+    _, _, result = solved
+    gated = result.trials[-1].kept
+    assert [trial.rule for trial in result.trials] == ["gate"]
+    scores = {
+        GRID.rules(place): f2 for place, f2 in brute_force.items() if gated or place[2:] == (0, 0)
+    }
+    honest = np.empty(24)
     for fold, rules in result.fold_rules.items():
-        others = {candidate: values.sum() - values[fold] for candidate, values in sums.items()}
+        of_fold = np.arange(24) % 3 == fold
+        others = {candidate: f2[~of_fold].mean() for candidate, f2 in scores.items()}
         assert others[rules] == pytest.approx(max(others.values()), abs=1e-9)
-        honest += sums[rules][fold] / len(maps)
-    best = max(values.sum() for values in sums.values()) / len(maps)
-    assert sums[result.rules].sum() / len(maps) == pytest.approx(best, abs=1e-9)
-    assert result.scores["f2"] == pytest.approx(honest)
+        honest[of_fold] = scores[rules][of_fold]
+    best = max(f2.mean() for f2 in scores.values())
+    assert scores[result.rules].mean() == pytest.approx(best, abs=1e-9)
+    assert result.scores["f2"] == pytest.approx(honest.mean())
     assert result.scores["f2_in_sample"] == pytest.approx(best)
-    assert honest <= best + 1e-9
 
 
 def test_the_instances_are_the_scored_ships(solved):
@@ -108,28 +132,29 @@ def test_the_instances_are_the_scored_ships(solved):
 
 def test_processes_do_not_change_the_measurements(solved, monkeypatch):
     maps, truth, _ = solved
-    monkeypatch.setattr(module, "CHUNK_MAPS", 3)
-    one, two = (module._measure_all(maps, truth, SHAPE, GRID, jobs) for jobs in (1, 2))
-    for combination, found in one.found.items():
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    one, two = (measure(maps, truth, jobs) for jobs in (1, 2))
+    for how, found in one.found.items():
         for name, values in vars(found).items():
-            np.testing.assert_array_equal(values, getattr(two.found[combination], name))
+            np.testing.assert_array_equal(values, getattr(two.found[how], name))
 
 
 def test_nothing_but_empty_images():
     maps = [(f"{i}", i % 2, None) for i in range(6)]
     truth = pd.DataFrame([(f"{i}", "") for i in range(6)], columns=COLUMNS, dtype=str)
-    result = calibrate(maps, truth, *SHAPE, GRID)
+    result = calibrate(maps, truth, *SHAPE, GRID, learning=LEARNING)
     assert result.scores["f2"] == 1
     assert result.scores["f2_ship_images"] is None
-    assert result.rules == GRID.rules((1, 0, 0, 0, 0))  # all tie: the middle, no gate
+    assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no gate
+    assert [trial.kept for trial in result.trials] == [False, False]
     assert (result.instances["EncodedPixels"] == "").all()
 
 
-def test_a_gate_is_chosen_where_it_pays():
-    """Empty images have faint large blobs; a gate drops them and keeps the faint ship edges."""
+def blinking(count, folds):
+    """Empty images have faint large blobs; those with ships have a bright spot in theirs."""
     rng = np.random.default_rng(0)
     maps, rows = [], []
-    for index in range(40):
+    for index in range(count):
         labels_hw = np.zeros(SHAPE, np.int32)
         prob_hw = np.zeros(SHAPE, np.uint8)
         top, left = rng.integers(0, 10, 2)
@@ -137,24 +162,56 @@ def test_a_gate_is_chosen_where_it_pays():
         if index % 2:
             labels_hw[top : top + 6, left : left + 9] = 1
             prob_hw[top + 2, left + 3] = 250
-        maps.append((f"{index}", index % 4, prob_hw))
+        maps.append((f"{index}", index % folds, ImageMaps(prob_hw)))
         rows += [(f"{index}", text) for text in encode_labels(labels_hw) or [""]]
-    truth = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-    result = calibrate(maps, truth, *SHAPE, GRID)
+    return maps, pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def test_a_gate_is_chosen_where_it_pays():
+    """A gate drops the faint blobs and keeps the ships' faint edges."""
+    result = calibrate(*blinking(40, 4), *SHAPE, GRID)
     assert result.scores["f2"] == 1
-    assert result.rules.gate_prob == 150  # of 150 and 230, which are equal, the lower middle
-    assert result.rules.threshold == 60
+    assert [trial.kept for trial in result.trials] == [True]
+    assert result.rules.gate_prob == 150  # of 150 and 230, which are equal, the plainest
+    assert result.rules.separation.threshold == 60
     assert result.rules.gate_area_px == 0
 
 
+def test_acceptance_is_learnt_where_it_pays():
+    """Without gates only what is learnt of segments tells faint blobs from ships."""
+    maps, truth = blinking(80, 4)
+    plain = Candidates((PLAIN[0],), min_areas_px=(0,))
+    groups = {image_id: int(image_id) // 4 for image_id, *_ in maps}
+    result = calibrate(maps, truth, *SHAPE, plain, learning=LEARNING, groups=groups)
+    assert [trial.kept for trial in result.trials] == [True]
+    assert result.trials[0].gain == pytest.approx(0.5)
+    assert result.scores["f2"] == 1
+    assert isinstance(result.rules, Acceptance)
+    again = Acceptance.from_json(json.loads(json.dumps(result.rules.to_json())), "rules.json")
+    for _, _, one in maps:
+        ships, same = (find_ships(one, rules) for rules in (result.rules, again))
+        assert (ships is None) == (one.prob_hw.max() < 250) == (same is None)
+        assert ships is None or (ships == same).all()
+
+
 def test_ties_go_to_the_middle_and_to_no_gate():
-    f2 = np.zeros((7, 2, 1, 3, 1))
-    f2[2:7, :, :, :, :] = 0.5
-    assert module._best(f2) == (4, 0, 0, 0, 0)
-    f2[:, :, :, 0] = 0
-    assert module._best(f2) == (4, 0, 0, 1, 0)
-    f2[1, 1, 0, 2] = 0.6
-    assert module._best(f2 + 1e-12 * np.random.default_rng(0).random(f2.shape)) == (1, 1, 0, 2, 0)
+    seven = Candidates(
+        tuple(Separation("components", 10 * i, c) for c in (4, 8) for i in range(1, 8)),
+        min_areas_px=(0,),
+        gate_probs=(0, 5, 6),
+    )
+
+    def best(f2):
+        rules = best_rules(seven, f2)
+        return rules.separation.threshold, rules.separation.connectivity, rules.gate_prob
+
+    f2 = np.zeros((14, 1, 3, 1))
+    f2[2:7] = f2[9:14] = 0.5
+    assert best(f2) == (50, 4, 0)
+    f2[:, :, 0] = 0
+    assert best(f2) == (50, 4, 5)
+    f2[8, 0, 2] = 0.6
+    assert best(f2 + 1e-12 * np.random.default_rng(0).random(f2.shape)) == (20, 8, 6)
 
 
 def test_maps_and_truth_must_belong_together():
@@ -169,17 +226,17 @@ def test_maps_and_truth_must_belong_together():
         calibrate([(image_id, 0, prob) for image_id, _, prob in maps], truth, *SHAPE, GRID)
     with pytest.raises(ArtifactError, match=r"map of 000\.jpg: expected 25x30 px"):
         calibrate(maps, truth, 25, 30, GRID)
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="several times"):
         calibrate(iter(maps), truth, *SHAPE, GRID)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"thresholds": ()}, "thresholds: expected at least one"),
-        ({"thresholds": (0, 5)}, "threshold: expected a whole number"),
-        ({"min_areas_px": (8, 4)}, "min_areas_px.*ascending"),
-        ({"connectivities": (4, 6)}, "connectivity"),
+        ({"separations": ()}, "separations: expected values that differ"),
+        ({"separations": PLAIN[:1] * 2}, "separations: expected values that differ"),
+        ({"min_areas_px": (8, 4)}, "min_areas_px.*ascend"),
+        ({"min_areas_px": (-1, 4)}, "min_area_px: expected a whole number"),
         ({"gate_probs": (5,)}, "must start with 0"),
     ],
 )

@@ -1,14 +1,18 @@
 """Rules on one map, and rules.json read strictly."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.rules import Rules, find_ships
+from pipeline.ships.rules import Rules, find_ships, read_rules, rules_to_json
+from pipeline.ships.separate import ImageMaps, Separation
 
 pytestmark = pytest.mark.unit
 
-RULES = Rules(threshold=128, connectivity=8, min_area_px=3, gate_prob=200, gate_area_px=5)
+SEPARATION = asdict(Separation("components", 128, 8))
+RULES = Rules(Separation("components", 128, 8), min_area_px=3, gate_prob=200, gate_area_px=5)
 
 
 def a_map(area_px, value, speck_px=0):
@@ -16,7 +20,7 @@ def a_map(area_px, value, speck_px=0):
     prob_hw[0, :area_px] = 130
     prob_hw[0, 0] = value
     prob_hw[4, :speck_px] = 150
-    return prob_hw
+    return ImageMaps(prob_hw)
 
 
 def test_ships_that_pass_every_rule():
@@ -27,28 +31,48 @@ def test_ships_that_pass_every_rule():
 
 
 @pytest.mark.parametrize(
-    "prob_hw",
-    [None, np.zeros((0, 0), np.uint8), a_map(0, 0), a_map(5, 199), a_map(4, 255), a_map(2, 255)],
+    "maps",
+    [
+        None,
+        ImageMaps(np.zeros((0, 0), np.uint8)),
+        a_map(0, 0),
+        a_map(5, 199),
+        a_map(4, 255),
+        a_map(2, 255),
+    ],
     ids=["not stored", "no pixel", "sea", "faint", "largest too small", "specks"],
 )
-def test_images_without_ships(prob_hw):
-    assert find_ships(prob_hw, RULES) is None
+def test_images_without_ships(maps):
+    assert find_ships(maps, RULES) is None
 
 
 def test_without_gates_every_component_large_enough_counts():
-    assert find_ships(a_map(3, 130), Rules(128, 8, 3)).max() == 1
+    assert find_ships(a_map(3, 130), Rules(RULES.separation, 3)).max() == 1
 
 
 def test_round_trip():
-    assert Rules.from_json(RULES.to_json(), "rules.json") == RULES
+    assert read_rules(rules_to_json(RULES), "rules.json") == RULES
+
+
+@pytest.mark.parametrize("value", [RULES.to_json(), RULES.to_json() | {"kind": "forest"}, []])
+def test_rules_of_no_known_kind_are_refused(value):
+    with pytest.raises(
+        ArtifactError, match=r"rules\.json: expected rules of the kind thresholds or"
+    ):
+        read_rules(value, "rules.json")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": 0}, "threshold: expected"),
-        ({"threshold": 0.5}, "threshold: expected"),
-        ({"connectivity": 6}, "connectivity: expected"),
+        ({"separation": SEPARATION | {"threshold": 0}}, "threshold: expected"),
+        ({"separation": SEPARATION | {"threshold": 0.5}}, "threshold: expected"),
+        ({"separation": SEPARATION | {"connectivity": 6}}, "connectivity: expected"),
+        ({"separation": SEPARATION | {"method": "erode"}}, "method: expected"),
+        ({"separation": SEPARATION | {"rectangles": 1}}, "rectangles: expected"),
+        ({"separation": SEPARATION | {"seed": 1}}, "seed: expected"),
+        ({"separation": SEPARATION | {"method": "contact"}}, "seed: expected"),
+        ({"separation": {}}, "separation: expected exactly the rules"),
         ({"min_area_px": True}, "min_area_px: expected"),
         ({"gate_prob": 256}, "gate_prob: expected"),
         ({"contact_width_px": 3}, "exactly the rules"),
@@ -61,7 +85,7 @@ def test_other_rules_are_refused(change, message):
 
 def test_a_missing_rule_is_refused():
     value = RULES.to_json()
-    del value["threshold"]
+    del value["min_area_px"]
     with pytest.raises(ArtifactError, match="exactly the rules"):
         Rules.from_json(value, "rules.json")
     with pytest.raises(ArtifactError, match="got list"):

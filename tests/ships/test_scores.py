@@ -40,6 +40,9 @@ def test_by_hand():
     assert f2[0] == pytest.approx(5 / (4 + 2))  # the false ship of 5 px is of this class too
     images = {row["from_ships"]: row["images"] for row in scores["by_ship_count"]}
     assert images == {1: 1, 2: 1, 3: 0, 5: 0, 10: 0}
+    expected = [share * (f2_a + 1) / 2 + (1 - share) * 0.5 for share in (0.23, 0.48)]
+    assert [row["f2"] for row in scores["by_ship_share"]] == pytest.approx(expected)
+    assert [row["f2_all_empty"] for row in scores["by_ship_share"]] == [0.77, 0.52]
     json.dumps(scores, allow_nan=False)
 
 
@@ -66,4 +69,17 @@ def test_nothing_and_one():
     assert scores["f2"] == 1
     assert scores["f2_standard_error"] is None
     assert scores["f2_ship_images"] is None
+    assert scores["by_ship_share"] == []
     json.dumps(scores, allow_nan=False)
+
+
+def test_the_share_of_ship_images_changes_the_standard_error_too():
+    rng = np.random.default_rng(2)
+    rows = [(f"{i}", "1 50" if i % 2 else "") for i in range(4000)]
+    found = [
+        (f"{i}", "1 50" if rng.random() < (0.6 if i % 2 else 0.1) else "") for i in range(4000)
+    ]
+    for row in summarise(matches(rows, found))["by_ship_share"]:
+        share = row["ship_share"]
+        error = np.sqrt((share**2 * 0.6 * 0.4 + (1 - share) ** 2 * 0.1 * 0.9) / 2000)
+        assert row["f2_standard_error"] == pytest.approx(error, rel=0.1)

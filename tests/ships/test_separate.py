@@ -1,5 +1,7 @@
 """Maps into ships, against scipy's labelling and a loop over components."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pipeline.errors import DataError
-from pipeline.ships.separate import MAX_COMPONENTS, separate
+from pipeline.data.contact import contact
+from pipeline.errors import ArtifactError, DataError
+from pipeline.ships.separate import MAX_COMPONENTS, ImageMaps, Separation
+from pipeline.ships.separate import separate as separate_maps
 
 pytestmark = pytest.mark.unit
 
@@ -17,6 +21,11 @@ MAPS = hnp.arrays(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     elements=st.sampled_from([0, 0, 99, 100, 101, 255]),
 )
+
+
+def separate(prob_hw, threshold, connectivity, min_area_px):
+    how = Separation("components", threshold, connectivity)
+    return separate_maps(ImageMaps(prob_hw), how, min_area_px)
 
 
 def reference(prob_hw, threshold, connectivity, min_area_px):
@@ -74,7 +83,101 @@ def test_what_is_no_map_is_refused():
         separate(np.full((2, 2), np.nan), 128, 8, 0)
     with pytest.raises(ValueError, match="uint8"):
         separate(np.zeros((2, 2, 1), np.uint8), 128, 8, 0)
-    with pytest.raises(ValueError, match="threshold 0"):
+    with pytest.raises(ValueError, match="threshold: expected"):
         separate(np.zeros((2, 2), np.uint8), 0, 8, 0)
-    with pytest.raises(ValueError, match="connectivity 6"):
+    with pytest.raises(ValueError, match="connectivity: expected"):
         separate(np.zeros((2, 2), np.uint8), 9, 6, 0)
+
+
+def touching():
+    """Two ships side by side, a third apart; and the contact of the first two."""
+    labels_hw = np.zeros((14, 24), np.int32)
+    labels_hw[2:12, 2:7], labels_hw[4:10, 7:13], labels_hw[3:5, 18:22] = 1, 2, 3
+    return labels_hw, contact(labels_hw, 1)
+
+
+def perfect(labels_hw, contact_hw):
+    return ImageMaps(255 * (labels_hw > 0).astype(np.uint8), 255 * contact_hw.astype(np.uint8))
+
+
+CONTACT = Separation("contact", 128, 8, seed=128)
+
+
+def test_contact_splits_what_touches():
+    labels_hw, contact_hw = touching()
+    found_hw = separate_maps(perfect(labels_hw, contact_hw), CONTACT, 0)
+    assert len(np.unique(np.stack([labels_hw, found_hw]).reshape(2, -1), axis=1).T) == 4
+    plain = Separation("components", 128, 8)
+    assert separate_maps(perfect(labels_hw, contact_hw), plain, 0).max() == 2
+
+
+def test_distance_splits_at_a_waist():
+    prob_hw = np.zeros((30, 60), np.uint8)
+    prob_hw[5:25, 5:25], prob_hw[5:25, 33:53], prob_hw[13:16, 25:33] = 255, 255, 255
+    found_hw = separate_maps(ImageMaps(prob_hw), Separation("distance", 128, 8, seed=80), 0)
+    assert found_hw.max() == 2
+    assert found_hw[6, 6] != found_hw[6, 50]
+    assert ((found_hw > 0) == (prob_hw > 0)).all()
+
+
+def test_a_small_part_joins_its_neighbour_or_falls():
+    labels_hw, contact_hw = touching()
+    merging = replace(CONTACT, merge_below_px=40)
+    maps = perfect(labels_hw, contact_hw)
+    assert separate_maps(maps, merging, 0).max() == 2
+    assert separate_maps(maps, CONTACT, 40).max() == 1
+
+
+def test_rectangles_fill_up_and_never_overlap():
+    labels_hw, contact_hw = touching()
+    holed_hw = labels_hw.copy()
+    holed_hw[4, 4] = holed_hw[11, 2] = 0
+    found_hw = separate_maps(perfect(holed_hw, contact_hw), replace(CONTACT, rectangles=True), 0)
+    assert np.array_equal(found_hw, separate_maps(perfect(labels_hw, contact_hw), CONTACT, 0))
+
+
+def test_rules_of_another_channel_are_refused():
+    labels_hw, _ = touching()
+    maps = ImageMaps(255 * (labels_hw > 0).astype(np.uint8))
+    with pytest.raises(ArtifactError, match=r"contact channel, and the maps have none"):
+        separate_maps(maps, CONTACT, 0)
+
+
+WAYS = [
+    Separation(method, 100, 8, seed=seed, merge_below_px=merge)
+    for method, seed in (("contact", 90), ("contact", 1), ("distance", 60))
+    for merge in (0, 3)
+]
+
+
+@given(MAPS, st.integers(0, 2**32 - 1), st.sampled_from(WAYS))
+def test_parts_are_connected_and_cover_the_ship_pixels_once(prob_hw, seed, how):
+    contact_hw = np.random.default_rng(seed).choice([0, 0, 200], prob_hw.shape).astype(np.uint8)
+    maps = ImageMaps(prob_hw, contact_hw)
+    labels_hw = separate_maps(maps, how, 0)
+    assert np.array_equal(labels_hw > 0, prob_hw >= 100)
+    plain_hw = separate(prob_hw, 100, 8, 0)
+    for label in range(1, labels_hw.max() + 1):
+        assert ndimage.label(labels_hw == label, np.ones((3, 3)))[1] == 1
+        assert len(np.unique(plain_hw[labels_hw == label])) == 1
+    filled_hw = separate_maps(maps, replace(how, rectangles=True), 0)
+    assert np.array_equal(filled_hw[labels_hw > 0], labels_hw[labels_hw > 0])
+
+
+def test_more_parts_than_16_bits_hold():
+    prob_hw = np.full((512, 512), 255, np.uint8)
+    contact_hw = prob_hw.copy()
+    contact_hw[::2, ::2] = 0
+    with pytest.raises(DataError, match=r"65,536 connected components"):
+        separate_maps(ImageMaps(prob_hw, contact_hw), CONTACT, 0)
+
+
+def test_maps_of_two_sizes_are_refused():
+    maps = ImageMaps(np.zeros((4, 5), np.uint8), np.zeros((5, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"contact_hw: expected \(4, 5\), got \(5, 4\)"):
+        separate_maps(maps, CONTACT, 0)
+
+
+def test_a_blob_without_a_seed_stays_whole():
+    prob_hw = np.full((6, 8), 200, np.uint8)
+    assert (separate_maps(ImageMaps(prob_hw, prob_hw), CONTACT, 0) == 1).all()

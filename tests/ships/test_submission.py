@@ -1,16 +1,21 @@
 """The table to upload: its form, and the message of everything the competition would refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.errors import DataError
 from pipeline.ships.instances import COLUMNS
-from pipeline.ships.submission import build_submission, check_submission
+from pipeline.ships.rules import Rules
+from pipeline.ships.separate import ImageMaps, Separation
+from pipeline.ships.submission import check_submission, find_instances
 
 pytestmark = pytest.mark.unit
 
-LABELS = np.array([[1, 1, 0], [0, 2, 2]], np.int32)
+MAPS = ImageMaps(np.array([[200, 200, 0, 0], [0, 0, 0, 200]], np.uint8))
+RULES = Rules(Separation("components", 128, 4), min_area_px=1)
 
 
 def table(*rows):
@@ -18,14 +23,21 @@ def table(*rows):
 
 
 def test_a_row_per_ship_and_one_blank_row_without():
-    frame = build_submission([("b", LABELS), ("a", None), ("c", np.zeros((2, 3), np.int32))])
-    expected = table(("b", "1 1 3 1"), ("b", "4 1 6 1"), ("a", ""), ("c", ""))
+    maps = [("b", 0, MAPS), ("a", 0, None), ("c", 1, ImageMaps(np.zeros((2, 4), np.uint8)))]
+    frame = find_instances(maps, {0: RULES, 1: RULES})
+    expected = table(("b", "1 1 3 1"), ("b", "8 1"), ("a", ""), ("c", ""))
     pd.testing.assert_frame_equal(frame, expected)
-    check_submission(frame, ["a", "b", "c"], 2, 3)
+    check_submission(frame, ["a", "b", "c"], 2, 4)
+
+
+def test_each_fold_has_its_rules():
+    large = replace(RULES, min_area_px=2)
+    frame = find_instances([("a", 0, MAPS), ("b", 1, MAPS)], {0: RULES, 1: large})
+    assert frame.ImageId.tolist() == ["a", "a", "b"]
 
 
 def test_no_image_at_all():
-    check_submission(build_submission([]), [], 2, 3)
+    check_submission(find_instances([], {}), [], 2, 3)
 
 
 @pytest.mark.parametrize(

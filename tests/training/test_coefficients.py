@@ -1,12 +1,13 @@
 import math
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.training.coefficients import PixelCounts, cosine, dice, jaccard
+from pipeline.training.coefficients import PixelCounts, cosine, dice, jaccard, score_pixels
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +67,15 @@ def test_pixelwise_pools_and_imagewise_averages():
     assert values["image_dice"] == pytest.approx((1 + 0 + 1 + 0) / 4)
     assert values["image_cosine"] == pytest.approx((1 + 0 + 1 + 0) / 4)
     assert values["ship_image_jaccard"] == pytest.approx((1 + 0) / 2)
+
+
+def test_tables_of_ships_score_as_their_masks_do():
+    truth = pd.DataFrame({"ImageId": ["a", "a", "b"], "EncodedPixels": ["1 2", "5 2", ""]})
+    found = pd.DataFrame({"ImageId": ["a", "b"], "EncodedPixels": ["2 3", ""]})
+    values = score_pixels(truth, found, 2, 4)
+    assert values["dice"] == pytest.approx(2 * 1 / (4 + 3))
+    assert values["image_jaccard"] == pytest.approx((1 / 6 + 1) / 2)
+    assert values["ship_image_cosine"] == pytest.approx(1 / math.sqrt(4 * 3))
 
 
 def test_a_set_without_ships():

@@ -1,0 +1,220 @@
+"""Which segments of an image to submit, by the F2 that they may be expected to reach.
+
+Segments with what is measured of them enter; the chosen ones leave. Trees say how many of the ten
+IoU thresholds a segment will reach (0 for what is no ship), `hits`. An image with n true ships and
+k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segments, no two on one way
+to a root, maximises this ratio. It is the F2 to expect over images with and without ships alike,
+p s: the chance p that there is a ship, times the F2 s if there is. Submitting nothing scores 1 - p.
+So ships are submitted where p s > 1 - p, which is p > 1 / (1 + s).
+
+Source of the rule: the metric's definition, and the competition's write-ups on image gates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ArtifactError
+from pipeline.ships.metric import THRESHOLDS
+from pipeline.ships.segments import FEATURES, LOG_AREA, Features, Segments
+from pipeline.ships.separate import Separation
+from pipeline.ships.trees import Trees
+
+__all__ = [
+    "Acceptance",
+    "Choice",
+    "Gate",
+    "ShipCount",
+    "best_choice",
+    "expected_hits",
+    "gate_rows",
+    "is_large",
+    "total_hits",
+]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+LEAST = 1e-3  # of what a logarithm is taken of
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Segments to submit if any are, and what speaks for them.
+
+    Attributes:
+        segments: Their indices, ascending.
+        f2: The F2 to expect of them, over images with and without ships.
+        hits: The hits to expect of the best one, 0..10.
+    """
+
+    segments: tuple[int, ...]
+    f2: float
+    hits: float
+
+
+@dataclass(frozen=True)
+class ShipCount:
+    """How many true ships an image has for the hits that its segments promise: a straight line."""
+
+    base: float
+    slope: float
+
+    def of(self, hits: float) -> float:
+        """Return the number to expect, at least 1: without ships the number does not matter."""
+        return max(1.0, self.base + self.slope * hits)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The chance that an image has a ship: a logistic function of the logarithms of a choice."""
+
+    bias: float
+    f2_weight: float
+    hits_weight: float
+
+    def chance(self, f2: npt.ArrayLike, hits: npt.ArrayLike) -> Floats:
+        """Return the chance for each choice's F2 and hits, arrays of one shape or numbers."""
+        f2_log, hits_log = gate_rows(f2, hits).T
+        score = self.bias + self.f2_weight * f2_log + self.hits_weight * hits_log
+        chance: Floats = 1 / (1 + np.exp(-score))
+        return chance
+
+
+def gate_rows(f2: npt.ArrayLike, hits: npt.ArrayLike) -> Floats:
+    """Return what a gate sees of choices, (n, 2)."""
+    return np.log(np.stack([np.asarray(f2), np.asarray(hits)], axis=-1) + LEAST)
+
+
+@dataclass(frozen=True, eq=False)
+class Acceptance:
+    """Everything that is learnt of segments.
+
+    Attributes:
+        cuts: The ways to cut, ascending by threshold.
+        least_px: Smaller segments are never submitted.
+        trees: Hits over ten from a segment's features.
+        count: True ships of an image.
+        gate: The chance of any.
+    """
+
+    cuts: tuple[Separation, ...]
+    least_px: int
+    trees: Trees
+    count: ShipCount
+    gate: Gate
+
+    def choose(self, segments: Segments) -> tuple[int, ...]:
+        """Return the segments to submit, none where that is expected to score more."""
+        hits = expected_hits(self.trees, segments.features, self.least_px)
+        return self.decide(best_choice(hits, segments.parent, self.count))
+
+    def decide(self, choice: Choice) -> tuple[int, ...]:
+        """Return the choice's segments, or none where that is expected to score more."""
+        chance = float(self.gate.chance(choice.f2, choice.hits))
+        return choice.segments if choice.f2 > 1 - chance else ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {
+            "features": list(FEATURES),
+            "cuts": [asdict(cut) for cut in self.cuts],
+            "least_px": self.least_px,
+            "count": asdict(self.count),
+            "gate": asdict(self.gate),
+            "trees": self.trees.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, source: str) -> "Acceptance":  # noqa: ANN401  any JSON value
+        """Read what `to_json` gave.
+
+        Raises:
+            ArtifactError: Not that, or of a version that measures other features.
+        """
+        names = {"features", *(field.name for field in fields(cls))}
+        if not isinstance(value, dict) or set(value) != names:
+            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise ArtifactError(
+                f"{source}: expected {sorted(names)}, got {got}. Run the calibration again."
+            )
+        if value["features"] != list(FEATURES):
+            differing = sorted(set(value["features"]) ^ set(FEATURES))
+            raise ArtifactError(
+                f"{source}: learnt from other features than this version measures: "
+                f"{', '.join(differing) or 'another order'}. Run the calibration again."
+            )
+        try:
+            return cls(
+                cuts=tuple(Separation(**cut) for cut in value["cuts"]),
+                least_px=value["least_px"],
+                trees=Trees.from_json(value["trees"], f"{source}: trees"),
+                count=ShipCount(**value["count"]),
+                gate=Gate(**value["gate"]),
+            )
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
+
+
+def is_large(features: Features, least_px: int) -> npt.NDArray[np.bool_]:
+    """Tell which segments have at least `least_px`, (n,)."""
+    # Half a pixel less keeps the logarithm's rounding out of the comparison.
+    large: npt.NDArray[np.bool_] = features[:, LOG_AREA] >= np.log(max(least_px, 1) - 0.5)
+    return large
+
+
+def expected_hits(trees: Trees, features: Features, least_px: int) -> Floats:
+    """Return the hits to expect of each segment, 0..10, (n,); 0 for those that are too small."""
+    hits: Floats = np.clip(trees.predict(features), 0, 1) * THRESHOLDS
+    return np.where(is_large(features, least_px), hits, 0)
+
+
+def total_hits(hits: Floats, parent: Integers) -> float:
+    """Return the most hits that segments promise of which no two lie on one way to a root."""
+    return float(hits[_best_sum(hits.tolist(), parent.tolist(), 0.0)].sum())
+
+
+def best_choice(hits: Floats, parent: Integers, count: ShipCount) -> Choice:
+    """Return the segments, no two on one way to a root, with the largest F2 to expect.
+
+    With f2 the largest ratio, the largest sum of (hits - 2 f2) over a choice is 8 n f2, and the
+    choice that reaches it is the best one (Dinkelbach). Such sums the trees give from their leaves
+    to their roots.
+
+    Args:
+        hits: To expect of each segment, 0..10, (n,).
+        parent: As in `Segments`: each segment comes after its parent.
+        count: True ships for the hits promised.
+    """
+    values, parents = hits.tolist(), parent.tolist()
+    ships = count.of(total_hits(hits, parent))
+    chosen: list[int] = []
+    f2 = 0.0
+    while True:
+        better = _best_sum(values, parents, 2 * f2)
+        better_f2 = sum(values[i] for i in better) / (2 * (4 * ships + len(better)))
+        if better_f2 <= f2:
+            return Choice(tuple(chosen), min(f2, 1.0), max((values[i] for i in chosen), default=0))
+        chosen, f2 = better, better_f2
+
+
+def _best_sum(hits: Sequence[float], parent: Sequence[int], price: float) -> list[int]:
+    """Return the segments with the largest sum of hits less `price` each, ascending."""
+    below = [0.0] * len(hits)  # the best sum among a segment's descendants
+    taken = [False] * len(hits)
+    for i in range(len(hits) - 1, -1, -1):
+        gain = hits[i] - price
+        taken[i] = gain > max(below[i], 0.0)
+        if parent[i] >= 0:
+            below[parent[i]] += max(gain, below[i], 0.0)
+    covered = [False] * len(hits)
+    chosen = []
+    for i, is_taken in enumerate(taken):
+        covered[i] = parent[i] >= 0 and covered[parent[i]]
+        if is_taken and not covered[i]:
+            chosen.append(i)
+            covered[i] = True
+    return chosen

@@ -1,0 +1,140 @@
+"""Out-of-fold segments -> what is learnt of them: hits to expect, number of ships, image gate.
+
+The gate and the number of ships are fitted on hits that the trees predict for scenes they did not
+see (an inner split by scene), as they will have to for the images to come.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.ships.acceptance import (
+    Acceptance,
+    Choice,
+    Gate,
+    ShipCount,
+    best_choice,
+    expected_hits,
+    gate_rows,
+    is_large,
+    total_hits,
+)
+from pipeline.ships.measure import SegmentTable
+from pipeline.ships.metric import THRESHOLDS
+from pipeline.ships.separate import Separation
+from pipeline.ships.trees import Trees, fit_trees
+
+__all__ = ["Learning", "learn_acceptance"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+INNER_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How acceptance is learnt.
+
+    Attributes:
+        levels: Thresholds to cut at, ascending, 1..255.
+        least_px: Smaller segments are left out.
+        trees: How many.
+        learning_rate: Of each tree.
+        leaves: Of a tree, at most.
+        min_leaf_segments: That a leaf must stand for.
+        images: At most so many with segments are learnt from.
+    """
+
+    levels: tuple[int, ...]
+    least_px: int
+    trees: int
+    learning_rate: float
+    leaves: int
+    min_leaf_segments: int
+    images: int
+
+
+def learn_acceptance(
+    table: SegmentTable,
+    images: Integers,
+    n_true: Integers,
+    groups: Integers,
+    learning: Learning,
+    *,
+    cuts: tuple[Separation, ...],
+    seed: int,
+) -> Acceptance | None:
+    """Learn from some images which segments to submit.
+
+    Args:
+        table: Segments of these images, and maybe of others.
+        images: The images to learn from, of which a random part is taken if they are many.
+        n_true: True ships of every image of the run, (images of the run,).
+        groups: Scene of the same.
+        learning: Sizes.
+        cuts: How the segments were cut.
+        seed: For the draw, the inner split and the trees.
+
+    Returns:
+        What is learnt; None where fewer than three scenes have segments.
+    """
+    rng = np.random.default_rng(seed)
+    seen = np.unique(table.image[is_large(table.features, learning.least_px)])
+    seen = seen[np.isin(seen, images)]
+    if len(seen) > learning.images:
+        seen = np.sort(rng.choice(seen, learning.images, replace=False))
+    scenes = rng.permutation(np.unique(groups[seen]))
+    if len(scenes) < INNER_FOLDS:
+        return None
+    order = np.argsort(scenes)
+    inner = (order % INNER_FOLDS)[np.searchsorted(scenes[order], groups[seen])]
+    known = table.of(seen)
+    hits = np.empty(len(known.image))
+    for fold in range(INNER_FOLDS):
+        held = np.isin(known.image, seen[inner == fold])
+        trees = _fit(known.of(seen[inner != fold]), learning, seed)
+        hits[held] = expected_hits(trees, known.features[held], learning.least_px)
+    each = [(hits[rows], known.parent[rows]) for rows in known.rows_of.values()]
+    count = _fit_count(np.array([total_hits(*one) for one in each]), n_true[seen])
+    gate = _fit_gate([best_choice(*one, count) for one in each], n_true[seen] > 0)
+    return Acceptance(cuts, learning.least_px, _fit(known, learning, seed), count, gate)
+
+
+def _fit(table: SegmentTable, learning: Learning, seed: int) -> Trees:
+    large = is_large(table.features, learning.least_px)
+    return fit_trees(
+        table.features[large],
+        table.hits[large] / THRESHOLDS,
+        trees=learning.trees,
+        learning_rate=learning.learning_rate,
+        leaves=learning.leaves,
+        min_leaf_rows=learning.min_leaf_segments,
+        seed=seed,
+    )
+
+
+def _fit_count(totals: Floats, n_true: Integers) -> ShipCount:
+    """Fit the number of ships of images that have any by least squares."""
+    ship = n_true > 0
+    if not ship.any():
+        return ShipCount(1.0, 0.0)
+    spread = totals[ship] - totals[ship].mean()
+    slope = float((spread * n_true[ship]).sum() / max((spread**2).sum(), 1e-9))
+    slope = max(slope, 0.0)
+    return ShipCount(float(n_true[ship].mean() - slope * totals[ship].mean()), slope)
+
+
+def _fit_gate(choices: list[Choice], has_ship: npt.NDArray[np.bool_]) -> Gate:
+    """Fit by logistic regression; where all images are of one kind, the share of Laplace's rule."""
+    if has_ship.all() or not has_ship.any():
+        share = (has_ship.sum() + 1) / (len(has_ship) + 2)
+        return Gate(float(np.log(share / (1 - share))), 0.0, 0.0)
+    from sklearn.linear_model import LogisticRegression
+
+    rows = gate_rows([choice.f2 for choice in choices], [choice.hits for choice in choices])
+    model = LogisticRegression().fit(rows, has_ship)
+    f2_weight, hits_weight = model.coef_[0].tolist()
+    return Gate(float(model.intercept_[0]), f2_weight, hits_weight)

@@ -1,0 +1,168 @@
+"""The search over thresholds, separations, areas and gates, by the competition's metric.
+
+Each map is measured once; then the F2 of any set of rules is a sum over components, and all gates
+of a minimum area cost one two-dimensional histogram.
+"""
+
+from dataclasses import dataclass, fields, replace
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.ships.measure import Found
+from pipeline.ships.metric import f2_from_counts
+from pipeline.ships.rules import Rules
+from pipeline.ships.separate import Separation
+
+__all__ = ["Candidates", "Measured", "best_rules", "f2_sums", "image_f2"]
+
+# Scores that differ by less are equal but for the order of summation.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The values each rule may take, in the units of `pipeline.ships.rules.Rules`.
+
+    Attributes:
+        separations: The plainest first; those that differ in nothing but the threshold stand
+            together, ascending.
+        min_areas_px: Ascending.
+        gate_probs: Ascending from 0, which is no gate.
+        gate_areas_px: The same.
+    """
+
+    separations: tuple[Separation, ...]
+    min_areas_px: tuple[int, ...]
+    gate_probs: tuple[int, ...] = (0,)
+    gate_areas_px: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if not values or len(values) != len(set(values)):
+                raise ValueError(f"{field.name}: expected values that differ, got {values}")
+            if field.name != "separations" and list(values) != sorted(values):
+                raise ValueError(f"{field.name}: expected values that ascend, got {values}")
+        if self.gate_probs[0] != 0 or self.gate_areas_px[0] != 0:
+            raise ValueError("gate_probs and gate_areas_px must start with 0, which is no gate")
+        for values in product(*(sorted({v[0], v[-1]}) for v in self.numbers)):
+            Rules(self.separations[0], *values)
+
+    @property
+    def numbers(self) -> tuple[tuple[int, ...], ...]:
+        """The candidates of all rules but the separation, as in the axes of `f2_sums`."""
+        return self.min_areas_px, self.gate_probs, self.gate_areas_px
+
+    @property
+    def lowest(self) -> int:
+        """The lowest threshold."""
+        return min(how.threshold for how in self.separations)
+
+    def rules(self, place: tuple[int, ...]) -> Rules:
+        """Return the rules at one place of the grid."""
+        numbers = (values[i] for values, i in zip(self.numbers, place[1:], strict=True))
+        return Rules(self.separations[place[0]], *numbers)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All maps, measured; the arrays have one entry per image.
+
+    Attributes:
+        image_ids: In the maps' order.
+        folds: Fold of each, int64.
+        n_true: Number of true ships.
+        max_prob: Maximum of the map, 0 without a map.
+        found: All components, for each separation.
+    """
+
+    image_ids: list[str]
+    folds: npt.NDArray[np.int64]
+    n_true: npt.NDArray[np.int64]
+    max_prob: npt.NDArray[np.int64]
+    found: dict[Separation, Found]
+
+
+def f2_sums(
+    measured: Measured, candidates: Candidates, folds: list[int]
+) -> npt.NDArray[np.float64]:
+    """Return the sum of F2 over each fold's images for every set of rules.
+
+    Shape: one axis per field of `Candidates`, in its order, and the folds last.
+    """
+    fold = np.searchsorted(folds, measured.folds)
+    empty = (measured.n_true == 0).astype(np.float64)
+    without_ships = np.bincount(fold, weights=empty, minlength=len(folds))
+    areas, *gates = (len(values) for values in candidates.numbers)
+    sums = np.empty((len(candidates.separations), areas, *gates, len(folds)))
+    passed_prob = np.searchsorted(candidates.gate_probs, measured.max_prob, side="right") - 1
+    for s, separation in enumerate(candidates.separations):
+        found = measured.found[separation]
+        largest_px = _largest_px(found, len(fold))
+        passed_area = np.searchsorted(candidates.gate_areas_px, largest_px, side="right") - 1
+        for a, min_area_px in enumerate(candidates.min_areas_px):
+            images, f2 = _f2(measured, found, min_area_px)
+            # What an image gains over no ships, at the strictest gates it passes; a gate's gain is
+            # that of all images at its place or a stricter one.
+            gain = np.zeros((*gates, len(folds)))
+            at = (passed_prob[images], passed_area[images], fold[images])
+            np.add.at(gain, at, f2 - empty[images])
+            for axis in (0, 1):
+                gain = np.flip(np.flip(gain, axis).cumsum(axis), axis)
+            sums[s, a] = gain + without_ships
+    return sums
+
+
+def image_f2(measured: Measured, rules: Rules) -> npt.NDArray[np.float64]:
+    """Return the F2 of each image by one set of rules."""
+    found = measured.found[rules.separation]
+    images, f2 = _f2(measured, found, rules.min_area_px)
+    passed = measured.max_prob >= rules.gate_prob
+    passed &= _largest_px(found, len(passed)) >= rules.gate_area_px
+    result: npt.NDArray[np.float64] = (measured.n_true == 0).astype(np.float64)
+    result[images[passed[images]]] = f2[passed[images]]
+    return result
+
+
+def _largest_px(found: Found, images: int) -> npt.NDArray[np.int64]:
+    largest_px = np.zeros(images, np.int64)
+    np.maximum.at(largest_px, found.image, found.area_px)
+    return largest_px
+
+
+def _f2(
+    measured: Measured, found: Found, min_area_px: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the images with a component of the least area or more, and their F2 without gates."""
+    kept = found.area_px >= min_area_px
+    size = len(measured.n_true)
+    count = np.bincount(found.image[kept], minlength=size)
+    hits = np.bincount(found.image[kept], weights=found.hits[kept], minlength=size)
+    images = np.flatnonzero(count)
+    return images, f2_from_counts(hits[images], measured.n_true[images], count[images])
+
+
+def best_rules(candidates: Candidates, f2: npt.NDArray[np.float64]) -> Rules:
+    """Return the best rules of those whose `f2` is given; of equally good ones the plainest.
+
+    A gate that gains nothing is off. Among equal thresholds and areas the middle one is farthest
+    from where the score falls. `f2` has the shape of `f2_sums` without the folds; -inf leaves a
+    set of rules out.
+    """
+    tied = np.argwhere(f2 >= f2.max() - TIE)
+    separation, area, gate_prob, gate_area = range(4)
+    for axis in (gate_prob, gate_area):
+        tied = tied[tied[:, axis] == tied[:, axis].min()]
+    plainest = _family(candidates.separations[tied[:, separation].min()])
+    same = [_family(candidates.separations[i]) == plainest for i in tied[:, separation]]
+    tied = tied[same]
+    for axis in (separation, area):
+        values = np.unique(tied[:, axis])
+        tied = tied[tied[:, axis] == values[(len(values) - 1) // 2]]
+    return candidates.rules(tuple(tied[0].tolist()))
+
+
+def _family(separation: Separation) -> Separation:
+    return replace(separation, threshold=1)

@@ -1,0 +1,238 @@
+"""What is measured of the segments of a map, from which calibration learns which of them are ships.
+
+The maps of an image are cut at rising thresholds. Each component of each cut is a segment: a ship
+may be best outlined at one threshold and its neighbour at another. A segment lies in one of the
+cut before, its parent, so the segments form trees; of two on the way from a leaf to its root at
+most one can be a ship. Nothing here knows the truth.
+
+A whole cut is measured at once from the list of its pixels; no segment has a frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.ships.parts import Part
+from pipeline.ships.rle import Labels
+from pipeline.ships.separate import Components, Separation, find_components
+
+__all__ = [
+    "FEATURES",
+    "LOG_AREA",
+    "Features",
+    "Segments",
+    "draw_segments",
+    "find_segments",
+]
+
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+# What is measured of a segment in its cut, of its place in the tree, and of the image.
+OF_CUT = (
+    "threshold",
+    "log_area",
+    "maximum",
+    "mean",
+    "deviation",
+    "inner_border",
+    "outer_border",
+    "log_length",
+    "log_width",
+    "rectangularity",
+    "roughness",
+    "at_edge",
+    "others",
+    "log_area_of_others",
+    "maximum_of_others",
+)
+OF_TREE = ("growth", "growth_twice", "shrinkage", "children")
+OF_IMAGE = ("image_maximum", "image_log_area", "image_log_sure_area")
+FEATURES = OF_CUT + OF_TREE + OF_IMAGE
+
+LOG_AREA = OF_CUT.index("log_area")
+UNBOUNDED = 4.0  # growth of a segment without a parent, shrinkage of one without children
+SURE = 204  # a probability of 0.8
+NOBODY, OUTSIDE = -1, -2
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of one image, each after its parent.
+
+    Attributes:
+        features: `FEATURES` of each, float32 (n, f): probabilities 0..1, areas and lengths as
+            natural logarithms of px.
+        parent: Index of the segment of the cut before that it lies in, -1 for none, int64 (n,).
+        cuts: The components of each cut, in the part; their order is the segments'.
+        part: The part of the maps that was cut.
+    """
+
+    features: Features
+    parent: Integers
+    cuts: list[Components]
+    part: Part
+
+
+def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
+    """Cut the maps of an image in each of the ways.
+
+    Args:
+        part: All of the maps that reaches the lowest threshold.
+        cuts: At least one; ascending by threshold, otherwise equal.
+
+    Raises:
+        ArtifactError: The cuts need a contact channel and there is none.
+        DataError: More than 65,534 components.
+    """
+    frame = _Frame(part)
+    found: list[Components] = []
+    measured, parents = [np.zeros((0, len(OF_CUT)))], [np.zeros(0, np.int64)]
+    for cut in cuts:
+        components = find_components(part.maps, cut)
+        if not len(components.area_px):
+            break
+        features, parent = frame.measure(components)
+        features[:, 0] = cut.threshold / 255
+        measured.append(features)
+        parents.append(parent)
+        found.append(components)
+    of_cut, parent = np.concatenate(measured), np.concatenate(parents)
+    prob_hw = part.maps.prob_hw
+    areas = [(prob_hw >= least).sum() for least in (cuts[0].threshold, SURE)]
+    of_image = np.array([prob_hw.max() / 255, *np.log1p(areas)])
+    of_tree = _measure_tree(of_cut[:, LOG_AREA], parent)
+    features = np.hstack([of_cut, of_tree, np.tile(of_image, (len(parent), 1))])
+    return Segments(features.astype(np.float32), parent, found, part)
+
+
+def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
+    """Draw some of the segments as a label map of the whole image.
+
+    Where two share pixels, which only components that were split by a watershed or drawn as
+    rectangles can, the first has them.
+
+    Returns:
+        int32 (h, w), 0 for sea, 1..n.
+    """
+    part = segments.part
+    labels_hw = np.zeros(part.shape, np.int32)
+    ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])
+    number = 0
+    for segment in chosen:
+        at = int(np.searchsorted(ends, segment, side="right"))
+        cut = segments.cuts[at]
+        label = segment - ends[at] + len(cut.area_px) + 1
+        row, column = np.divmod(cut.pixels[cut.labels == label], cut.shape[1])
+        row, column = part.rows[row], part.columns[column]
+        free = labels_hw[row, column] == 0
+        if free.any():
+            number += 1
+            labels_hw[row[free], column[free]] = number
+    return labels_hw
+
+
+class _Frame:
+    """A part with a margin of one pixel, and which segment each of its pixels was last in."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        prob_hw = np.pad(part.maps.prob_hw, 1)
+        self._width = prob_hw.shape[1]
+        self._prob = prob_hw.ravel().astype(np.int64)
+        owner_hw = np.full(prob_hw.shape, OUTSIDE)
+        owner_hw[1:-1, 1:-1] = NOBODY
+        self._owner = owner_hw.ravel()
+        self._count = 0
+
+    def measure(self, components: Components) -> tuple[Floats, Integers]:
+        """Return `OF_CUT` of each component, (n, f), and its parent, (n,); enter them as owners.
+
+        A component's border is made of the sides that its pixels share with other pixels; the
+        image's own edge is none.
+        """
+        part, area = self._part, components.area_px
+        # Sixteen bits, which is what components have, are sorted fastest.
+        order = np.argsort(components.labels.astype(np.uint16), kind="stable")
+        row, column = np.divmod(components.pixels[order], components.shape[1])
+        at = (row + 1) * self._width + column + 1
+        row, column = part.rows[row], part.columns[column]
+        starts = np.cumsum(area) - area
+        prob = self._prob[at]
+        maximum = np.maximum.reduceat(prob, starts)
+        brightest = np.flatnonzero(prob == np.repeat(maximum, area))
+        brightest = at[brightest[np.searchsorted(brightest, starts)]]
+        parent = np.maximum(self._owner[brightest], NOBODY)
+        own = np.repeat(np.arange(len(area)) + self._count, area)
+        self._owner[at] = own
+        self._count += len(area)
+
+        edges, outer = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+        for step in (-self._width, -1, 1, self._width):
+            neighbour = self._owner[at + step]
+            differs = (neighbour != own) & (neighbour != OUTSIDE)
+            edges += differs
+            outer += differs * self._prob[at + step]
+        last_row, last_column = part.shape[0] - 1, part.shape[1] - 1
+        at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
+        per_pixel = (prob, prob**2, edges, edges * prob, outer, at_edge)
+        moments = (row, column, row**2, column**2, row * column)
+        sums = np.add.reduceat(np.stack([*per_pixel, *moments]), starts, axis=1)
+        return _features(area.astype(np.float64), maximum / 255, sums.astype(np.float64)), parent
+
+
+def _features(area: Floats, maximum: Floats, sums: Floats) -> Floats:
+    """Return `OF_CUT` of each component, (n, f), from sums over its pixels, (11, n)."""
+    prob_sum, square_sum, edges, inner, outer, at_edge = sums[:6]
+    mean = prob_sum / area
+    deviation = np.sqrt(np.maximum(square_sum / area - mean**2, 0))
+    length, width = _extent(sums[6:] / area)
+    sides = np.maximum(edges, 1)
+    top = np.sort(np.append(maximum, 0))
+    features = (
+        np.zeros(len(area)),
+        np.log(area),
+        maximum,
+        mean / 255,
+        deviation / 255,
+        inner / sides / 255,
+        outer / sides / 255,
+        np.log(length),
+        np.log(width),
+        area / (length * width),
+        edges / np.sqrt(area),
+        at_edge > 0,
+        np.full(len(area), len(area) - 1),
+        np.log1p(area.sum() - area),
+        np.where(maximum == top[-1], top[-2], top[-1]),
+    )
+    return np.stack(features, axis=1).astype(np.float64)
+
+
+def _extent(moments: Floats) -> tuple[Floats, Floats]:
+    """Return length and width of the rectangles with the components' second moments, px."""
+    row, column, row_row, column_column, row_column = moments
+    # A pixel is a square, whose own second moment is 1/12.
+    rows = row_row - row**2 + 1 / 12
+    columns = column_column - column**2 + 1 / 12
+    half = (rows + columns) / 2
+    apart = np.hypot((rows - columns) / 2, row_column - row * column)
+    return np.sqrt(12 * (half + apart)), np.sqrt(12 * np.maximum(half - apart, 1 / 12))
+
+
+def _measure_tree(log_area: Floats, parent: Integers) -> Floats:
+    """Return `OF_TREE` of each segment: how its area changes with the threshold."""
+    count = len(parent)
+    parent_area = np.append(log_area, UNBOUNDED + log_area.max(initial=0))
+    up, twice = parent, np.append(parent, -1)[parent]
+    growth = np.minimum(parent_area[up] - log_area, UNBOUNDED)
+    growth_twice = np.minimum(parent_area[twice] - log_area, UNBOUNDED)
+    has_parent = parent >= 0
+    largest_child = np.full(count, -np.inf)
+    np.maximum.at(largest_child, parent[has_parent], log_area[has_parent])
+    shrinkage = np.minimum(log_area - largest_child, UNBOUNDED)
+    children = np.bincount(parent[has_parent], minlength=count)
+    return np.stack([growth, growth_twice, shrinkage, children], axis=1)

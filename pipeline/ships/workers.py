@@ -1,0 +1,53 @@
+"""Maps are looked at in several processes, a few dozen at a time, and come out in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+__all__ = ["in_order", "worker_count"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 32
+MAPS_PER_WORKER = 2000  # a process costs seconds to start
+
+
+def worker_count(maps: int) -> int:
+    """Return how many processes so many maps are worth, at most one for each core."""
+    return min(os.cpu_count() or 1, 1 + maps // MAPS_PER_WORKER)
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Cut an iterable into lists of `size` items, the last one shorter."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def in_order(
+    function: Callable[[list[Item]], Result], items: Iterable[Item], jobs: int
+) -> Iterator[Result]:
+    """Apply `function` to lists of `CHUNK` items each in `jobs` processes, in order.
+
+    At most 2 `jobs` lists wait at a time, so the maps of a whole competition never lie in memory.
+    With one job all happens in this process.
+    """
+    if jobs == 1:
+        yield from map(function, _chunks(items, CHUNK))
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for chunk in _chunks(items, CHUNK):
+            waiting.append(pool.submit(function, chunk))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,32 @@
+"""Probabilities become bytes, or an error that names the image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError
+from pipeline.inference.predict import _as_bytes
+
+pytestmark = pytest.mark.unit
+
+PATHS = [Path("a.jpg"), Path("b.jpg"), Path("c.jpg")]
+
+
+def test_probabilities_become_the_maps_of_each_image():
+    one, two = _as_bytes(torch.tensor([[[[0.0, 0.5]]], [[[1.0, 0.2]]]]), PATHS)
+    assert np.array_equal(one.prob_hw, [[0, 128]])
+    assert np.array_equal(two.prob_hw, [[255, 51]])
+    assert one.contact_hw is None
+    (both,) = _as_bytes(torch.tensor([[[[1.0]], [[0.2]]]]), PATHS[:1])
+    assert (both.prob_hw.item(), both.contact_hw.item()) == (255, 51)
+    assert both.prob_hw.dtype == both.contact_hw.dtype == np.uint8
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused_and_the_image_named(wrong):
+    mean_nchw = torch.zeros(3, 2, 4, 4)
+    mean_nchw[1, 1, 2, 3] = wrong
+    with pytest.raises(ArtifactError, match=r"b\.jpg: expected probabilities, got NaN"):
+        list(_as_bytes(mean_nchw, PATHS))

@@ -1,0 +1,49 @@
+"""Perfect maps of hard sets of ships: contact gives back what annotators drew."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from annotations import KINDS, annotate
+
+from pipeline.data.contact import contact
+from pipeline.ships.instances import COLUMNS
+from pipeline.ships.metric import score_images
+from pipeline.ships.rle import encode_labels
+from pipeline.ships.separate import ImageMaps, Separation, separate
+
+pytestmark = pytest.mark.unit
+
+SPAN, IMAGES = 160, 8
+METHODS = {
+    "components": Separation("components", 128, 8),
+    "distance": Separation("distance", 128, 8, seed=70),
+    "contact": Separation("contact", 128, 8, seed=128, merge_below_px=2),
+}
+
+
+def f2_by_method(kind):
+    random = np.random.default_rng(7)
+    truth, found = [], {method: [] for method in METHODS}
+    for index in range(IMAGES):
+        labels_hw = annotate(random, kind, SPAN)
+        ship_hw, contact_hw = labels_hw > 0, contact(labels_hw, 2)
+        maps = ImageMaps(*(255 * each.astype(np.uint8) for each in (ship_hw, contact_hw)))
+        truth += [(f"{index}", text) for text in encode_labels(labels_hw)]
+        for method, how in METHODS.items():
+            separated_hw = separate(maps, how, 0)
+            assert np.array_equal(separated_hw > 0, ship_hw)
+            found[method] += [(f"{index}", text) for text in encode_labels(separated_hw)]
+    tables = [pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (truth, *found.values())]
+    scored = [score_images(tables[0], table, SPAN, SPAN).f2.mean() for table in tables[1:]]
+    return dict(zip(METHODS, scored, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contact_gives_touching_ships_back(kind):
+    f2 = f2_by_method(kind)
+    assert f2["contact"] >= f2["components"]
+    # Ships that cross are cut into pieces by what they share: no separation joins those.
+    assert f2["contact"] > (0.6 if kind == "crossing" else 0.95), f2
+    if kind in {"raft", "marina", "string"}:
+        assert f2["contact"] > f2["components"] + 0.3, f2
+        assert f2["distance"] > f2["components"], f2

@@ -1,0 +1,73 @@
+"""The stage that splits: once, and a split of the user's own only after the same checks."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import s0_data, s1_split
+from pipeline.config import load_config
+from pipeline.data.folds import read_folds
+from pipeline.errors import DataError
+from pipeline.run import Run
+
+pytestmark = pytest.mark.contract
+
+TINY = Path("tests/tiny.yaml").resolve()
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    """Split the demo in miniature, and split it again with a file of the user's own."""
+    folder = tmp_path_factory.mktemp("split")
+
+    def again(file=None, name="tiny"):
+        own = [] if file is None else [f"folds.file={file}"]
+        config = load_config(TINY, ["data.demo.train_tiles=16", f"name={name}", *own])
+        run = Run(config, restart=False)
+        s0_data.stage(run)
+        s1_split.stage(run)
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        again()
+        yield again
+
+
+def made():
+    (path,) = Path("folds").glob("demo-*.csv")
+    return path, read_folds(path)
+
+
+def test_the_folds_are_written_once_with_their_rule_and_balance(split):
+    path, table = made()
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["seed"] == 0
+    assert [row["fold"] for row in record["balance"]] == ["0", "1", "all"]
+    assert record["balance"][-1]["images"] == len(table) == 16
+    before = path.stat().st_mtime_ns
+    run = split(name="other")
+    assert (run.result("split").folder / "folds.csv").read_bytes() == path.read_bytes()
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_users_own_folds_are_taken_as_they_are(split):
+    _, table = made()
+    own = Path("own.csv")
+    table.assign(fold=1 - table.fold, stratum="mine").to_csv(own, index=False)
+    run = split(own, "own")
+    assert (run.result("split").folder / "folds.csv").read_bytes() == own.read_bytes()
+
+
+def test_a_users_folds_that_tear_a_scene_are_refused_whatever_groups_they_claim(split):
+    _, table = made()
+    torn = Path("torn.csv")
+    table.assign(group=range(16), fold=[0, 1] * 8).to_csv(torn, index=False)
+    with pytest.raises(DataError, match=r"torn\.csv: .*of one group by its pixels"):
+        split(torn, "torn")
+
+
+def test_a_missing_file_is_named(split):
+    with pytest.raises(DataError, match=r"none\.csv: folds\.file names no file"):
+        split("none.csv", "missing")
