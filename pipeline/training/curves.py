@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.data.targets import ship_probability, ship_truth
+from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork
@@ -76,7 +76,7 @@ def _overlay(
     """uint8 (3, H, W)."""
     with device.autocast():
         logits = network(device.move(item["image_chw"][None])).logits_nchw
-    found_hw = (ship_probability(logits, kind) > 0.5)[0, 0].cpu()
+    found_hw = (probabilities(logits, kind)[0, 0] > 0.5).cpu()
     true_hw = ship_truth(item["target"][None])[0, 0]
     overlay_chw = item["image_chw"] // 2
     overlay_chw[0] += found_hw * 127

@@ -1,15 +1,14 @@
 """Memory of a loader process against the number of images.
 
-    PYTHONPATH=. python tests/bench/loader_memory.py
+    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/loader_memory.py
 
 A CropDataset over 1,000 and over 192,556 names (the competition's number), all of one JPEG, a fifth
 with a ship; one loader process fetches 400 crops and then reports what it alone holds (the private
-pages of its smaps) and its peak. The named baseline keeps the same names as a list of Path, as a
+pages of its smaps). The named baseline keeps the same names as a list of Path, as a
 data set is ordinarily written.
 """
 
 import gc
-import os
 import tempfile
 from pathlib import Path
 
@@ -88,7 +87,6 @@ def measure(kind, folder, count):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
         for kind, name in ((Reporting, "flat arrays"), (Listing, "list of Path")):
             few, many = (measure(kind, Path(folder), count) for count in (1_000, 192_556))

@@ -1,6 +1,6 @@
 """The whole training loop against the bare step, and against smp + Lightning.
 
-    OMP_NUM_THREADS=1 python tests/bench/training.py [--rounds 3] [--steps 24] [key=value ...]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py [--rounds 3] [--steps 24]
 
 The job: crops of 256 px from 768-px JPEGs on disk, some with ships; the demo's network and loss.
 Three ways, in turns in one process, each in CPU seconds of itself and its loaders, and in seconds:
