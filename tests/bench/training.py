@@ -43,9 +43,14 @@ from pipeline.training import batches
 from pipeline.training.device import Device
 from pipeline.training.loop import train
 from pipeline.training.losses import build_loss
+from pipeline.training.step import learning_rate
 
 SIDE_PX, IMAGES = 768, 24
-JOB = ["crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"]
+JOB = [
+    *("crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"),
+    # Crops from anywhere, as a RandomCrop draws them: the same job for both.
+    *("crops.ship_share=0.0", "crops.empty_share=0.5", "crops.busiest_of=1"),
+]
 
 
 def draw_images(folder):
@@ -226,7 +231,10 @@ def lightning_job(bench, steps):
             optimizer = torch.optim.AdamW(
                 self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
             )
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimizer,
+                lambda step: learning_rate(settings, step, steps) / settings.learning_rate,
+            )
             return {
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -239,6 +247,9 @@ def lightning_job(bench, steps):
         gradient_clip_val=settings.clip_norm,
         callbacks=[EMAWeightAveraging(decay=settings.ema_decay)],
         logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
         default_root_dir=bench.folder,
     )
     loader = DataLoader(
