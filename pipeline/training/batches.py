@@ -7,6 +7,7 @@ the very next batch. What goes wrong in a loader process arrives as the error it
 import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, DataError
 
-__all__ = ["crop_batches", "settling_batches", "whole_images"]
+__all__ = ["crop_batches", "deaths_named", "settling_batches", "whole_images"]
 
 SETTLING_CROPS = 256
 _KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
@@ -90,21 +91,35 @@ def _load(
         # A generator of its own: the network's random numbers are not those of the loader.
         generator=torch.Generator(),
     )
+    with deaths_named(workers):
+        try:
+            yield from loader
+        except DataError as error:
+            # torch puts the process's traceback before the message.
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+
+
+@contextmanager
+def deaths_named(workers: int) -> Iterator[None]:
+    """Turn the death of a loader process into an error that says what to do.
+
+    torch raises it wherever the main thread happens to be, in the middle of a step as well. A batch
+    that a process made before it was killed can no longer be fetched from it: that is an error of
+    the connection.
+
+    Raises:
+        ConfigError: One was killed.
+    """
     try:
-        yield from loader
-    except DataError as error:
-        # torch puts the process's traceback before the message.
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
-    except (RuntimeError, OSError, EOFError) as error:
-        # A batch that a process had made before it was killed can no longer be fetched from it:
-        # that is an error of the connection.
-        is_connection = isinstance(error, ConnectionError | EOFError)
-        if not is_connection and _KILLED.search(str(error)) is None:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and _KILLED.search(str(error)) is None:
             raise
         raise ConfigError(
             f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "
             "most often by the system because memory ran out. Lower machine.loader_workers or "
-            "machine.image_cache_mib, and run the same command again: it goes on from there."
+            "machine.image_cache_mib, and run the same command again: it goes on from the last "
+            "saved state."
         ) from error
 
 

@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
 from pipeline.training import checkpoint, survival
-from pipeline.training.batches import crop_batches, settling_batches
+from pipeline.training.batches import crop_batches, deaths_named, settling_batches
 from pipeline.training.curves import Curves
 from pipeline.training.device import Device
 from pipeline.training.forward import build_forward
@@ -68,7 +68,7 @@ def train(
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
         ArtifactError: The checkpoint is foreign or damaged, gradients stay not finite, or the disk
             is full.
-        ConfigError: Memory does not suffice; a loader process was killed, and the state is saved.
+        ConfigError: Memory does not suffice, or a loader process was killed.
         DataError: An image cannot be read; the state is saved.
     """
     device = Device.choose(machine)
@@ -85,7 +85,7 @@ def train(
         if machine.accumulate != "auto":
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
-    with survival.StopRequest() as stop:
+    with survival.StopRequest() as stop, deaths_named(device.loader_workers):
         loop = _Loop(
             state,
             crops=crops,

@@ -212,7 +212,17 @@ class Deadly(CropDataset):
         return super().__getitem__(key)
 
 
-@pytest.mark.parametrize("index", [0, 9, 23])
+def test_a_loader_process_that_dies_during_a_step_is_named(tmp_path, images, monkeypatch):
+    def die():
+        # As torch's handler of SIGCHLD does, wherever the main thread is.
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    at_step(monkeypatch, 8, die)
+    with pytest.raises(ConfigError, match=r"machine.loader_workers: one of the 1 loader proc"):
+        run(tmp_path / "a", images, "machine.loader_workers=1")
+
+
+@pytest.mark.parametrize("index", [0, 9])
 def test_a_killed_loader_process_is_named(images, index):
     crops = dataset(images)
     crops.__class__, crops.last = Deadly, (0, index)
