@@ -36,7 +36,9 @@ __all__ = [
     "Crops",
     "Data",
     "Demo",
+    "Ensemble",
     "Folds",
+    "ImageHead",
     "Kaggle",
     "Network",
     "Optimisation",
@@ -132,6 +134,15 @@ class Targets(Section):
     contact_px: Count
 
 
+class ImageHead(Section):
+    """A second output of the network: is there any ship in the image? For the image gate.
+
+    `weight` is that of its loss beside the pixels'; 0: no such head.
+    """
+
+    weight: Annotated[float, Field(ge=0)]
+
+
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
@@ -208,12 +219,20 @@ class Optimisation(Section):
     validation_images: Count
 
 
+class Ensemble(Section):
+    """Other runs of the same folds whose maps are averaged, instead of training networks."""
+
+    runs: Annotated[list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1)]
+    mean: Literal["probability", "logit"]
+
+
 class Predict(Section):
     """Inference on whole images; a map whose maximum is below `floor` is not stored."""
 
     tta: Literal["d4", "flips", "none"]
     batch_size: Count
     floor: Share
+    ensemble: Ensemble | None
 
 
 class Watershed(Section):
@@ -288,6 +307,7 @@ class Config(Section):
     folds: Folds
     targets: Targets
     network: Network
+    image_head: ImageHead
     crops: Crops
     augment: Augment
     train: Optimisation

@@ -3,7 +3,7 @@
 Reads `finetune/fold<k>/final.pt` of all folds. Writes `runs/<name>/predict/oof/fold<k>/`, the
 training images of each fold by the network that never saw their scenes, and
 `runs/<name>/predict/test/`, the test images by the mean over folds: index.csv and one 8-bit image
-per map that rises above the floor.
+per map that rises above the floor. With `predict.ensemble` both are the mean of other runs' maps.
 """
 
 from pipeline.command import run_stage
@@ -12,7 +12,12 @@ from pipeline.run import Run
 
 def stage(run: Run, parts: list[str]) -> None:
     """Predict each part: the images of a fold, or the test images."""
-    sections = ("targets", "network", "predict")
+    if run.config.predict.ensemble is not None:
+        from pipeline.inference.ensemble import predict_ensemble
+
+        predict_ensemble(run, run.config.predict.ensemble, parts)
+        return
+    sections = ("targets", "network", "image_head", "predict")
     for part in parts:
         if part == "test":
             trained = [run.result("finetune", fold=k) for k in range(run.config.folds.count)]

@@ -19,7 +19,7 @@ from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ArtifactError
 from pipeline.inference.probmaps import MapWriter
-from pipeline.inference.tta import SYMMETRIES, mean_probability
+from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained
 from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps
@@ -114,7 +114,11 @@ def predict_maps(
     """
     symmetries, kind = SYMMETRIES[config.predict.tta], config.targets.kind
     networks = [
-        device.place(build_trained(config.network, channels=CHANNELS[kind], state=state)).eval()
+        device.place(
+            build_trained(
+                config.network, CHANNELS[kind], state, image_head=config.image_head.weight > 0
+            )
+        ).eval()
         for state in states
     ]
     loader = DataLoader(
@@ -125,21 +129,30 @@ def predict_maps(
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
         inputs = device.move(batch["image_chw"])
-        total = torch.zeros((), device=device.where)
         with device.autocast():
-            for network in networks:
-                total = total + mean_probability(network, inputs, symmetries, kind)
-        yield from _as_bytes(total / len(networks), paths[first:])
+            each = [mean_probability(network, inputs, symmetries, kind) for network in networks]
+        heads = [one.image for one in each if one.image is not None]
+        mean = Chances(
+            torch.stack([one.maps_nchw for one in each]).mean(0),
+            torch.stack(heads).mean(0) if heads else None,
+        )
+        yield from _as_bytes(mean, paths[first:])
 
 
-def _as_bytes(mean_nchw: Tensor, paths: Sequence[Path]) -> Iterator[ImageMaps]:
-    """Turn probabilities (N, 1 or 2, H, W) of the first N paths into maps."""
+def _as_bytes(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
+    """Turn the mean over the networks' answers for the first paths into maps."""
+    maps_nchw, image = mean
+    heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no ship".
-    wrong = (~mean_nchw.isfinite()).flatten(1).any(1).nonzero()
+    wrong = (~maps_nchw.isfinite()).flatten(1).any(1)
+    wrong = (wrong if image is None else wrong | ~image.isfinite()).nonzero()
     if len(wrong):
         raise ArtifactError(
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    for maps_chw in (mean_nchw * 255).round().to(torch.uint8).cpu().numpy():
-        yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None)
+    bytes_nchw = (maps_nchw * 255).round().to(torch.uint8).cpu().numpy()
+    for maps_chw, chance in zip(bytes_nchw, heads, strict=True):
+        # Rounded here, so that it is the same with and without a file in between.
+        image_prob = None if chance is None else round(chance, 6)
+        yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None, image_prob)

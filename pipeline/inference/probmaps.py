@@ -19,7 +19,7 @@ from pipeline.ships.separate import ImageMaps
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 
-COLUMNS = ["ImageId", "max_probability", "mean_probability", "bytes"]
+COLUMNS = ["ImageId", "max_probability", "mean_probability", "image_probability", "bytes"]
 RECORD_EVERY = 500
 
 
@@ -45,7 +45,7 @@ class MapWriter:
     def __init__(self, job: Job, *, floor: float) -> None:
         self._job, self._floor = job, floor
         self._partial = job.folder / "partial.json"
-        self._rows: list[tuple[str, float, float, int]] = []
+        self._rows: list[tuple[str, float, float, float | None, int]] = []
         if self._partial.is_file():
             recorded = read_json(self._partial)
             if recorded["owner"] != job.owner:
@@ -71,7 +71,7 @@ class MapWriter:
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content)
             size = len(content)
-        self._rows.append((image_id, round(highest, 4), round(mean, 6), size))
+        self._rows.append((image_id, round(highest, 4), round(mean, 6), maps.image_prob, size))
         if len(self._rows) % RECORD_EVERY == 0:
             self._record()
 
@@ -115,6 +115,7 @@ class MapReader:
             )
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
+        self._image_prob = index["image_probability"].dropna().to_dict()
 
     def read(self, image_id: str) -> ImageMaps | None:
         """Return the maps of an image, or None where no ship rose above the floor.
@@ -137,7 +138,11 @@ class MapReader:
                 f"{self._job.restart_hint}"
             )
         contact_hw = picture[self._height :]
-        return ImageMaps(picture[: self._height], contact_hw if len(contact_hw) else None)
+        return ImageMaps(
+            picture[: self._height],
+            contact_hw if len(contact_hw) else None,
+            self._image_prob.get(image_id),
+        )
 
 
 def _map_path(folder: Path, image_id: str) -> Path:

@@ -6,13 +6,14 @@ ways to turn and mirror an image, each turned back (the dihedral group D4).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from pipeline.data.targets import probabilities
 from pipeline.networks.build import Prediction
 
-__all__ = ["SYMMETRIES", "Symmetry", "mean_probability"]
+__all__ = ["SYMMETRIES", "Chances", "Symmetry", "mean_probability"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,23 @@ SYMMETRIES = {
 }
 
 
+class Chances(NamedTuple):
+    """Probabilities of ship and contact, float32 (N, 1 or 2, H, W), and of any ship, (N,) or None.
+
+    None is of networks without an image head.
+    """
+
+    maps_nchw: torch.Tensor
+    image: torch.Tensor | None
+
+
 def mean_probability(
     network: Callable[[torch.Tensor], Prediction],
     images_nchw: torch.Tensor,
     symmetries: tuple[Symmetry, ...],
     kind: str,
-) -> torch.Tensor:
-    """Average the probabilities of ship and contact over `symmetries`.
+) -> Chances:
+    """Average the probabilities of ship and contact, and of any ship, over `symmetries`.
 
     Args:
         network: Predicts logits (N, C, H, W) from images.
@@ -56,13 +67,16 @@ def mean_probability(
         kind: Of the targets that the network was trained on.
 
     Returns:
-        float32 (N, 1, H, W) for the kind `ship`, else (N, 2, H, W), in 0..1.
+        In 0..1; maps (N, 1, H, W) for the kind `ship`, else (N, 2, H, W).
     """
     total: torch.Tensor | None = None
+    images: list[torch.Tensor] = []
     for symmetry in symmetries:
-        logits_nchw = network(symmetry.apply(images_nchw)).logits_nchw
-        probability = symmetry.undo(probabilities(logits_nchw, kind))
+        prediction = network(symmetry.apply(images_nchw))
+        probability = symmetry.undo(probabilities(prediction.logits_nchw, kind))
         total = probability if total is None else total + probability
+        if prediction.image_logits is not None:
+            images.append(prediction.image_logits.float().sigmoid())
     if total is None:
         raise ValueError("expected at least one symmetry, got none")
-    return total / len(symmetries)
+    return Chances(total / len(symmetries), torch.stack(images).mean(0) if images else None)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
 from pipeline.ships.metric import THRESHOLDS
-from pipeline.ships.segments import FEATURES, LOG_AREA, Features, Segments
+from pipeline.ships.segments import FEATURES, IMAGE_HEAD, LOG_AREA, Features, Segments
 from pipeline.ships.separate import Separation
 from pipeline.ships.trees import Trees
 
@@ -30,7 +30,8 @@ __all__ = [
     "ShipCount",
     "best_choice",
     "expected_hits",
-    "gate_rows",
+    "gate_row",
+    "head_of",
     "is_large",
     "total_hits",
 ]
@@ -49,11 +50,13 @@ class Choice:
         segments: Their indices, ascending.
         f2: The F2 to expect of them, over images with and without ships.
         hits: The hits to expect of the best one, 0..10.
+        head: The image head's logit, 0 without a head.
     """
 
     segments: tuple[int, ...]
     f2: float
     hits: float
+    head: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,23 +73,22 @@ class ShipCount:
 
 @dataclass(frozen=True)
 class Gate:
-    """The chance that an image has a ship: a logistic function of the logarithms of a choice."""
+    """The chance that an image has a ship: a logistic function of what a choice promises."""
 
     bias: float
     f2_weight: float
     hits_weight: float
+    head_weight: float
 
-    def chance(self, f2: npt.ArrayLike, hits: npt.ArrayLike) -> Floats:
-        """Return the chance for each choice's F2 and hits, arrays of one shape or numbers."""
-        f2_log, hits_log = gate_rows(f2, hits).T
-        score = self.bias + self.f2_weight * f2_log + self.hits_weight * hits_log
-        chance: Floats = 1 / (1 + np.exp(-score))
-        return chance
+    def chance(self, choice: Choice) -> float:
+        """Return the chance for a choice."""
+        weights = self.f2_weight, self.hits_weight, self.head_weight
+        return float(1 / (1 + np.exp(-self.bias - np.dot(gate_row(choice), weights))))
 
 
-def gate_rows(f2: npt.ArrayLike, hits: npt.ArrayLike) -> Floats:
-    """Return what a gate sees of choices, (n, 2)."""
-    return np.log(np.stack([np.asarray(f2), np.asarray(hits)], axis=-1) + LEAST)
+def gate_row(choice: Choice) -> tuple[float, float, float]:
+    """Return what a gate sees of a choice."""
+    return float(np.log(choice.f2 + LEAST)), float(np.log(choice.hits + LEAST)), choice.head
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +112,13 @@ class Acceptance:
     def choose(self, segments: Segments) -> tuple[int, ...]:
         """Return the segments to submit, none where that is expected to score more."""
         hits = expected_hits(self.trees, segments.features, self.least_px)
-        return self.decide(best_choice(hits, segments.parent, self.count))
+        return self.decide(
+            best_choice(hits, segments.parent, self.count, head_of(segments.features))
+        )
 
     def decide(self, choice: Choice) -> tuple[int, ...]:
         """Return the choice's segments, or none where that is expected to score more."""
-        chance = float(self.gate.chance(choice.f2, choice.hits))
-        return choice.segments if choice.f2 > 1 - chance else ()
+        return choice.segments if choice.f2 > 1 - self.gate.chance(choice) else ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -166,6 +169,11 @@ def is_large(features: Features, least_px: int) -> npt.NDArray[np.bool_]:
     return large
 
 
+def head_of(features: Features) -> float:
+    """Return the image head's logit from the segments of one image, 0 without any."""
+    return float(features[0, IMAGE_HEAD]) if len(features) else 0.0
+
+
 def expected_hits(trees: Trees, features: Features, least_px: int) -> Floats:
     """Return the hits to expect of each segment, 0..10, (n,); 0 for those that are too small."""
     hits: Floats = np.clip(trees.predict(features), 0, 1) * THRESHOLDS
@@ -177,7 +185,7 @@ def total_hits(hits: Floats, parent: Integers) -> float:
     return float(hits[_best_sum(hits.tolist(), parent.tolist(), 0.0)].sum())
 
 
-def best_choice(hits: Floats, parent: Integers, count: ShipCount) -> Choice:
+def best_choice(hits: Floats, parent: Integers, count: ShipCount, head: float = 0.0) -> Choice:
     """Return the segments, no two on one way to a root, with the largest F2 to expect.
 
     With f2 the largest ratio, the largest sum of (hits - 2 f2) over a choice is 8 n f2, and the
@@ -188,6 +196,7 @@ def best_choice(hits: Floats, parent: Integers, count: ShipCount) -> Choice:
         hits: To expect of each segment, 0..10, (n,).
         parent: As in `Segments`: each segment comes after its parent.
         count: True ships for the hits promised.
+        head: The image head's logit.
     """
     values, parents = hits.tolist(), parent.tolist()
     ships = count.of(total_hits(hits, parent))
@@ -197,7 +206,8 @@ def best_choice(hits: Floats, parent: Integers, count: ShipCount) -> Choice:
         better = _best_sum(values, parents, 2 * f2)
         better_f2 = sum(values[i] for i in better) / (2 * (4 * ships + len(better)))
         if better_f2 <= f2:
-            return Choice(tuple(chosen), min(f2, 1.0), max((values[i] for i in chosen), default=0))
+            best = max((values[i] for i in chosen), default=0)
+            return Choice(tuple(chosen), min(f2, 1.0), best, head)
         chosen, f2 = better, better_f2
 
 

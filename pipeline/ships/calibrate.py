@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.ships.acceptance import Acceptance, best_choice, expected_hits
+from pipeline.ships.acceptance import Acceptance, best_choice, expected_hits, head_of
 from pipeline.ships.gain import Trial, try_rule
 from pipeline.ships.learn import Learning, learn_acceptance
 from pipeline.ships.measure import SegmentTable
@@ -230,7 +230,8 @@ def _accepted_f2(
     f2: Floats = (n_true == 0).astype(np.float64)
     hits = expected_hits(acceptance.trees, table.features, acceptance.least_px)
     for image, rows in table.rows_of.items():
-        choice = best_choice(hits[rows], table.parent[rows], acceptance.count)
+        head = head_of(table.features[rows])
+        choice = best_choice(hits[rows], table.parent[rows], acceptance.count, head)
         chosen = list(acceptance.decide(choice))
         if chosen:
             f2[image] = f2_from_counts(table.hits[rows][chosen].sum(), n_true[image], len(chosen))

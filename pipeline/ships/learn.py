@@ -17,7 +17,8 @@ from pipeline.ships.acceptance import (
     ShipCount,
     best_choice,
     expected_hits,
-    gate_rows,
+    gate_row,
+    head_of,
     is_large,
     total_hits,
 )
@@ -99,7 +100,9 @@ def learn_acceptance(
         hits[held] = expected_hits(trees, known.features[held], learning.least_px)
     each = [(hits[rows], known.parent[rows]) for rows in known.rows_of.values()]
     count = _fit_count(np.array([total_hits(*one) for one in each]), n_true[seen])
-    gate = _fit_gate([best_choice(*one, count) for one in each], n_true[seen] > 0)
+    heads = [head_of(known.features[rows]) for rows in known.rows_of.values()]
+    choices = [best_choice(*one, count, head) for one, head in zip(each, heads, strict=True)]
+    gate = _fit_gate(choices, n_true[seen] > 0)
     return Acceptance(cuts, learning.least_px, _fit(known, learning, seed), count, gate)
 
 
@@ -131,10 +134,8 @@ def _fit_gate(choices: list[Choice], has_ship: npt.NDArray[np.bool_]) -> Gate:
     """Fit by logistic regression; where all images are of one kind, the share of Laplace's rule."""
     if has_ship.all() or not has_ship.any():
         share = (has_ship.sum() + 1) / (len(has_ship) + 2)
-        return Gate(float(np.log(share / (1 - share))), 0.0, 0.0)
+        return Gate(float(np.log(share / (1 - share))), 0.0, 0.0, 0.0)
     from sklearn.linear_model import LogisticRegression
 
-    rows = gate_rows([choice.f2 for choice in choices], [choice.hits for choice in choices])
-    model = LogisticRegression().fit(rows, has_ship)
-    f2_weight, hits_weight = model.coef_[0].tolist()
-    return Gate(float(model.intercept_[0]), f2_weight, hits_weight)
+    model = LogisticRegression().fit([gate_row(choice) for choice in choices], has_ship)
+    return Gate(float(model.intercept_[0]), *model.coef_[0].tolist())

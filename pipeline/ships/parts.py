@@ -41,6 +41,7 @@ def part_of(maps: ImageMaps, lowest: int) -> Part | None:
     part = ImageMaps(
         prob_hw[rows].take(columns, axis=1),
         None if contact_hw is None else contact_hw[rows].take(columns, axis=1),
+        maps.image_prob,
     )
     return Part(part, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
 

@@ -20,6 +20,7 @@ from pipeline.ships.separate import Components, Separation, find_components
 
 __all__ = [
     "FEATURES",
+    "IMAGE_HEAD",
     "LOG_AREA",
     "Features",
     "Segments",
@@ -50,10 +51,10 @@ OF_CUT = (
     "maximum_of_others",
 )
 OF_TREE = ("growth", "growth_twice", "shrinkage", "children")
-OF_IMAGE = ("image_maximum", "image_log_area", "image_log_sure_area")
+OF_IMAGE = ("image_maximum", "image_log_area", "image_log_sure_area", "image_head")
 FEATURES = OF_CUT + OF_TREE + OF_IMAGE
 
-LOG_AREA = OF_CUT.index("log_area")
+LOG_AREA, IMAGE_HEAD = FEATURES.index("log_area"), FEATURES.index("image_head")
 UNBOUNDED = 4.0  # growth of a segment without a parent, shrinkage of one without children
 SURE = 204  # a probability of 0.8
 NOBODY, OUTSIDE = -1, -2
@@ -103,7 +104,7 @@ def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
     of_cut, parent = np.concatenate(measured), np.concatenate(parents)
     prob_hw = part.maps.prob_hw
     areas = [(prob_hw >= least).sum() for least in (cuts[0].threshold, SURE)]
-    of_image = np.array([prob_hw.max() / 255, *np.log1p(areas)])
+    of_image = np.array([prob_hw.max() / 255, *np.log1p(areas), _logit(part.maps.image_prob)])
     of_tree = _measure_tree(of_cut[:, LOG_AREA], parent)
     features = np.hstack([of_cut, of_tree, np.tile(of_image, (len(parent), 1))])
     return Segments(features.astype(np.float32), parent, found, part)
@@ -133,6 +134,14 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
             number += 1
             labels_hw[row[free], column[free]] = number
     return labels_hw
+
+
+def _logit(image_prob: float | None) -> float:
+    """Return the image head's logit, 0 without a head."""
+    if image_prob is None:
+        return 0.0
+    chance = min(max(image_prob, 1e-6), 1 - 1e-6)
+    return float(np.log(chance / (1 - chance)))
 
 
 class _Frame:

@@ -46,10 +46,12 @@ class ImageMaps:
     Attributes:
         prob_hw: Probability of ship x 255, uint8 (h, w).
         contact_hw: Probability of contact x 255, likewise; None from a network without the channel.
+        image_prob: Probability of any ship, 0..1; None from a network without an image head.
     """
 
     prob_hw: ProbabilityMap
     contact_hw: ProbabilityMap | None = None
+    image_prob: float | None = None
 
 
 @dataclass(frozen=True)

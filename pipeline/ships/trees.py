@@ -19,6 +19,7 @@ Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 BLOCK_ROWS = 4096
+ROWS_FOR_THREADS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +52,17 @@ class Trees:
 
     def _predict(self, rows: Rows) -> Floats:
         node = np.tile(self.roots, (len(rows), 1))
-        inner = self.feature[node] >= 0
-        while inner.any():
-            at = np.nonzero(inner)
-            here = node[at]
-            goes_left = rows[at[0], self.feature[here]] <= self.threshold[here]
-            node[at] = np.where(goes_left, self.left[here], self.right[here])
-            inner[at] = self.feature[node[at]] >= 0
+        # A leaf leads to itself, so all rows take the steps of the deepest tree: cheaper than
+        # finding out which of them still move.
+        asked = np.maximum(self.feature, 0)
+        first = np.arange(len(rows))[:, None] * rows.shape[1]
+        values = rows.ravel()
+        moved = True
+        while moved:
+            goes_left = values.take(first + asked.take(node)) <= self.threshold.take(node)
+            following = np.where(goes_left, self.left.take(node), self.right.take(node))
+            moved = bool((following != node).any())
+            node = following
         total = np.full(len(rows), self.baseline)
         for value in self.value[node].T:  # one by one, as scikit-learn adds them
             total += value
@@ -114,7 +119,10 @@ def fit_trees(
         seed: Each split looks at a third of the features, drawn by this.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
+    # On few rows threads cost more than they save, and spin where other work takes the cores.
+    threads = 1 if len(rows) < ROWS_FOR_THREADS else None
     model = HistGradientBoostingRegressor(
         max_iter=trees,
         learning_rate=learning_rate,
@@ -124,7 +132,9 @@ def fit_trees(
         max_features=1 / 3,
         early_stopping=False,
         random_state=seed,
-    ).fit(rows, targets)
+    )
+    with threadpool_limits(threads, user_api="openmp"):
+        model.fit(rows, targets)
     # There is no public way to the trees; a test compares the predictions bit by bit.
     nodes = [each.nodes for (each,) in model._predictors]
     first = np.cumsum([0, *map(len, nodes)])[: len(nodes)]

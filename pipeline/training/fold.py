@@ -41,12 +41,12 @@ def train_fold(
     """
     config = run.config
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    channels = CHANNELS[config.targets.kind]
+    channels, image_weight = CHANNELS[config.targets.kind], config.image_head.weight
     if start is None:
-        network = build_network(config.network, channels)
+        network = build_network(config.network, channels, image_head=image_weight > 0)
     else:
         state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels, state)
+        network = build_trained(config.network, channels, state, image_head=image_weight > 0)
     crops, validation = _datasets(run, job, fold, settings, network)
     train(
         job,
@@ -55,6 +55,7 @@ def train_fold(
         validation,
         kind=config.targets.kind,
         settings=settings,
+        image_weight=image_weight,
         machine=config.machine,
         batch_size=crops.batch_size,
     )

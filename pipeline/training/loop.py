@@ -26,8 +26,8 @@ from pipeline.training.batches import crop_batches, deaths_named, settling_batch
 from pipeline.training.curves import Curves
 from pipeline.training.device import Device
 from pipeline.training.forward import build_forward
-from pipeline.training.losses import build_loss
 from pipeline.training.memory import FittingStep
+from pipeline.training.objective import Objective
 from pipeline.training.state import State
 from pipeline.training.step import Step
 from pipeline.training.validation import validate
@@ -49,6 +49,7 @@ def train(
     *,
     kind: str,
     settings: Optimisation,
+    image_weight: float,
     machine: Machine,
     batch_size: int,
 ) -> None:
@@ -61,6 +62,7 @@ def train(
         validation: Whole images of the held-out fold, scored by the EMA after each epoch.
         kind: Of the targets, which the network has the channels for.
         settings: Loss, schedule and EMA.
+        image_weight: Of the image head's loss; 0 for a network without one.
         machine: Device, precision, loader processes, and how often the state is saved.
         batch_size: Crops per step; the crops of an epoch are a multiple of it.
 
@@ -79,7 +81,8 @@ def train(
             f"machine.accumulate: {asked}: expected a divisor of crops.batch_size={batch_size}, so "
             "that all parts of a batch are alike."
         )
-    state = State(job, network, settings, device, parts=asked)
+    loss = Objective(settings.loss, image_weight)
+    state = State(job, network, settings, device, terms=loss.terms, parts=asked)
     if state.path.is_file():
         state.load()
         if machine.accumulate != "auto":
@@ -91,6 +94,7 @@ def train(
             crops=crops,
             validation=validation,
             kind=kind,
+            loss=loss,
             settings=settings,
             machine=machine,
             batch_size=batch_size,
@@ -115,6 +119,7 @@ class _Loop:
         crops: CropDataset,
         validation: ImageDataset,
         kind: str,
+        loss: Objective,
         settings: Optimisation,
         machine: Machine,
         batch_size: int,
@@ -124,7 +129,7 @@ class _Loop:
         self.state, self.device, self.stop = state, device, stop
         self.crops, self.validation, self.kind = crops, validation, kind
         self.settings, self.machine, self.batch_size = settings, machine, batch_size
-        self.loss = build_loss(settings.loss)
+        self.loss = loss
         self.steps = len(crops) // batch_size
         step = Step(
             state,

@@ -6,6 +6,7 @@ interrupted, from any step.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class State:
         network: On the device; its weights are the start.
         settings: Of the optimiser and the EMA.
         device: Where it trains.
+        terms: Names of the loss's terms.
         parts: In how many parts a step's batch is computed.
 
     Attributes:
@@ -45,6 +47,8 @@ class State:
         network: SegmentationNetwork,
         settings: Optimisation,
         device: Device,
+        *,
+        terms: Sequence[str],
         parts: int,
     ) -> None:
         self.job, self.network = job, network
@@ -53,7 +57,7 @@ class State:
             _decayed(network, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self.scaler = device.scaler()
-        self.sums = EpochSums([term.name for term in settings.loss], device.where)
+        self.sums = EpochSums(terms, device.where)
         self.step, self.parts = 0, parts
         self.seconds = dict.fromkeys(
             ("train_s", "data_wait_s", "step_s", "save_s", "warmup_s"), 0.0

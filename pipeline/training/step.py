@@ -26,7 +26,7 @@ class Step:
     Args:
         state: What they change.
         forward: Computes the network's prediction: the network itself, or what wraps it.
-        loss: Of logits and target.
+        loss: Of prediction and target.
         settings: Schedule and clipping.
         steps: Of the whole training.
         device: Where to compute.
@@ -83,8 +83,8 @@ class Step:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Add a part's gradients to those there; return its loss and the loss's terms."""
         with self._device.autocast():
-            logits = self._forward(images).logits_nchw
-        value, terms = self._loss(logits, target)
+            prediction = self._forward(images)
+        value, terms = self._loss(prediction, target)
         self._state.scaler.scale(value / self._state.parts).backward()
         return value.detach(), terms
 

@@ -31,7 +31,7 @@ def validate(
 
     Args:
         network: In evaluation mode.
-        loss: Of logits and target.
+        loss: Of prediction and target.
         images: Whole images with their targets.
         kind: Of the targets.
         batch_size: Images a batch.
@@ -46,8 +46,8 @@ def validate(
         inputs = device.move(batch["image_chw"])
         target = device.move(batch["target"])
         with device.autocast():
-            logits = network(inputs).logits_nchw
-        total += loss(logits, target)[0] * len(inputs)
-        counts.update(probabilities(logits, kind)[:, :1] > 0.5, ship_truth(target))
+            prediction = network(inputs)
+        total += loss(prediction, target)[0] * len(inputs)
+        counts.update(probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5, ship_truth(target))
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}
     return {"val_loss": (total / len(images)).item()} | coefficients

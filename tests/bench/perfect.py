@@ -12,6 +12,7 @@ a file: synthetic sets in which most ships touch, see tests/annotations.py.
 import argparse
 import time
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ import pandas as pd
 from pipeline.config import Targets
 from pipeline.data.targets import CHANNELS, make_target
 from pipeline.ships.instances import COLUMNS, check_instances, read_instances
-from pipeline.ships.measure import chunks, in_order
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import decode_labels, encode_labels
 from pipeline.ships.separate import ImageMaps, Separation, separate
@@ -78,9 +78,10 @@ def legal_ships(frame, size):
 
 def scores(ships, size, contact_px, jobs):
     """F2 of each image for every method, and its number of ships."""
-    texts = ships.groupby("ImageId")["EncodedPixels"].apply(list)
+    images = list(ships.groupby("ImageId")["EncodedPixels"].apply(list).items())
     work = partial(cut, size=size, contact_px=contact_px)
-    parts = list(in_order(work, chunks(texts.items(), CHUNK), jobs))
+    with get_context("spawn").Pool(jobs) as pool:
+        parts = pool.map(work, [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)])
     table = {}
     for method in METHODS:
         rows = [row for part in parts for row in part[method]]

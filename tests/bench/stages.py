@@ -54,7 +54,7 @@ def out_of_fold(run, catalog, folds, variant):
             stop = min(start + 16, len(ids))
             batch = torch.stack([images[index]["image_chw"] for index in range(start, stop)])
             batch = batch.contiguous(memory_format=torch.channels_last)
-            prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries], kind)
+            prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries], kind).maps_nchw
             maps_nhw = (prob_nchw[:, 0] * 255).round().to(torch.uint8).numpy()
             maps_nhw = [ImageMaps(prob_hw) for prob_hw in maps_nhw]
             maps += zip(ids[start:stop], [fold] * (stop - start), maps_nhw, strict=True)

@@ -8,7 +8,7 @@ Three ways, in turns in one process, each in CPU seconds of itself and its loade
 - bare: forward, backward and fused AdamW on one fixed batch that is already there;
 - ours: `pipeline.training.loop.train`, with decoding, augmentation, clipping, EMA and counting;
 - lightning: the same job as smp and Lightning are ordinarily used: a Dataset that reads an image,
-  crops it by albumentations and flips it, smp's Unet and losses, `Trainer.fit` with clipping and
+  crops it by albumentations and flips it, smp's Unet, the same loss, `Trainer.fit` with clipping and
   its EMA callback. It takes part if it is there: `pip install lightning==2.6.6`, which the project
   itself does not need.
 
@@ -159,6 +159,7 @@ class Bench:
                 crops,
                 images,
                 kind="ship",
+                image_weight=0.0,
                 settings=settings,
                 machine=self.config.machine,
                 batch_size=self.batch_size,
@@ -215,14 +216,13 @@ def lightning_job(bench, steps):
             self.model = smp.Unet(
                 bench.config.network.encoder, encoder_weights=None, **bench.config.network.options
             )
-            self.dice = smp.losses.DiceLoss("binary", log_loss=True, smooth=1.0)
-            self.bce = torch.nn.BCEWithLogitsLoss()
+            self.loss = build_loss(settings.loss)  # smp's Dice is 0 without ships: another loss
             self.losses = []
 
         def training_step(self, batch):
             images, masks = batch
             logits = self.model(images)
-            loss = self.bce(logits, masks) + self.dice(logits, masks)
+            loss, _ = self.loss(logits, masks)
             self.losses.append(loss.item())
             self.log("loss", loss)
             return loss

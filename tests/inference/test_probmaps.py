@@ -43,7 +43,17 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
-    assert "a.jpg,0.1569,0.156863,0" in (tmp_path / "index.csv").read_text()
+    assert "a.jpg,0.1569,0.156863,,0" in (tmp_path / "index.csv").read_text()
+
+
+def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
+    writer = MapWriter(job_in(tmp_path), floor=0.2)
+    for chance, (image_id, prob_hw) in zip((0.123456, 0.5, None), maps.items(), strict=True):
+        writer.add(image_id, ImageMaps(prob_hw, None, chance))
+    writer.close("cpu")
+    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    assert reader.read("b.jpg").image_prob == 0.123456
+    assert reader.read("c.jpg").image_prob is None
 
 
 def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import ArtifactError
 from pipeline.ships.acceptance import Acceptance, Choice, Gate, ShipCount, best_choice, total_hits
 from pipeline.ships.gain import try_rule
+from pipeline.ships.segments import FEATURES
 from pipeline.ships.separate import Separation
 from pipeline.ships.trees import fit_trees
 
@@ -56,14 +57,16 @@ def test_nothing_to_choose_from():
 def an_acceptance(chance):
     cuts = (Separation("components", 60, 4), Separation("components", 120, 4))
     trees = fit_trees(
-        *(np.zeros((1, 22)), np.ones(1)),
+        *(np.zeros((1, len(FEATURES))), np.ones(1)),
         trees=1,
         learning_rate=0.1,
         leaves=2,
         min_leaf_rows=1,
         seed=0,
     )
-    return Acceptance(cuts, 6, trees, COUNT, Gate(float(np.log(chance / (1 - chance))), 0.0, 0.0))
+    return Acceptance(
+        cuts, 6, trees, COUNT, Gate(float(np.log(chance / (1 - chance))), 0.0, 0.0, 0.0)
+    )
 
 
 @pytest.mark.parametrize(("chance", "f2_if_ship"), [(0.9, 0.4), (0.6, 0.5), (0.7, 0.5), (0.5, 1)])

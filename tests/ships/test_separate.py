@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -150,6 +150,7 @@ WAYS = [
 ]
 
 
+@settings(deadline=None)  # the first to flood imports scikit-image
 @given(MAPS, st.integers(0, 2**32 - 1), st.sampled_from(WAYS))
 def test_parts_are_connected_and_cover_the_ship_pixels_once(prob_hw, seed, how):
     contact_hw = np.random.default_rng(seed).choice([0, 0, 200], prob_hw.shape).astype(np.uint8)

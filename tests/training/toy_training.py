@@ -97,6 +97,7 @@ def run(folder, images, *overrides, wanted="a", network=None, crops=None):
         crops or dataset(images, targets=targets),
         ImageDataset(images[0], SIZE, SIZE, (images[1], targets)),
         kind=targets.kind,
+        image_weight=0.0,
         settings=config.train,
         machine=config.machine,
         batch_size=4,

@@ -1,0 +1,121 @@
+"""The maps of several runs -> their mean, as if one model had predicted them.
+
+The runs may differ in everything but the images and their folds: networks, losses, crop sizes,
+seeds. Calibration and submission take the mean like the maps of any run. A map that a run did not
+store, since it stayed below its floor, counts as 0.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from pipeline.config import Ensemble, load_config
+from pipeline.data.catalog import Catalog
+from pipeline.data.folds import read_folds
+from pipeline.data.targets import CHANNELS
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.run import Job, Run
+from pipeline.ships.separate import ImageMaps, ProbabilityMap
+
+__all__ = ["average_maps", "members", "predict_ensemble"]
+
+Mean = Literal["probability", "logit"]
+
+# A map's value v stands for the probabilities around v / 255, so 0 and 255 have finite logits.
+LOGITS = np.log((np.arange(256) + 0.5) / (255.5 - np.arange(256)))
+
+
+def members(run: Run, ensemble: Ensemble) -> list[Run]:
+    """Return the runs of an ensemble, after checking that their maps can be averaged.
+
+    Raises:
+        ConfigError: One does not exist, or its networks tell other channels.
+        ArtifactError: One has other folds.
+    """
+    found = []
+    for name in ensemble.runs:
+        folder = run.folder.with_name(name)
+        if folder == run.folder or not (folder / "config.yaml").is_file():
+            raise ConfigError(
+                f"predict.ensemble.runs: {name}: expected another run that has predicted; {folder} "
+                f"is none. Name some of {folder.parent}."
+            )
+        member = Run(load_config(folder / "config.yaml", []), restart=False)
+        channels, own = (CHANNELS[one.config.targets.kind] > 1 for one in (member, run))
+        if channels != own:
+            raise ConfigError(
+                f"predict.ensemble.runs: {name}: expected maps {'with' if own else 'without'} "
+                f"contact, as targets.kind={run.config.targets.kind} says, got those of "
+                f"{member.config.targets.kind}. Give all runs and this one the same kind."
+            )
+        here, there = (
+            one.result("split").manifest["outputs"]["folds.csv"]["sha256"][:12]
+            for one in (run, member)
+        )
+        if here != there:
+            raise ArtifactError(
+                f"predict.ensemble.runs: {folder}: expected the folds of this run ({here}), got "
+                f"others ({there}), so its networks may have seen what is held out here. Give all "
+                "runs the same data and folds."
+            )
+        found.append(member)
+    return found
+
+
+def predict_ensemble(run: Run, ensemble: Ensemble, parts: Sequence[str]) -> None:
+    """Write the mean of the runs' maps of each part: the images of a fold, or the test images.
+
+    Raises:
+        ConfigError: See `members`.
+        ArtifactError: See `members`; or a run's maps are not finished, of other images, of another
+            size, or damaged.
+    """
+    others = members(run, ensemble)
+    catalog = Catalog.load(run.result("data").folder)
+    folds = read_folds(run.result("split").checked("folds.csv"))
+    for part in parts:
+        stage, fold = ("predict/test", None) if part == "test" else ("predict/oof", int(part))
+        maps = [other.result(stage, fold=fold) for other in others]
+        job = run.job(
+            stage,
+            fold=fold,
+            sections=("targets", "predict"),
+            inputs=[run.result("split")],
+            files={str(each.folder): each.identity for each in maps},
+        )
+        if run.begin(job):
+            held_out = folds.ImageId[folds.fold == fold].tolist()
+            ids = catalog.usable_test_ids if fold is None else held_out
+            _write_means(run, ensemble.mean, job, maps, ids)
+
+
+def _write_means(run: Run, mean: Mean, job: Job, maps: Sequence[Job], ids: Sequence[str]) -> None:
+    catalog = Catalog.load(run.result("data").folder)
+    shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
+    readers = [MapReader(each, ids, *shape, contact=contact) for each in maps]
+    sea_hw = np.zeros(shape, np.uint8)
+    sea = ImageMaps(sea_hw, sea_hw if contact else None)
+    writer = MapWriter(job, floor=run.config.predict.floor)
+    for image_id in ids:
+        if image_id not in writer.written:
+            each = [reader.read(image_id) or sea for reader in readers]
+            contacts = [one.contact_hw for one in each if one.contact_hw is not None]
+            prob_hw = average_maps([one.prob_hw for one in each], mean)
+            contact_hw = average_maps(contacts, mean) if contacts else None
+            # Only where all runs that saw something have a head, a mean says the same everywhere.
+            heads = [one.image_prob for one in each if one.image_prob is not None]
+            image_prob = round(float(np.mean(heads)), 6) if len(heads) == len(each) else None
+            writer.add(image_id, ImageMaps(prob_hw, contact_hw, image_prob))
+    writer.close("cpu")
+
+
+def average_maps(maps: Sequence[ProbabilityMap], mean: Mean) -> ProbabilityMap:
+    """Return the mean of 8-bit maps, uint8 (h, w), of their probabilities or their logits."""
+    if mean == "probability":
+        mean_hw = np.mean(maps, axis=0)
+    else:
+        mean_hw = 256 / (1 + np.exp(-np.mean([LOGITS[one] for one in maps], axis=0))) - 0.5
+    rounded_hw: ProbabilityMap = np.rint(mean_hw).astype(np.uint8)
+    return rounded_hw

@@ -1,0 +1,54 @@
+"""What training makes small: the loss of the pixels, and of the image head where there is one.
+
+A network's prediction and the target enter; one number leaves, and its terms by name.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pipeline.data.targets import ship_truth
+from pipeline.loss_schema import LossTerm
+from pipeline.networks.build import Prediction
+from pipeline.training.losses import build_loss
+
+__all__ = ["Objective"]
+
+IMAGE_HEAD = "image_head"
+
+
+class Objective(nn.Module):
+    """The loss of a whole prediction.
+
+    Args:
+        terms: The loss of the pixels.
+        image_weight: Of the image head's binary cross-entropy: is there a ship's pixel in the crop?
+            0 for networks without the head.
+    """
+
+    def __init__(self, terms: Sequence[LossTerm], image_weight: float) -> None:
+        super().__init__()
+        self._pixels, self._image_weight = build_loss(terms), image_weight
+        self.terms = [term.name for term in terms] + [IMAGE_HEAD] * (image_weight > 0)
+
+    def forward(
+        self, prediction: Prediction, target: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute the sum of the weighted terms, and each term by name, unweighted and detached.
+
+        Args:
+            prediction: Logits (N, C, H, W), and image logits (N,) where the head has a weight.
+            target: As `pipeline.data.targets.make_target` gives it, in a batch.
+        """
+        total, values = self._pixels(prediction.logits_nchw, target)
+        if self._image_weight > 0:
+            if prediction.image_logits is None:
+                raise ValueError("expected image logits, for the image head has a weight; got none")
+            has_ship = ship_truth(target).flatten(1).any(1).float()
+            value = nn.functional.binary_cross_entropy_with_logits(
+                prediction.image_logits.float(), has_ship
+            )
+            total = total + self._image_weight * value
+            values[IMAGE_HEAD] = value.detach()
+        return total, values

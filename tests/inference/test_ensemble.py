@@ -1,0 +1,135 @@
+"""The mean of several runs' maps, through the real stages, and the runs that cannot be averaged."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
+from pipeline.artifacts import read_json, write_json
+from pipeline.config import load_config
+from pipeline.data.catalog import Catalog
+from pipeline.data.folds import read_folds
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.inference.ensemble import average_maps
+from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.run import Run
+from pipeline.ships.separate import ImageMaps
+
+TINY = Path(__file__).parents[1] / "tiny.yaml"
+
+
+@pytest.mark.unit
+def test_means_of_probabilities_and_of_logits():
+    maps = [np.array([[0, 255, 128, 255]], np.uint8), np.array([[0, 255, 64, 0]], np.uint8)]
+    assert average_maps(maps, "probability").tolist() == [[0, 255, 96, 128]]
+    logits = average_maps(maps, "logit").tolist()
+    assert logits[0][:2] == [0, 255]
+    odds = np.sqrt(128.5 / 127.5 * 64.5 / 191.5)  # the geometric mean of odds
+    assert logits[0][2] == round(256 * odds / (1 + odds) - 0.5)
+    assert logits[0][3] in {127, 128}
+    every = np.arange(256, dtype=np.uint8)[None]
+    for mean in ("probability", "logit"):
+        assert (average_maps([every] * 3, mean) == every).all()
+
+
+def opened(name, *overrides):
+    return Run(load_config(TINY, [f"name={name}", *overrides]), restart=False)
+
+
+def a_run(name, *overrides):
+    """A run with checked and split data, which all runs of these tests share."""
+    run = opened(name, *overrides)
+    for stage in ("data", "split"):
+        shutil.copytree(Path("runs/shared") / stage, run.folder / stage)
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("ensemble"))
+        run = opened("shared")
+        s0_data.stage(run)
+        s1_split.stage(run)
+        yield
+
+
+def predict_noise(run, seed, shape=(96, 96), only=None):
+    """Finish the run's maps without a network; every third image stays below the floor."""
+    rng = np.random.default_rng(seed)
+    catalog = Catalog.load(run.result("data").folder)
+    parts = [("predict/oof", 0), ("predict/oof", 1), ("predict/test", None)]
+    folds = read_folds(run.result("split").checked("folds.csv"))
+    for stage, fold in parts:
+        held = folds.ImageId[folds.fold == fold].tolist()
+        ids = catalog.usable_test_ids if fold is None else held
+        job = run.job(stage, fold=fold, sections=("predict",), inputs=[run.result("split")])
+        assert run.begin(job)
+        writer = MapWriter(job, floor=run.config.predict.floor)
+        for i, image_id in enumerate(ids[:only]):
+            noise_hw = rng.integers(0, 256, shape).astype(np.float32)
+            smooth_hw = cv2.normalize(
+                cv2.GaussianBlur(noise_hw, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX
+            )
+            writer.add(image_id, ImageMaps((smooth_hw * (1 if i % 3 else 0.1)).astype(np.uint8)))
+        writer.close("cpu")
+
+
+@pytest.mark.contract
+def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
+    for seed, name in enumerate("ab"):
+        predict_noise(a_run(name, f"predict.batch_size={seed + 1}"), seed)
+    run = a_run("both", "predict.ensemble={runs: [a, b], mean: logit}")
+    with caplog.at_level(logging.INFO):
+        s2_train.stage(run, ["0", "1"])
+        s3_finetune.stage(run, ["0", "1"])
+    assert caplog.text.count("averages the maps of other runs") == 2
+    s4_predict.stage(run, ["0", "1", "test"])
+    catalog = Catalog.load(run.result("data").folder)
+    jobs = [
+        Run(load_config(Path("runs") / name / "config.yaml", []), restart=False).result(
+            "predict/test"
+        )
+        for name in ("a", "b", "both")
+    ]
+    readers = [MapReader(job, catalog.usable_test_ids, 96, 96, contact=False) for job in jobs]
+    for i, image_id in enumerate(catalog.usable_test_ids):
+        one, other, both = (reader.read(image_id) for reader in readers)
+        if i % 3 == 0:
+            assert one is other is both is None
+        else:
+            expected = average_maps([one.prob_hw, other.prob_hw], "logit")
+            np.testing.assert_array_equal(both.prob_hw, expected)
+    s4_predict.stage(run, ["0", "1", "test"])  # done before
+    s5_calibrate.stage(run)
+    assert (run.folder / "calibrate" / "rules.json").is_file()
+
+
+@pytest.mark.contract
+def test_runs_that_cannot_be_averaged_are_named():
+    predict_noise(a_run("small"), 0, shape=(48, 96))
+    predict_noise(a_run("few"), 0, only=3)
+    a_run("unpredicted")
+    a_run("contact", "targets.kind=ship_contact")
+    folds = a_run("folds").folder / "split" / "manifest.json"
+    manifest = read_json(folds)
+    manifest["outputs"]["folds.csv"]["sha256"] = "0" * 64
+    write_json(folds, manifest)
+    cases = {
+        "nothing": (ConfigError, "runs: nothing: expected another run that has predicted"),
+        "refused": (ConfigError, "refused: expected another run"),
+        "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
+        "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
+        "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),
+        "few": (ArtifactError, r"few.*index\.csv: expected the maps of \d+ images, got 3"),
+        "small": (ArtifactError, r"small.*expected a map of shape \(96, 96\).*\(48, 96\)"),
+    }
+    a_run("refused")
+    for name, (error, message) in cases.items():
+        run = opened("refused", f"predict.ensemble={{runs: [{name}], mean: logit}}")
+        with pytest.raises(error, match=message):
+            s4_predict.stage(run, ["0"])

@@ -1,0 +1,72 @@
+"""The loss of pixels and image head together, and the head's way to the rules."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch.nn import functional
+
+from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
+from pipeline.config import load_config
+from pipeline.loss_schema import LossTerm
+from pipeline.networks.build import Prediction
+from pipeline.run import Run
+from pipeline.training.losses import build_loss
+from pipeline.training.objective import Objective
+
+TERMS = TypeAdapter(list[LossTerm]).validate_python(
+    [{"name": "bce", "weight": 1.0, "label_smoothing": 0.0}]
+)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("shape", [(3, 2, 8, 8), (3, 1, 8, 8)])
+def test_the_head_learns_whether_the_crop_shows_a_ship(shape):
+    torch.manual_seed(0)
+    logits, image_logits = torch.randn(shape), torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
+    target = torch.zeros(shape, dtype=torch.uint8)
+    target[1, 0, 3, 4] = 1
+    target[2, -1, 0, 0] = 1  # a ship's pixel only where there is one channel
+    total, values = Objective(TERMS, 0.5)(Prediction(logits, image_logits), target)
+    truth = torch.tensor([0.0, 1.0, float(shape[1] == 1)])
+    image = functional.binary_cross_entropy_with_logits(image_logits, truth)
+    pixels = build_loss(TERMS)(logits, target)[0]
+    assert torch.allclose(total, pixels + 0.5 * image)
+    assert torch.allclose(values["image_head"], image)
+    total.backward()
+    assert (image_logits.grad != 0).all()
+
+
+@pytest.mark.unit
+def test_without_a_weight_only_pixels_count():
+    logits, target = torch.randn(2, 1, 8, 8), torch.ones(2, 1, 8, 8, dtype=torch.uint8)
+    objective = Objective(TERMS, 0.0)
+    total, values = objective(Prediction(logits, None), target)
+    assert total == build_loss(TERMS)(logits, target)[0]
+    assert list(values) == objective.terms == ["bce"]
+    with pytest.raises(ValueError, match="expected image logits"):
+        Objective(TERMS, 0.1)(Prediction(logits, None), target)
+
+
+@pytest.mark.contract
+def test_the_head_goes_from_training_to_the_submission(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    tiny = Path(__file__).parents[1] / "tiny.yaml"
+    overrides = ["image_head.weight=0.5", "train.epochs=1", "finetune.epochs=1", "predict.floor=0"]
+    run = Run(load_config(tiny, overrides), restart=False)
+    s0_data.stage(run)
+    s1_split.stage(run)
+    s2_train.stage(run, ["0", "1"])
+    s3_finetune.stage(run, ["0", "1"])
+    s4_predict.stage(run, ["0", "1", "test"])
+    history = pd.read_csv(run.folder / "train" / "fold0" / "history.csv")
+    assert history["loss_image_head"].gt(0).all()
+    index = pd.read_csv(run.folder / "predict" / "test" / "index.csv")
+    assert index["image_probability"].between(0, 1).all()
+    s5_calibrate.stage(run)
+    with caplog.at_level(logging.INFO):
+        s6_submit.stage(run, None, False)
+    assert "test images" in caplog.text
