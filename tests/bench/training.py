@@ -8,7 +8,7 @@ Three ways, in turns in one process, each in CPU seconds of itself and its loade
 - bare: forward, backward and fused AdamW on one fixed batch that is already there;
 - ours: `pipeline.training.loop.train`, with decoding, augmentation, clipping, EMA and counting;
 - lightning: the same job as smp and Lightning are ordinarily used: a Dataset that reads an image,
-  crops it by albumentations and flips it, smp's Unet, the same loss, `Trainer.fit` with clipping and
+  crops it by albumentations and flips it, smp's Unet, the same loss, `Trainer.fit`, clipping and
   its EMA callback. It takes part if it is there: `pip install lightning==2.6.6`, which the project
   itself does not need.
 
