@@ -113,7 +113,8 @@ def deaths_named(workers: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and _KILLED.search(str(error)) is None:
+        is_other = isinstance(error, RuntimeError) and _KILLED.search(str(error)) is None
+        if workers == 0 or is_other:
             raise
         raise ConfigError(
             f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "
