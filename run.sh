@@ -18,6 +18,8 @@ usage() {
   --restart        discard what the chosen stages did before
   --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
+Exit codes: 0 all done; 2 an error that says what to do; 75 training was asked to stop (SIGTERM,
+Ctrl-C) and has saved its state: the same command goes on; 130 Ctrl-C elsewhere, likewise.
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
 PYTHON=python3.12 chooses the interpreter. NO_VENV=1 uses its own environment instead of .venv.
 TEXT

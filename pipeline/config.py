@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.errors import ConfigError
 from pipeline.loss_schema import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
 from pipeline.network_schema import Network
 from pipeline.yaml_source import defect, validate_source
@@ -149,16 +150,29 @@ class Crops(Section):
     anywhere in images with ships. Crops that need not hold a ship lie at the busiest of
     `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
     earlier run whose out-of-fold maps say how often an empty image is taken; without it all are
-    taken alike.
+    taken alike. `auto` is decided by the network and the device: see `pipeline.training.sizes`.
     """
 
-    size_px: Count
-    batch_size: Count
+    size_px: Count | Literal["auto"]
+    batch_size: Count | Literal["auto"]
     per_epoch: Count
     ship_share: Share
     empty_share: Share
     busiest_of: Count
     hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
+
+    def fixed_sizes(self) -> tuple[int, int]:
+        """Return `size_px` and `batch_size` where both are numbers.
+
+        Raises:
+            ConfigError: One is `auto` where nothing decides it.
+        """
+        if self.size_px == "auto" or self.batch_size == "auto":
+            raise ConfigError(
+                "crops: auto is decided when training begins; expected numbers here. Give "
+                "crops.size_px=256 and crops.batch_size=8, for example."
+            )
+        return self.size_px, self.batch_size
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -171,7 +185,7 @@ class Crops(Section):
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
-        if self.per_epoch % self.batch_size:
+        if self.batch_size != "auto" and self.per_epoch % self.batch_size:
             raise ValueError(
                 f"expected per_epoch to be a multiple of batch_size={self.batch_size}, so that "
                 f"every step is a whole batch, got {self.per_epoch}."
@@ -266,14 +280,20 @@ class Calibrate(Section):
 
 
 class Machine(Section):
-    """How to use the machine; nothing here changes what is computed beyond rounding."""
+    """How to use the machine; nothing here changes what is computed beyond rounding.
+
+    But for `accumulate`: losses of the whole batch, and BatchNorm, see a part of it.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
     amp: bool
-    loader_workers: Annotated[int, Field(ge=0)]
+    compile: bool
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     image_cache_mib: Annotated[int, Field(ge=0)]
     accumulate: Count | Literal["auto"]
+    checkpoint_activations: bool
     checkpoint_minutes: Positive
+    tensorboard: bool
     threads: Annotated[int, Field(ge=1)] | None
 
 

@@ -124,7 +124,7 @@ def predict_maps(
     loader = DataLoader(
         ImageDataset(paths, height, width),
         config.predict.batch_size,
-        num_workers=config.machine.loader_workers,
+        num_workers=device.loader_workers,
         pin_memory=device.is_cuda,
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):

@@ -32,9 +32,9 @@ def main() -> None:
     try:
         config = load_config(arguments.config, arguments.overrides)
         device = Device.choose(config.machine)
+        size_px, _ = config.crops.fixed_sizes()
     except PipelineError as error:
         sys.exit(str(error))
-    size_px = config.crops.size_px
     sys.stdout.write(f"{size_px} x {size_px} px, {device.name}, {BATCH_SIZE} images a batch\n")
     sys.stdout.write(
         _COLUMNS.format("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")

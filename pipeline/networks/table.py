@@ -96,7 +96,7 @@ def network_of(config: Config, arch: str) -> Network:
 
 def rows(config: Config, device: Device) -> Iterator[Row]:
     """Count and measure every network at the configuration's crop size, one after the other."""
-    size_px = config.crops.size_px
+    size_px, _ = config.crops.fixed_sizes()
     for arch in OPTIONS:
         section = network_of(config, arch)
         encoder = section.encoder or "-"

@@ -7,6 +7,7 @@ the very next batch. What goes wrong in a loader process arrives as the error it
 import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -14,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, DataError
 
-__all__ = ["crop_batches", "settling_batches", "whole_images"]
+__all__ = ["crop_batches", "deaths_named", "settling_batches", "whole_images"]
 
 SETTLING_CROPS = 256
+_KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
 
 
 class _Keys(Sequence[tuple[int, int]]):
@@ -89,13 +91,30 @@ def _load(
         # A generator of its own: the network's random numbers are not those of the loader.
         generator=torch.Generator(),
     )
+    with deaths_named(workers):
+        try:
+            yield from loader
+        except DataError as error:
+            # torch puts the process's traceback before the message.
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+
+
+@contextmanager
+def deaths_named(workers: int) -> Iterator[None]:
+    """Turn the death of a loader process into an error that says what to do.
+
+    torch raises it wherever the main thread happens to be, in the middle of a step as well. A batch
+    that a process made before it was killed can no longer be fetched from it: that is an error of
+    the connection.
+
+    Raises:
+        ConfigError: One was killed.
+    """
     try:
-        yield from loader
-    except DataError as error:
-        # torch puts the process's traceback before the message.
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
-    except RuntimeError as error:
-        if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", str(error)) is None:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        is_other = isinstance(error, RuntimeError) and _KILLED.search(str(error)) is None
+        if workers == 0 or is_other:
             raise
         raise ConfigError(
             f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "

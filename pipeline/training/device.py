@@ -6,6 +6,7 @@ losses are float32 everywhere.
 """
 
 import ctypes
+import os
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,15 +23,20 @@ __all__ = ["Device"]
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
+MOST_WORKERS = 8
+CORES_A_WORKER = 4
+"""On a CPU loading takes a tenth of a step's time or less; one process keeps four cores fed."""
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where to compute, and in which type forward passes do (float32: no autocast)."""
+    """Where to compute, in which type forward passes do (float32: no autocast), and what loads."""
 
     where: torch.device
     dtype: torch.dtype
+    loader_workers: int
 
     @classmethod
     def choose(cls, machine: Machine) -> "Device":
@@ -49,9 +55,10 @@ class Device:
             torch.set_num_threads(machine.threads)
         if not available or machine.device == "cpu":
             _keep_freed_memory()
-            return cls(torch.device("cpu"), torch.float32)
+            return cls(torch.device("cpu"), torch.float32, _workers(machine, is_cuda=False))
         half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return cls(torch.device("cuda"), half if machine.amp else torch.float32)
+        dtype = half if machine.amp else torch.float32
+        return cls(torch.device("cuda"), dtype, _workers(machine, is_cuda=True))
 
     @property
     def is_cuda(self) -> bool:
@@ -62,6 +69,12 @@ class Device:
     def name(self) -> str:
         """Name for the manifest."""
         return torch.cuda.get_device_name() if self.is_cuda else "cpu"
+
+    def free_bytes(self) -> int:
+        """Return the memory that nobody uses."""
+        if self.is_cuda:
+            return torch.cuda.mem_get_info()[0]
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     def place(self, network: Module) -> Module:
         """Move a network to the device, in the layout its convolutions are fastest in."""
@@ -78,6 +91,19 @@ class Device:
     def scaler(self) -> torch.amp.GradScaler:
         """Return the gradient scaler; it passes through unless the forward pass is float16."""
         return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
+
+
+def _workers(machine: Machine, *, is_cuda: bool) -> int:
+    """Return how many loader processes to have: a GPU is fed by all cores, a CPU has few to spare.
+
+    torch's threads are this process's share of the cores.
+    """
+    if machine.loader_workers != "auto":
+        return machine.loader_workers
+    threads = torch.get_num_threads()
+    if is_cuda:
+        return min(threads, MOST_WORKERS)
+    return threads // CORES_A_WORKER
 
 
 def _keep_freed_memory() -> None:

@@ -15,10 +15,12 @@ from pipeline.data.folds import read_folds
 from pipeline.data.hardness import hard_maps, read_hardness
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
-from pipeline.networks.build import build_network, build_trained
+from pipeline.networks.build import SegmentationNetwork, build_network, build_trained
 from pipeline.run import Job, Run
 from pipeline.seeds import generator, stream_seed
+from pipeline.training.device import Device
 from pipeline.training.loop import train
+from pipeline.training.sizes import decide_sizes
 
 __all__ = ["train_fold"]
 
@@ -38,6 +40,36 @@ def train_fold(
         start: Weights to start from; None for the network's own start.
     """
     config = run.config
+    torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
+    channels, image_weight = CHANNELS[config.targets.kind], config.image_head.weight
+    if start is None:
+        network = build_network(config.network, channels, image_head=image_weight > 0)
+    else:
+        state = torch.load(start, map_location="cpu", weights_only=True)["model"]
+        network = build_trained(config.network, channels, state, image_head=image_weight > 0)
+    crops, validation = _datasets(run, job, fold, settings, network)
+    train(
+        job,
+        network,
+        crops,
+        validation,
+        kind=config.targets.kind,
+        settings=settings,
+        image_weight=image_weight,
+        machine=config.machine,
+        batch_size=crops.batch_size,
+    )
+
+
+def _datasets(
+    run: Run, job: Job, fold: int, settings: Optimisation, network: SegmentationNetwork
+) -> tuple[CropDataset, ImageDataset]:
+    """Return the crops to learn from and the images to watch.
+
+    Only their flat arrays outlive this function: what else was read of the data is gone before
+    loader processes are forked.
+    """
+    config = run.config
     catalog = Catalog.load(run.result("data").folder)
     ships = catalog.ships()
     folds = read_folds(run.result("split").folder / "folds.csv")
@@ -47,39 +79,20 @@ def train_fold(
     count = min(settings.validation_images, len(watched))
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
-    torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    channels, image_weight = CHANNELS[config.targets.kind], config.image_head.weight
-    if start is None:
-        network = build_network(config.network, channels, image_head=image_weight > 0)
-    else:
-        state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels, state, image_head=image_weight > 0)
-    train(
-        job,
-        network,
-        CropDataset(
-            _paths(catalog, learned),
-            _true_ships(catalog, ships, learned),
-            targets=config.targets,
-            crops=config.crops,
-            augment=config.augment,
-            seed=config.seed,
-            stream=(job.stage, fold),
-            hardness=read_hardness(hard_maps(run), learned),
-            cache_mib=config.machine.image_cache_mib,
-        ),
-        ImageDataset(
-            _paths(catalog, watched),
-            catalog.height,
-            catalog.width,
-            (_true_ships(catalog, ships, watched), config.targets),
-        ),
-        kind=config.targets.kind,
-        settings=settings,
-        image_weight=image_weight,
-        machine=config.machine,
-        batch_size=config.crops.batch_size,
+    device, side_px = Device.choose(config.machine), min(catalog.height, catalog.width)
+    crops = CropDataset(
+        _paths(catalog, learned),
+        _true_ships(catalog, ships, learned),
+        targets=config.targets,
+        crops=decide_sizes(job, config.crops, network, device, side_px),
+        augment=config.augment,
+        seed=config.seed,
+        stream=(job.stage, fold),
+        hardness=read_hardness(hard_maps(run), learned),
+        cache_mib=config.machine.image_cache_mib,
     )
+    truth = _true_ships(catalog, ships, watched), config.targets
+    return crops, ImageDataset(_paths(catalog, watched), catalog.height, catalog.width, truth)
 
 
 def _paths(catalog: Catalog, ids: pd.Series) -> list[Path]:

@@ -4,13 +4,12 @@ A network, its loss, crops and validation images enter; `final.pt`, the EMA of t
 end of a fixed schedule, and `history.csv` leave. There is no "best epoch": choosing one on the
 validation fold would make the out-of-fold score dishonest.
 
-`batches` says which crops come, `step` changes the weights, `state` is what a run goes on from,
-`validation` scores the average, `watch` shows it, `survival` is for what goes wrong. The whole
-state is in `last.pt` after each epoch, after each `machine.checkpoint_minutes`, and when training
-is asked to stop.
+`batches` says which crops come, `step` changes the weights, through `forward` and in the parts that
+fit into `memory`; `state` is what a run goes on from, `validation` scores the average, `watch` and
+`curves` show it, `survival` is for what goes wrong. The whole state is in `last.pt` after each
+epoch, after each `machine.checkpoint_minutes`, and when training is asked to stop.
 """
 
-import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -19,16 +18,18 @@ import torch
 
 from pipeline.config import Machine, Optimisation
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
-from pipeline.errors import DataError, Stopped
+from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
 from pipeline.training import checkpoint, survival
-from pipeline.training.batches import crop_batches, settling_batches
+from pipeline.training.batches import crop_batches, deaths_named, settling_batches
+from pipeline.training.curves import Curves
 from pipeline.training.device import Device
+from pipeline.training.forward import build_forward
+from pipeline.training.memory import FittingStep
 from pipeline.training.objective import Objective
 from pipeline.training.state import State
 from pipeline.training.step import Step
-from pipeline.training.sums import Outcome
 from pipeline.training.validation import validate
 from pipeline.training.watch import HISTORY, EpochWatch, write_history
 
@@ -74,12 +75,20 @@ def train(
     """
     device = Device.choose(machine)
     network = device.place(network)
+    asked = 1 if machine.accumulate == "auto" else machine.accumulate
+    if batch_size % asked:
+        raise ConfigError(
+            f"machine.accumulate: {asked}: expected a divisor of crops.batch_size={batch_size}, so "
+            "that all parts of a batch are alike."
+        )
     loss = Objective(settings.loss, image_weight)
-    state = State(job, network, settings, device, terms=loss.terms)
+    state = State(job, network, settings, device, terms=loss.terms, parts=asked)
     if state.path.is_file():
         state.load()
+        if machine.accumulate != "auto":
+            state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
-    with survival.StopRequest() as stop:
+    with survival.StopRequest() as stop, deaths_named(device.loader_workers):
         loop = _Loop(
             state,
             crops=crops,
@@ -94,8 +103,10 @@ def train(
         )
         while len(state.history) < settings.epochs:
             loop.epoch()
+    write_history(job, state.history)  # again: a kill may have come between last.pt and it
     checkpoint.save(job.folder / "final.pt", {"model": state.ema.network.state_dict()})
-    job.finish(OUTPUTS, state.history[-1], device.name)
+    sizes = {"size_px": crops.size_px, "batch_size": batch_size, "parts": state.parts}
+    job.finish(OUTPUTS, state.history[-1] | sizes, device.name)
 
 
 class _Loop:
@@ -120,22 +131,35 @@ class _Loop:
         self.settings, self.machine, self.batch_size = settings, machine, batch_size
         self.loss = loss
         self.steps = len(crops) // batch_size
-        self.step = Step(
+        step = Step(
             state,
-            forward=state.network,
+            forward=build_forward(state.network, machine),
             loss=self.loss,
             settings=settings,
             steps=settings.epochs * self.steps,
             device=device,
+        )
+        self.take = FittingStep(
+            step,
+            state,
+            may_halve=machine.accumulate == "auto",
+            size_px=crops.size_px,
+            device_name=device.name,
         )
         self.batches = crop_batches(
             crops,
             batch_size,
             first_step=state.step,
             epochs=settings.epochs,
-            workers=machine.loader_workers,
+            workers=device.loader_workers,
             pin=device.is_cuda,
         )
+        self.curves = (
+            Curves(state.job.folder / "tensorboard", len(state.history))
+            if machine.tensorboard
+            else None
+        )
+        self.is_cold = machine.compile
         self.saved = time.monotonic()
 
     def epoch(self) -> None:
@@ -153,24 +177,36 @@ class _Loop:
             self.validation,
             kind=self.kind,
             batch_size=self.batch_size,
-            workers=self.machine.loader_workers,
+            workers=self.device.loader_workers,
             device=self.device,
             between=self._leave_if_asked,
         )
+        seconds = state.seconds
         row = {
             "epoch": float(number + 1),
             **state.sums.means(),
             "learning_rate": state.optimizer.param_groups[0]["lr"],
-            **state.seconds,
-            "crops_per_s": self.steps * self.batch_size / state.seconds["train_s"],
+            **seconds,
+            "crops_per_s": self.steps
+            * self.batch_size
+            / (seconds["train_s"] + seconds["warmup_s"]),
             **scores,
             "val_s": time.perf_counter() - started,
         }
         state.history.append(row)
         state.sums.begin_epoch()
-        state.seconds = dict.fromkeys(state.seconds, 0.0)
+        state.seconds = dict.fromkeys(seconds, 0.0)
         self._save()
         write_history(job, state.history)
+        if self.curves is not None:
+            self.curves.add(row)
+            self.curves.add_overlays(
+                state.ema.network,
+                self.validation,
+                kind=self.kind,
+                device=self.device,
+                epoch=number + 1,
+            )
         LOG.info(
             "%s epoch %d/%d: loss %.4f, validation loss %.4f, Dice %.3f, %.0f crops/s",
             *(job.label, number + 1, self.settings.epochs, row["loss"], row["val_loss"]),
@@ -188,59 +224,34 @@ class _Loop:
                 started = time.perf_counter()
                 batch = self._next_batch()
                 loaded = time.perf_counter()
-                state.sums.add(self._take(batch))
+                state.sums.add(self.take(batch))
                 state.step += 1
                 if state.step % LOOK_EVERY == 0 or state.step == end:
                     self._look_at_skipped(batch)
-                stepped = time.perf_counter()
-                state.seconds["data_wait_s"] += loaded - started
-                state.seconds["step_s"] += stepped - loaded
-                state.seconds["train_s"] += stepped - started
+                self._count_seconds(started, loaded)
                 watch.step(lambda: state.sums.means()["loss"])
                 self._leave_if_asked()
                 if time.monotonic() - self.saved > 60 * self.machine.checkpoint_minutes:
                     self._save()
 
+    def _count_seconds(self, started: float, loaded: float) -> None:
+        """Add a step's seconds to their phases; one that compiles is a phase of its own."""
+        seconds, stepped = self.state.seconds, time.perf_counter()
+        if self.is_cold:
+            seconds["warmup_s"] += stepped - loaded
+            LOG.info("%s: compiled in %.0f s", self.state.job.label, stepped - loaded)
+            self.is_cold = False
+        else:
+            seconds["step_s"] += stepped - loaded
+            seconds["train_s"] += stepped - started
+        seconds["data_wait_s"] += loaded - started
+
     def _next_batch(self) -> Item:
         try:
             return next(self.batches)
-        except DataError:
+        except PipelineError:  # between two steps the state is whole
             self._save()
             raise
-
-    def _take(self, batch: Item) -> Outcome:
-        """Take a step; where memory does not suffice, in twice as many parts if that is allowed."""
-        while True:
-            try:
-                return self.step(batch)
-            except RuntimeError as error:
-                if not survival.is_out_of_memory(error):
-                    raise
-                self._halve(error)
-            # Outside of `except`: the error holds the failed step's memory.
-            gc.collect()
-            torch.cuda.empty_cache()
-
-    def _halve(self, error: RuntimeError) -> None:
-        state = self.state
-        size_px = self.crops.size_px
-        parts = 2 * state.parts
-        if self.machine.accumulate != "auto" or self.batch_size % parts:
-            raise survival.out_of_memory(
-                error,
-                batch_size=self.batch_size,
-                size_px=size_px,
-                parts=state.parts,
-                device=self.device.name,
-            ) from error
-        state.parts = parts
-        LOG.warning(
-            "%s: %d crops of %d px do not fit into the memory of %s. From step %d on each step's "
-            "batch is computed in %d parts of %d and accumulated; batch-wide losses and BatchNorm "
-            "see a part. %s",
-            *(state.job.label, 2 * self.batch_size // parts, size_px, self.device.name),
-            *(state.step, parts, self.batch_size // parts, " ".join(str(error).split())[:200]),
-        )
 
     def _look_at_skipped(self, batch: Item) -> None:
         """Repair what skipped steps spoiled, and stop when they do not end."""
@@ -263,7 +274,7 @@ class _Loop:
             self.crops,
             self.batch_size,
             epoch=epoch,
-            workers=self.machine.loader_workers,
+            workers=self.device.loader_workers,
             pin=self.device.is_cuda,
         ):
             self._leave_if_asked()

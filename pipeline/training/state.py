@@ -33,10 +33,10 @@ class State:
         settings: Of the optimiser and the EMA.
         device: Where it trains.
         terms: Names of the loss's terms.
+        parts: In how many parts a step's batch is computed.
 
     Attributes:
         step: Optimisation steps done, over all epochs.
-        parts: In how many parts a step's batch is computed.
         seconds: Of the running epoch, by phase.
         history: A row for each epoch done.
     """
@@ -49,6 +49,7 @@ class State:
         device: Device,
         *,
         terms: Sequence[str],
+        parts: int,
     ) -> None:
         self.job, self.network = job, network
         self.ema = Ema(network, settings.ema_decay)
@@ -57,8 +58,10 @@ class State:
         )
         self.scaler = device.scaler()
         self.sums = EpochSums(terms, device.where)
-        self.step, self.parts = 0, 1
-        self.seconds = dict.fromkeys(("train_s", "data_wait_s", "step_s", "save_s"), 0.0)
+        self.step, self.parts = 0, parts
+        self.seconds = dict.fromkeys(
+            ("train_s", "data_wait_s", "step_s", "save_s", "warmup_s"), 0.0
+        )
         self.history: list[dict[str, float]] = []
 
     @property

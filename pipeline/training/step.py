@@ -5,16 +5,15 @@ not, the fused optimiser leaves the weights as they are, and the outcome says so
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from pipeline.config import Optimisation
 from pipeline.data.tiles import Item
-from pipeline.networks.build import Prediction
 from pipeline.seeds import stream_seed
 from pipeline.training.device import Device
+from pipeline.training.forward import Forward
 from pipeline.training.state import State
 from pipeline.training.sums import Outcome
 
@@ -37,7 +36,7 @@ class Step:
         self,
         state: State,
         *,
-        forward: Callable[[torch.Tensor], Prediction],
+        forward: Forward,
         loss: nn.Module,
         settings: Optimisation,
         steps: int,

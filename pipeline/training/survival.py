@@ -1,7 +1,7 @@
 """What ends a training before its time, and what is left for the next one.
 
-A signal is a request that the loop meets between two steps; a loss that is not finite and memory
-that does not suffice become errors which say what to change.
+A signal is a request that the loop meets between two steps; gradients that stay not finite become
+an error which names the images. Memory that ends is met in `pipeline.training.memory`.
 """
 
 import signal
@@ -14,15 +14,13 @@ import torch
 from torch import nn
 
 from pipeline.artifacts import write_json
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ArtifactError
 from pipeline.run import Job
 
 __all__ = [
     "MOST_SKIPPED",
     "StopRequest",
     "heal_statistics",
-    "is_out_of_memory",
-    "out_of_memory",
     "stays_not_finite",
 ]
 
@@ -84,22 +82,4 @@ def stays_not_finite(
         f"finite. All of them were skipped, and that was expected to pass. {path} names the "
         "images of the last batch: look at them. If nothing is wrong with them, lower "
         f"{job.stage}.learning_rate (now {rate}) and start over. {job.restart_hint}"
-    )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch could not get memory, from a GPU or from the machine."""
-    is_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return is_cpu or isinstance(error, torch.OutOfMemoryError)
-
-
-def out_of_memory(
-    error: BaseException, *, batch_size: int, size_px: int, parts: int, device: str
-) -> ConfigError:
-    """Return the error that names the settings to change, with their numbers."""
-    return ConfigError(
-        f"crops.batch_size: {batch_size} crops of {size_px} px in {parts} part(s) do not fit into "
-        f"the memory of {device} ({' '.join(str(error).split())[:300]}). Set machine.accumulate to "
-        f"{2 * parts} (or auto), or machine.checkpoint_activations=true; or lower crops.batch_size "
-        "or crops.size_px. Run the same command again then: machine settings keep what is done."
     )

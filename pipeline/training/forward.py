@@ -1,0 +1,104 @@
+"""What computes the network in a training step: itself, or what the configuration makes of it.
+
+`machine.checkpoint_activations` spends time to save memory: the repeated blocks of a network, which
+stand in its lists (a ResNet's, a decoder's), keep only their inputs, and what is between is
+computed again for the backward pass. `machine.compile` spends minutes to save time.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.checkpoint import checkpoint
+
+from pipeline.config import Machine
+from pipeline.errors import ConfigError
+from pipeline.networks.build import Prediction, SegmentationNetwork
+
+__all__ = ["Forward", "build_forward", "recompute_blocks"]
+
+Forward = Callable[[torch.Tensor], Prediction]
+
+
+def build_forward(network: SegmentationNetwork, machine: Machine) -> Forward:
+    """Return what computes `network`, whose blocks may be changed in place.
+
+    Raises:
+        ConfigError: It has no blocks to compute again; or, at the first call, cannot be compiled.
+    """
+    if machine.checkpoint_activations:
+        recompute_blocks(network)
+    return _Compiled(network) if machine.compile else network
+
+
+class _Compiled:
+    """A network that is compiled when it is first called."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        self._compiled: Forward = torch.compile(network)
+
+    def __call__(self, images: torch.Tensor) -> Prediction:
+        from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+        try:
+            return self._compiled(images)
+        except TorchDynamoException as error:
+            raise ConfigError(
+                "machine.compile: true: torch could not compile this network on this machine "
+                f"({' '.join(str(error).split())[:300]}). Install a C++ compiler if there is none, "
+                "or set machine.compile=false."
+            ) from error
+
+
+def recompute_blocks(network: nn.Module) -> int:
+    """Let a network's blocks keep their inputs only; return how many blocks there are.
+
+    Args:
+        network: Changed in place; the names of its weights stay.
+
+    Raises:
+        ConfigError: It has no such blocks.
+    """
+    blocks = list(_blocks(network, is_listed=False))
+    if not blocks:
+        raise ConfigError(
+            "machine.checkpoint_activations: true: this network has no list of blocks whose "
+            "activations could be computed again. Set it to false, and machine.accumulate to auto."
+        )
+    for block in blocks:
+        again = partial(_contexts, block)
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=again)
+    return len(blocks)
+
+
+def _blocks(module: nn.Module, *, is_listed: bool) -> Iterator[nn.Module]:
+    """Yield the outermost members of lists that hold two convolutions or more."""
+    if is_listed and sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1:
+        yield module
+        return
+    is_list = isinstance(module, nn.Sequential | nn.ModuleList)
+    for child in module.children():
+        yield from _blocks(child, is_listed=is_list)
+
+
+def _contexts(
+    block: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Keep BatchNorm from counting the batch a second time."""
+    norms = [part for part in block.modules() if isinstance(part, _NormBase)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count

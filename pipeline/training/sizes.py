@@ -1,0 +1,109 @@
+"""Sizes that the configuration leaves open: `auto` for the crops' pixels and for their number.
+
+The network and the device enter; numbers leave, printed, and kept in `sizes.json`, so that a run
+that goes on, even elsewhere, goes on with them. What a crop needs is counted on shapes alone, on
+torch's meta device: the bytes that the forward pass keeps for the backward pass.
+"""
+
+import logging
+from copy import deepcopy
+
+import torch
+
+from pipeline.artifacts import read_json, write_json
+from pipeline.config import Crops
+from pipeline.networks.build import SegmentationNetwork
+from pipeline.run import Job
+from pipeline.training.device import Device
+
+__all__ = ["decide_sizes", "kept_bytes"]
+
+LOG = logging.getLogger(__name__)
+PARTS_OF_SIDE = (1.0, 2 / 3, 1 / 2, 1 / 3, 1 / 4)
+"""Crops are the whole image, or the largest of these parts of it of which LEAST fit in memory."""
+
+LEAST, MOST = 8, 32
+"""Crops a step: fewer make BatchNorm noisy, more do not make a card faster."""
+
+MOST_PX_ON_CPU, MOST_ON_CPU = 256, 8
+"""On a CPU time ends before memory does: more and smaller steps."""
+
+WEIGHTS = 5
+"""Copies of the weights: themselves, gradients, the optimiser's two moments, the average."""
+
+USED_SHARE = 0.7
+"""Of the free memory; convolutions need workspace, and allocators leave gaps."""
+
+
+def decide_sizes(
+    job: Job, crops: Crops, network: SegmentationNetwork, device: Device, side_px: int
+) -> Crops:
+    """Return the section with numbers in place of `auto`.
+
+    Args:
+        job: Its folder keeps the numbers.
+        crops: The section.
+        network: That is to be trained.
+        device: That it will be trained on.
+        side_px: The shorter side of the images.
+
+    Raises:
+        ArtifactError: sizes.json is damaged.
+    """
+    if "auto" not in (crops.size_px, crops.batch_size):
+        return crops
+    path = job.folder / "sizes.json"
+    if not path.is_file():
+        free = device.free_bytes()
+        write_json(path, _decide(crops, network, device, side_px, free))
+        LOG.info(
+            "%s: sizes for %.1f GiB of free memory on %s", job.label, free / 2**30, device.name
+        )
+    sizes = read_json(path)
+    LOG.info(
+        "%s: auto is crops.size_px=%d crops.batch_size=%d",
+        *(job.label, sizes["size_px"], sizes["batch_size"]),
+    )
+    return crops.model_copy(update=sizes)
+
+
+def _decide(
+    crops: Crops, network: SegmentationNetwork, device: Device, side_px: int, free: int
+) -> dict[str, int]:
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    usable = USED_SHARE * (free - WEIGHTS * weights)
+
+    def fitting(size_px: int) -> int:
+        needed = kept_bytes(network, size_px) * device.dtype.itemsize / 4
+        return max(int(usable / needed), 1)
+
+    if crops.size_px != "auto":
+        size_px = crops.size_px
+    else:
+        longest = side_px if device.is_cuda else min(side_px, MOST_PX_ON_CPU)
+        sides = [max(int(longest * part) // 32 * 32, 32) for part in PARTS_OF_SIDE]
+        wanted = LEAST if crops.batch_size == "auto" else crops.batch_size
+        size_px = next((side for side in sides if fitting(side) >= wanted), sides[-1])
+    if crops.batch_size != "auto":
+        return {"size_px": size_px, "batch_size": crops.batch_size}
+    most = min(fitting(size_px), MOST if device.is_cuda else MOST_ON_CPU)
+    sizes = [size for size in range(1, most + 1) if crops.per_epoch % size == 0]
+    return {"size_px": size_px, "batch_size": sizes[-1]}
+
+
+def kept_bytes(network: SegmentationNetwork, size_px: int) -> int:
+    """Return what a float32 forward pass keeps for the backward pass, in bytes a crop."""
+    images = torch.empty(2, 3, size_px, size_px, dtype=torch.uint8, device="meta")
+    shapes = deepcopy(network).to("meta").train()
+    weights = {id(tensor.untyped_storage()) for tensor in shapes.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if id(storage) not in weights:
+            kept[id(storage)] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        shapes(images)
+    return sum(storage.nbytes() for storage in kept.values()) // len(images)

@@ -1,0 +1,309 @@
+"""The whole training loop against the bare step, and against smp + Lightning.
+
+    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py [--rounds 3] [--steps 24]
+
+The job: crops of 256 px from 768-px JPEGs on disk, some with ships; the demo's network and loss.
+Three ways, in turns in one process, each in CPU seconds of itself and its loaders, and in seconds:
+
+- bare: forward, backward and fused AdamW on one fixed batch that is already there;
+- ours: `pipeline.training.loop.train`, with decoding, augmentation, clipping, EMA and counting;
+- lightning: the same job as smp and Lightning are ordinarily used: a Dataset that reads an image,
+  crops it by albumentations and flips it, smp's Unet, the same loss, `Trainer.fit`, clipping and
+  its EMA callback. It takes part if it is there: `pip install lightning==2.6.6`, which the project
+  itself does not need.
+
+Printed are the crops per CPU second of each, the ratios, and the losses at the end.
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import resource
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import albumentations
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.config import load_config
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.networks.build import build_network
+from pipeline.run import Job
+from pipeline.ships.rle import encode_labels
+from pipeline.training import batches
+from pipeline.training.device import Device
+from pipeline.training.loop import train
+from pipeline.training.losses import build_loss
+from pipeline.training.step import learning_rate
+
+SIDE_PX, IMAGES = 768, 24
+JOB = [
+    *("crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"),
+    # Crops from anywhere, as a RandomCrop draws them: the same job for both.
+    *("crops.ship_share=0.0", "crops.empty_share=0.5", "crops.busiest_of=1"),
+]
+
+
+def draw_images(folder):
+    """Sea, clouds and one ship or none, as JPEGs of the competition's size in bytes."""
+    random = np.random.default_rng(0)
+    paths, encoded = [], []
+    for number in range(IMAGES):
+        clouds = cv2.resize(random.random((12, 12, 3)), (SIDE_PX, SIDE_PX))
+        image_hwc = 40 + 60 * clouds + random.normal(0, 4, (SIDE_PX, SIDE_PX, 3))
+        labels_hw = np.zeros((SIDE_PX, SIDE_PX), np.int32)
+        if number % 2:
+            box = cv2.boxPoints((random.uniform(100, 668, 2), (90, 20), random.uniform(0, 180)))
+            cv2.fillPoly(labels_hw, [box.astype(np.int32)], 1)
+            image_hwc[labels_hw > 0] += 70
+        paths.append(folder / f"{number}.jpg")
+        cv2.imwrite(str(paths[-1]), image_hwc.clip(0, 255).astype(np.uint8))
+        encoded.append(encode_labels(labels_hw))
+    return paths, encoded
+
+
+class Clock:
+    """Seconds, and CPU seconds of this process and of its loaders that ended."""
+
+    def __enter__(self):
+        self.began = time.perf_counter(), self.cpu()
+        return self
+
+    def __exit__(self, *error):
+        self.wall_s, self.cpu_s = time.perf_counter() - self.began[0], self.cpu() - self.began[1]
+
+    @staticmethod
+    def cpu():
+        who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+        return sum(sum(resource.getrusage(each)[:2]) for each in who)
+
+
+class Bench:
+    """The job and the three ways to do it; each returns its last losses' mean."""
+
+    def __init__(self, config, folder, steps):
+        self.config, self.folder, self.steps = config, folder, steps
+        self.batch_size = config.crops.batch_size
+        self.paths, self.encoded = draw_images(folder)
+        self.ships = TrueShips(self.encoded, SIDE_PX, SIDE_PX)
+        self.device = Device.choose(config.machine)
+        sizes = [path.stat().st_size / 1024 for path in self.paths]
+        print(f"JPEGs of {np.mean(sizes):.0f} kB, {self.device.name}, {config.network.encoder}")
+
+    def network(self):
+        torch.manual_seed(0)
+        return build_network(self.config.network, channels=1)
+
+    def crops(self, steps):
+        return CropDataset(
+            self.paths,
+            self.ships,
+            targets=self.config.targets,
+            crops=self.config.crops.model_copy(update={"per_epoch": steps * self.batch_size}),
+            augment=self.config.augment,
+            seed=0,
+            stream=("bench",),
+        )
+
+    def bare(self, steps):
+        network = self.device.place(self.network()).train()
+        loss = build_loss(self.config.train.loss)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+        loaded = batches.crop_batches(
+            self.crops(1), self.batch_size, first_step=0, epochs=1, workers=0, pin=False
+        )
+        batch = next(loaded)
+        images, target = (self.device.move(batch[name]) for name in ("image_chw", "target"))
+
+        def step():
+            optimizer.zero_grad(set_to_none=True)
+            with self.device.autocast():
+                logits = network(images).logits_nchw
+            value, _ = loss(logits, target)
+            value.backward()
+            optimizer.step()
+            return value
+
+        step()
+        with Clock() as clock:
+            for _ in range(steps):
+                value = step()
+            value.item()
+        return clock, float("nan")
+
+    def ours(self, steps):
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        job = Job("train", 0, folder, {"stage": "train", "fold": 0, "seed": 0, "config": {}})
+        images = ImageDataset(
+            self.paths[1:2],
+            SIDE_PX,
+            SIDE_PX,
+            (TrueShips(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
+        )
+        settings = self.config.train.model_copy(update={"epochs": 1})
+        batches.SETTLING_CROPS = self.batch_size  # once a run, so not of a step
+        network, crops = self.network(), self.crops(steps)
+        with Clock() as clock:
+            train(
+                job,
+                network,
+                crops,
+                images,
+                kind="ship",
+                image_weight=0.0,
+                settings=settings,
+                machine=self.config.machine,
+                batch_size=self.batch_size,
+            )
+        return clock, pd.read_csv(folder / "history.csv").loss.iloc[-1]
+
+    def lightning(self, steps):
+        fit = lightning_job(self, steps)
+        with Clock() as clock:
+            loss = fit()
+        return clock, loss
+
+
+class OrdinaryDataset(Dataset):
+    """Image, mask and albumentations, as in most notebooks."""
+
+    def __init__(self, bench, count):
+        self.bench, self.count = bench, count
+        size_px, augment = bench.config.crops.size_px, bench.config.augment
+        self.transform = albumentations.Compose(
+            [
+                albumentations.RandomCrop(size_px, size_px),
+                albumentations.D4(p=1),
+                albumentations.RandomBrightnessContrast(augment.brightness, augment.contrast),
+                albumentations.Normalize(),
+            ]
+        )
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        number = index % IMAGES
+        image_hwc = cv2.cvtColor(cv2.imread(str(self.bench.paths[number])), cv2.COLOR_BGR2RGB)
+        whole = slice(0, SIDE_PX)
+        mask_hw = (self.bench.ships.labels(number, whole, whole) > 0).astype(np.float32)
+        changed = self.transform(image=image_hwc, mask=mask_hw)
+        image_chw = torch.from_numpy(changed["image"].transpose(2, 0, 1).copy())
+        return image_chw, torch.from_numpy(changed["mask"])[None]
+
+
+def lightning_job(bench, steps):
+    """Return what fits the model."""
+    import lightning
+    import segmentation_models_pytorch as smp
+    from lightning.pytorch.callbacks import EMAWeightAveraging
+
+    settings = bench.config.train
+
+    class Model(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.model = smp.Unet(
+                bench.config.network.encoder, encoder_weights=None, **bench.config.network.options
+            )
+            self.loss = build_loss(settings.loss)  # smp's Dice is 0 without ships: another loss
+            self.losses = []
+
+        def training_step(self, batch):
+            images, masks = batch
+            logits = self.model(images)
+            loss, _ = self.loss(logits, masks)
+            self.losses.append(loss.item())
+            self.log("loss", loss)
+            return loss
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.AdamW(
+                self.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+            )
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimizer,
+                lambda step: learning_rate(settings, step, steps) / settings.learning_rate,
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            }
+
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="gpu" if bench.device.is_cuda else "cpu",
+        precision="bf16-mixed" if bench.device.dtype == torch.bfloat16 else "32-true",
+        gradient_clip_val=settings.clip_norm,
+        callbacks=[EMAWeightAveraging(decay=settings.ema_decay)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=bench.folder,
+    )
+    loader = DataLoader(
+        OrdinaryDataset(bench, steps * bench.batch_size),
+        bench.batch_size,
+        shuffle=True,
+        num_workers=bench.device.loader_workers,
+    )
+    model = Model()
+
+    def fit():
+        trainer.fit(model, loader)
+        return float(np.mean(model.losses))
+
+    return fit
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--ways", default="bare,ours,lightning")
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_intermixed_args()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    config = load_config(Path("configs/demo.yaml"), [*JOB, *arguments.overrides])
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(config, Path(folder), arguments.steps)
+        ways = arguments.ways.split(",")
+        if "lightning" in ways and importlib.util.find_spec("lightning") is None:
+            print("without Lightning, which is not installed")
+            ways.remove("lightning")
+        rates = {way: [] for way in ways}
+        for turn in range(arguments.rounds):
+            for way, rate in rates.items():
+                # What begins and ends a run is not a step: the difference of two lengths is.
+                short, _ = getattr(bench, way)(2)
+                long, loss = getattr(bench, way)(2 + arguments.steps)
+                count = arguments.steps * bench.batch_size
+                rate.append(
+                    [count / (long.cpu_s - short.cpu_s), count / (long.wall_s - short.wall_s)]
+                )
+                cpu, wall = rate[-1]
+                print(
+                    f"round {turn} {way:9}: {cpu:6.1f} crops per CPU second, {wall:6.1f} per "
+                    f"second, mean loss {loss:.3f}",
+                    flush=True,
+                )
+    median = {way: np.median(np.array(rate), axis=0) for way, rate in rates.items()}
+    for way in set(median) - {"ours"}:
+        cpu, wall = median["ours"] / median[way]
+        print(f"ours / {way}: {cpu:.3f} by CPU time, {wall:.3f} by time")
+
+
+if __name__ == "__main__":
+    main()
