@@ -24,7 +24,14 @@ from pipeline.ships.metric import Matches, f2_from_counts, match_ships
 from pipeline.ships.problem import Problem
 from pipeline.ships.rules import AnyRules, Rules
 from pipeline.ships.scores import summarise
-from pipeline.ships.search import Candidates, Measured, best_rules, f2_sums, image_f2
+from pipeline.ships.search import (
+    Candidates,
+    Measured,
+    best_rules,
+    by_threshold,
+    f2_sums,
+    image_f2,
+)
 from pipeline.ships.separate import Separation
 from pipeline.ships.submission import Maps
 
@@ -113,7 +120,8 @@ def calibrate(
         )
     scenes = [image_id if groups is None else groups[image_id] for image_id in measured.image_ids]
     group = pd.factorize(np.array(scenes))[0].astype(np.int64)
-    plain, trials = _try_rules(measured, candidates, folds, group, seed)
+    sums = f2_sums(measured, candidates, folds)
+    plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
     kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
     if learning is not None:
         learnt = _learn(problem, measured, plain, learning, group=group, seed=seed)
@@ -125,14 +133,20 @@ def calibrate(
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
     scores["f2_in_sample"] = float(kept.f2_in_sample.mean())
+    scores["by_threshold"] = by_threshold(candidates, sums, len(measured.folds))
     return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, instances, matches)
 
 
 def _try_rules(
-    measured: Measured, candidates: Candidates, folds: list[int], group: Integers, seed: int
+    measured: Measured,
+    candidates: Candidates,
+    sums: Floats,
+    folds: list[int],
+    *,
+    group: Integers,
+    seed: int,
 ) -> tuple[_Fitted[Rules], list[Trial]]:
     """Try what `candidates` offers beyond plain components and a least area."""
-    sums = f2_sums(measured, candidates, folds)
     methods = np.array([how.method != "components" for how in candidates.separations])
     rectangles = np.array([how.rectangles for how in candidates.separations])
     allowed = np.zeros(sums.shape[:-1], np.bool_)

@@ -53,11 +53,14 @@ class Matches:
             order.
         predicted_ships: the same of the predicted ships, and `size_px`: the area that puts it into
             a size class, of the true ship it fits best, its own where it touches none.
+        overlaps: `true`, `predicted` (rows of the tables above) and `shared_px`; one row per pair
+            of ships that share pixels.
     """
 
     images: pd.DataFrame
     true_ships: pd.DataFrame
     predicted_ships: pd.DataFrame
+    overlaps: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,9 @@ def _matches(ids: pd.Index, true_image: Integers, found_image: Integers, pairs: 
     size_px[pairs.found[best_last]] = pairs.true_area_px[pairs.true[best_last]]
     true_ships = _ship_table(ids[true_image], pairs.true_area_px, pairs.true, iou, hits)
     found_ships = _ship_table(ids[found_image], pairs.found_area_px, pairs.found, iou, hits)
-    return Matches(pd.DataFrame(images), true_ships, found_ships.assign(size_px=size_px))
+    overlaps = {"true": pairs.true, "predicted": pairs.found, "shared_px": pairs.shared_px}
+    found_ships = found_ships.assign(size_px=size_px)
+    return Matches(pd.DataFrame(images), true_ships, found_ships, pd.DataFrame(overlaps))
 
 
 def hits_from_areas(intersection_px: Integers, union_px: Integers) -> Integers:

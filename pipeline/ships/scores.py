@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.ships.metric import Matches, f2_from_counts
 
-__all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "summarise"]
+__all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "standard_error", "summarise"]
 
 SHIP_SIZES_PX = (0, 100, 400, 1500, 5000)  # about the quartiles of the competition's masks, and p90
 SHIP_COUNTS = (1, 2, 3, 5, 10)
@@ -43,11 +43,11 @@ def summarise(
     summary: dict[str, Any] = {
         "images": len(images),
         "f2": _mean(f2),
-        "f2_standard_error": _standard_error(f2, groups),
+        "f2_standard_error": standard_error(f2, groups),
         "f2_all_empty": _mean(~ship),
         "ship_images": int(ship.sum()),
         "f2_ship_images": _mean(f2[ship]),
-        "f2_ship_images_standard_error": _standard_error(f2[ship], groups[ship]),
+        "f2_ship_images_standard_error": standard_error(f2[ship], groups[ship]),
         "empty_images": int((~ship).sum()),
         "f2_empty_images": _mean(f2[~ship]),
     }
@@ -74,7 +74,7 @@ def _mean(values: npt.NDArray[Any]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[Any]) -> float | None:
+def standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[Any]) -> float | None:
     """Return the standard error of the mean, where values of one group may vary together."""
     _, group = np.unique(groups, return_inverse=True)
     count = group.max() + 1 if len(group) else 0
@@ -98,7 +98,7 @@ def _by_ship_share(
             {
                 "ship_share": share,
                 "f2": float((weight * f2).mean()),
-                "f2_standard_error": _standard_error(weight * within, groups),
+                "f2_standard_error": standard_error(weight * within, groups),
                 "f2_all_empty": 1 - share,
             }
         )

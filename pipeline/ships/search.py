@@ -15,7 +15,7 @@ from pipeline.ships.metric import f2_from_counts
 from pipeline.ships.rules import Rules
 from pipeline.ships.separate import Separation
 
-__all__ = ["Candidates", "Measured", "best_rules", "f2_sums", "image_f2"]
+__all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2"]
 
 # Scores that differ by less are equal but for the order of summation.
 TIE = 1e-9
@@ -113,6 +113,26 @@ def f2_sums(
                 gain = np.flip(np.flip(gain, axis).cumsum(axis), axis)
             sums[s, a] = gain + without_ships
     return sums
+
+
+def by_threshold(
+    candidates: Candidates, sums: npt.NDArray[np.float64], images: int
+) -> list[dict[str, float]]:
+    """Return F2 over the least probability of a ship's pixel, the other rules at their best.
+
+    Args:
+        candidates: What was searched.
+        sums: What `f2_sums` gave.
+        images: Number of images.
+
+    Returns:
+        `threshold`, 1..255, and `f2`, on the images that the other rules were chosen on.
+    """
+    f2 = sums.sum(axis=-1).reshape(len(candidates.separations), -1).max(axis=1) / images
+    best: dict[int, float] = {}
+    for separation, value in zip(candidates.separations, f2.tolist(), strict=True):
+        best[separation.threshold] = max(value, best.get(separation.threshold, 0.0))
+    return [{"threshold": threshold, "f2": best[threshold]} for threshold in sorted(best)]
 
 
 def image_f2(measured: Measured, rules: Rules) -> npt.NDArray[np.float64]:

@@ -121,6 +121,16 @@ def test_each_fold_is_scored_by_rules_of_the_others(solved, brute_force):
     assert result.scores["f2_in_sample"] == pytest.approx(best)
 
 
+def test_f2_over_the_threshold_is_that_of_the_best_other_rules(solved, brute_force):
+    best = {}
+    for place, f2 in brute_force.items():
+        threshold = GRID.rules(place).separation.threshold
+        best[threshold] = max(f2.mean(), best.get(threshold, 0))
+    recorded = {row["threshold"]: row["f2"] for row in solved[2].scores["by_threshold"]}
+    assert recorded == pytest.approx(best)
+    assert list(recorded) == sorted(best)
+
+
 def test_the_instances_are_the_scored_ships(solved):
     maps, truth, result = solved
     scores = score_images(truth, result.instances, *SHAPE)
