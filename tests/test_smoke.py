@@ -5,13 +5,19 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
+
+from pipeline.ships.instances import read_instances
 
 pytestmark = pytest.mark.smoke
 
@@ -192,3 +198,29 @@ def test_the_metrics_of_training_are_recorded(finished):
         for name in ("dice", "jaccard", "cosine"):
             assert 0 <= scores["coefficients"][f"{of}{name}"] <= 1
             assert 0 <= float(history[-1][f"val_{of}{name}"]) <= 1
+
+
+def test_the_report_shows_the_run_and_predict_image_takes_any_picture(finished, tmp_path):
+    checkout, output = finished
+    page = checkout.folder / "runs" / "tiny" / "report" / "index.html"
+    assert "report: runs/tiny/report/index.html" in output
+    assert 'class="problem"' not in page.read_text()
+    (root,) = (checkout.folder / "data").glob("demo-*")
+    pictures = sorted((root / "test_v2").iterdir())[:4]
+    large = np.tile(cv2.imread(str(pictures[0])), (2, 3, 1))[:, :250]
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    for path in pictures:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "broken.jpg").write_text("no picture")
+    arguments = ["-m", "pipeline.predict_image", str(tmp_path), "--run", "tiny", "--out", "found"]
+    told = checkout.run(*arguments, program=sys.executable, code=2)
+    assert "broken.jpg: expected a picture" in told
+    out = checkout.folder / "found"
+    assert cv2.imread(str(out / "large.png.overlay.png")).shape == large.shape
+    rows = read_instances(out / "instances.csv")
+    submitted = read_instances(submission(checkout))
+    for path in pictures:  # one window, so the same ships as the run's own
+        own = rows[rows.ImageId == path.name].EncodedPixels.tolist()
+        assert own == submitted[submitted.ImageId == path.name].EncodedPixels.tolist()
+        features = json.loads((out / f"{path.name}.geojson").read_text())["features"]
+        assert len(features) == len([text for text in own if text])

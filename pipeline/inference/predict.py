@@ -25,7 +25,14 @@ from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
 
-__all__ = ["predict_held_out", "predict_maps", "predict_test", "trained_state"]
+__all__ = [
+    "MeanNetwork",
+    "as_maps",
+    "predict_held_out",
+    "predict_maps",
+    "predict_test",
+    "trained_state",
+]
 
 
 def predict_held_out(run: Run, job: Job, fold: int, trained: Job) -> None:
@@ -85,6 +92,45 @@ def trained_state(source: Job) -> dict[str, Tensor]:
     return model
 
 
+class MeanNetwork:
+    """Networks as one: the mean over networks and symmetries.
+
+    Args:
+        config: For the network and the symmetries.
+        device: Where to compute.
+        states: The whole state of each network.
+
+    Raises:
+        ArtifactError: A state is that of another network.
+    """
+
+    def __init__(self, config: Config, device: Device, states: Iterable[dict[str, Tensor]]) -> None:
+        self._device, self._kind = device, config.targets.kind
+        self._symmetries = SYMMETRIES[config.predict.tta]
+        channels, image_head = CHANNELS[self._kind], config.image_head.weight > 0
+        self._networks = [
+            device.place(
+                build_trained(config.network, channels, state, image_head=image_head)
+            ).eval()
+            for state in states
+        ]
+
+    @torch.inference_mode()
+    def __call__(self, images_nchw: Tensor) -> Chances:
+        """Predict uint8 (N, 3, H, W)."""
+        inputs = self._device.move(images_nchw)
+        with self._device.autocast():
+            each = [
+                mean_probability(network, inputs, self._symmetries, self._kind)
+                for network in self._networks
+            ]
+        heads = [one.image for one in each if one.image is not None]
+        return Chances(
+            torch.stack([one.maps_nchw for one in each]).mean(0),
+            torch.stack(heads).mean(0) if heads else None,
+        )
+
+
 @torch.inference_mode()
 def predict_maps(
     config: Config,
@@ -112,15 +158,7 @@ def predict_maps(
         ArtifactError: A state is that of another network, or a probability is not a number.
         DataError: An image cannot be read.
     """
-    symmetries, kind = SYMMETRIES[config.predict.tta], config.targets.kind
-    networks = [
-        device.place(
-            build_trained(
-                config.network, CHANNELS[kind], state, image_head=config.image_head.weight > 0
-            )
-        ).eval()
-        for state in states
-    ]
+    network = MeanNetwork(config, device, states)
     loader = DataLoader(
         ImageDataset(paths, height, width),
         config.predict.batch_size,
@@ -128,19 +166,15 @@ def predict_maps(
         pin_memory=device.is_cuda,
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
-        inputs = device.move(batch["image_chw"])
-        with device.autocast():
-            each = [mean_probability(network, inputs, symmetries, kind) for network in networks]
-        heads = [one.image for one in each if one.image is not None]
-        mean = Chances(
-            torch.stack([one.maps_nchw for one in each]).mean(0),
-            torch.stack(heads).mean(0) if heads else None,
-        )
-        yield from _as_bytes(mean, paths[first:])
+        yield from as_maps(network(batch["image_chw"]), paths[first:])
 
 
-def _as_bytes(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
-    """Turn the mean over the networks' answers for the first paths into maps."""
+def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
+    """Turn the mean over the networks' answers for the first paths into maps.
+
+    Raises:
+        ArtifactError: A probability is not a number.
+    """
     maps_nchw, image = mean
     heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no ship".
