@@ -8,10 +8,12 @@ usage() {
 ./run.sh [CONFIG] [key=value ...] [options]   run the stages in order; done ones are skipped
 ./run.sh setup                                only install
 ./run.sh test                                 install, then lint, type check and run all tests
+./run.sh compare runs/A runs/B ...            what differs, which scores better, and where
 
   CONFIG           a file in configs/; default configs/demo.yaml, which renders its own data
   key=value        change a value of the configuration, such as data.root=/folder name=first seed=1
   --from STAGE     begin with this stage     STAGE: data split train finetune predict calibrate submit
+                                             report
   --to STAGE       end with this stage
   --folds 0,1      train and fine-tune these folds only, then stop
   --jobs N         processes for the folds: a number, or auto (default): one a GPU, else one a core
@@ -38,7 +40,7 @@ setup() {
         [[ $command == setup ]] && install_pinned "$1"
         "$PY" -c 'import importlib.util as u, sys
 missing = [m for m in ("torch segmentation_models_pytorch albumentations pandas sklearn kaggle tqdm "
-           "cv2 PIL pydantic yaml safetensors skimage").split() if u.find_spec(m) is None]
+           "cv2 PIL pydantic yaml safetensors skimage matplotlib jinja2").split() if u.find_spec(m) is None]
 sys.exit("missing: " + ", ".join(missing) if missing else 0)' ||
             die "NO_VENV=1 takes $PY as it is. NO_VENV=1 ./run.sh setup installs what is pinned."
         return
@@ -57,8 +59,21 @@ install_pinned() {
     "$PY" -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".$1"
 }
 
+# The report's page is looked at in a real browser, which only the system's packages can provide.
+install_browser() {
+    [[ -x /usr/bin/chromium && -x /usr/bin/chromedriver ]] && return
+    if [[ $EUID == 0 ]] && type apt-get >/dev/null 2>&1; then
+        echo "Installing Chromium for the report's tests ..."
+        apt-get update -qq &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+                chromium chromium-driver >/dev/null && return
+    fi
+    echo "run.sh: NO CHROMIUM: the report's page is not looked at. apt-get install chromium chromium-driver" >&2
+}
+
 run_tests() {
     setup "[test]"
+    install_browser
     "$PY" -m ruff format --check .
     "$PY" -m ruff check .
     "$PY" -m mypy
@@ -69,7 +84,8 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
-config=configs/demo.yaml overrides=() restart=() upload=() folds=all jobs=auto from=data to=submit
+[[ $command == compare ]] && { setup ""; exec "$PY" -m pipeline.compare "${@:2}"; }
+config=configs/demo.yaml overrides=() restart=() upload=() folds=all jobs=auto from=data to=report
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
@@ -87,8 +103,8 @@ while (($#)); do
     shift
 done
 
-[[ ${#upload[@]} == 0 || $to == submit ]] || die "--upload needs the stage submit; --to and --folds leave it out"
-order=(data split train finetune predict calibrate submit)
+[[ ${#upload[@]} == 0 || $to == submit || $to == report ]] || die "--upload needs the stage submit; --to and --folds leave it out"
+order=(data split train finetune predict calibrate submit report)
 [[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
 
@@ -112,3 +128,4 @@ stage finetune s3_finetune --folds "$folds" --jobs "$jobs"  # Lovasz hinge -> th
 stage predict s4_predict --jobs "$jobs"                     # D4 augmentation -> probability maps
 stage calibrate s5_calibrate                                # out-of-fold maps -> rules, the honest F2
 stage submit s6_submit "${upload[@]}"                        # test maps -> submissions/<run>-<hash>.csv
+stage report s7_report                                      # all of it -> runs/<name>/report/index.html

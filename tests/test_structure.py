@@ -25,6 +25,7 @@ ALLOWED = {
     "training": {"data", "networks", "ships"},
     "inference": {"data", "networks", "ships", "training"},
     "offline": {"data", "inference", "kaggle", "networks", "ships", "training"},
+    "report": {"data", "kaggle", "ships"},
 }
 
 

@@ -57,7 +57,8 @@ def test_our_wheel_holds_the_whole_pipeline(tmp_path):
     assert sorted(ROOT.iterdir()) == before
     (wheel,) = tmp_path.iterdir()
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "pipeline").rglob("*.py")}
+    ours = [path for path in (ROOT / "pipeline").rglob("*.*") if "__pycache__" not in path.parts]
+    assert held == {str(path.relative_to(ROOT)) for path in ours}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,277 @@
+"""The plots with one quantity, drawn as dots or bars: numbers enter, a `Drawing` leaves."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.report.figures import (
+    CARD,
+    FILL,
+    GRID,
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    Drawing,
+    draw,
+)
+
+__all__ = [
+    "bars",
+    "fold_spread",
+    "gains",
+    "lost_points",
+    "scale",
+    "shares",
+]
+
+
+def scale(
+    title: str,
+    scores: Mapping[str, tuple[float, float | None]],
+    marks: Mapping[str, float],
+    nothing: float,
+) -> Drawing:
+    """Lay scores on one scale of F2.
+
+    Args:
+        title: Heading.
+        scores: This run's scores by name, each with its standard error if there is one.
+        marks: Scores to compare with, by name.
+        nothing: The score of the answer that no image holds a ship.
+    """
+    rows = {**scores, **{name: (score, None) for name, score in marks.items()}}
+
+    def plot(axes: Axes) -> None:
+        for row, (name, (score, error)) in enumerate(rows.items()):
+            own = name in scores
+            colour = SERIES[0] if own else MUTED
+            axes.errorbar(
+                *(score, row),
+                xerr=error,
+                fmt="o" if own else "D",
+                ms=9 if own else 5,
+                color=colour,
+                capsize=4,
+            )
+            gap = (0, 9) if error is not None else (9, 0)
+            axes.annotate(
+                f"{score:.3f}",
+                (score, row),
+                gap,
+                textcoords="offset points",
+                ha="center" if error is not None else "left",
+                va="bottom" if error is not None else "center",
+            )
+        axes.axvline(
+            nothing, color=SERIES[1], ls="--", lw=1.5, label=f"all-empty answer {nothing:.3f}"
+        )
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(len(rows) - 0.4, -1.0)
+        axes.set_xlabel("F2, mean over images")
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.16)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.legend(loc="lower left")
+
+    said = [f"{name} {score:.3f}" for name, (score, _) in rows.items()]
+    said.append(f"all-empty answer {nothing:.3f}")
+    return draw(title, ", ".join(said), plot, height_pt=80 + 24 * len(rows))
+
+
+def lost_points(title: str, lost: Mapping[str, float]) -> Drawing:
+    """Draw how much F2 each cause takes, the largest first."""
+    ordered = sorted(lost.items(), key=lambda item: -item[1])
+
+    def plot(axes: Axes) -> None:
+        for row, (name, value) in enumerate(ordered):
+            axes.barh(row, value, height=0.42, color=SERIES[1], alpha=1 if row == 0 else 0.65)
+            axes.text(0, row - 0.34, name, ha="left", va="bottom")
+            axes.text(value, row, f" {value:.3f}", va="center", color=MUTED)
+        axes.set_ylim(len(ordered) - 0.6, -0.95)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(0, max(max(lost.values()) * 1.14, 1e-3))
+        axes.set_xlabel("F2 lost, of 1 in all")
+        axes.grid(axis="y", visible=False)
+
+    said = ", ".join(f"{name} {value:.3f}" for name, value in ordered)
+    return draw(title, said, plot, height_pt=46 + 44 * len(ordered))
+
+
+def gains(title: str, rules: Mapping[str, tuple[float, float | None]]) -> Drawing:
+    """Draw what each rule adds to F2, with the standard error of that."""
+
+    def plot(axes: Axes) -> None:
+        for row, (name, (gain, error)) in enumerate(rules.items()):
+            axes.barh(row, gain, 0.42, color=SERIES[0] if gain > (error or 0) else MUTED)
+            if error is not None:
+                axes.errorbar(gain, row, xerr=error, color=INK, capsize=4, lw=1.4)
+            axes.annotate(
+                f"{name}: {gain:+.4f}", (0, row - 0.3), (3, 0), textcoords="offset points"
+            )
+        axes.axvline(0, color=MUTED, lw=1)
+        axes.set_ylim(len(rules) - 0.5, -0.9)
+        axes.set_yticks([])
+        axes.set_xlabel("gain of F2, with its standard error over scenes")
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.2)
+
+    said = ", ".join(f"{name} {gain:+.4f}" for name, (gain, _) in rules.items())
+    return draw(title, said, plot, height_pt=70 + 42 * len(rules))
+
+
+def bars(
+    title: str,
+    names: Sequence[str],
+    groups: Mapping[str, Sequence[float | None]],
+    x: str,
+    y: str,
+    *,
+    counts: Sequence[int] | None = None,
+) -> Drawing:
+    """Draw bars of F2 by class, one colour per group, a class without a value left empty."""
+
+    def plot(axes: Axes) -> None:
+        width = 0.8 / len(groups)
+        for number, (group, values) in enumerate(groups.items()):
+            heights = [0.0 if value is None else value for value in values]
+            places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
+            hatch = (None, "//", "..", "xx")[number % 4]
+            axes.bar(
+                places,
+                heights,
+                width * 0.9,
+                color=SERIES[number],
+                label=group,
+                hatch=hatch,
+                ec=GRID,
+            )
+            for place, value in zip(places, values, strict=True):
+                text = "–" if value is None else f"{value:.2f}"
+                axes.annotate(
+                    text,
+                    (place, value or 0),
+                    (0, 3),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=9.5,
+                )
+        labels = (
+            names
+            if counts is None
+            else [f"{name}\n{count:,}" for name, count in zip(names, counts, strict=True)]
+        )
+        axes.set_xticks(range(len(names)), labels)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_ylim(0, 1.08)
+        axes.grid(axis="x", visible=False)
+        if len(groups) > 1:
+            axes.legend(loc="upper left")
+
+    said = "; ".join(
+        f"{group}: "
+        + ", ".join(
+            f"{n} {'none' if v is None else f'{v:.2f}'}" for n, v in zip(names, values, strict=True)
+        )
+        for group, values in groups.items()
+    )
+    return draw(title, said, plot)
+
+
+def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Drawing:
+    """Draw each fold's score as a dot, and the mean with its standard deviation as a band.
+
+    Args:
+        title: Heading.
+        rows: Scores by fold, for each row of the plot; a fold without a score is left out.
+    """
+    values = {
+        name: {fold: score for fold, score in scores.items() if score is not None}
+        for name, scores in rows.items()
+    }
+    folds = list(dict.fromkeys(fold for scores in values.values() for fold in scores))
+
+    def plot(axes: Axes) -> None:
+        for row, scores in enumerate(values.values()):
+            if not scores:
+                continue
+            mean = np.mean(list(scores.values()))
+            spread = np.std(list(scores.values()), ddof=1) if len(scores) > 1 else 0.0
+            axes.barh(row, 2 * spread, 0.5, mean - spread, color=FILL)
+            axes.plot([mean, mean], [row - 0.25, row + 0.25], color=INK, lw=1.5)
+            axes.annotate(f"{mean:.3f} ± {spread:.3f}", (mean, row - 0.3), ha="center", va="bottom")
+        for number, fold in enumerate(folds):
+            points = [
+                (scores[fold], row) for row, scores in enumerate(values.values()) if fold in scores
+            ]
+            style = number % len(SERIES)
+            axes.plot(
+                *zip(*points, strict=True),
+                MARKERS[style],
+                color=SERIES[style],
+                ms=7,
+                label=f"fold {fold}",
+            )
+        axes.set_yticks(range(len(values)), list(values))
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(len(values) - 0.5, -0.75)
+        axes.set_xlabel("F2; band: mean ± standard deviation")
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.15)
+        _legend_below(axes, 4)
+
+    said = "; ".join(
+        f"{name}: " + ", ".join(f"fold {fold} {score:.3f}" for fold, score in scores.items())
+        for name, scores in values.items()
+    )
+    return draw(title, said, plot, height_pt=250)
+
+
+def shares(
+    title: str, rows: Sequence[str], parts: Mapping[str, Sequence[float]], x: str
+) -> Drawing:
+    """Draw one bar per row, cut into parts, each with its number where there is room."""
+    whole = np.sum([np.asarray(values, float) for values in parts.values()], axis=0)
+
+    def plot(axes: Axes) -> None:
+        start = np.zeros(len(rows))
+        for number, (name, values) in enumerate(parts.items()):
+            widths = np.asarray(values, float)
+            axes.barh(
+                rows, widths, 0.62, start, color=SERIES[number], label=name, ec=GRID, alpha=0.85
+            )
+            for row, width in enumerate(widths):
+                if width > 0.12 * whole.max():
+                    axes.text(
+                        start[row] + width / 2,
+                        row,
+                        f"{width:,.3g}",
+                        ha="center",
+                        va="center",
+                        color=CARD,
+                        fontsize=10,
+                    )
+            start += widths
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_xlabel(x)
+        axes.grid(axis="y", visible=False)
+        if any(parts):
+            _legend_below(axes, 2)
+
+    said = "; ".join(
+        f"{row}: " + ", ".join(f"{name} {values[index]:,.3g}" for name, values in parts.items())
+        for index, row in enumerate(rows)
+    )
+    return draw(title, said, plot, height_pt=100 + 26 * len(rows))
+
+
+def _legend_below(axes: Axes, columns: int) -> None:
+    figure = axes.get_figure(root=True)
+    if figure is not None:
+        figure.legend(loc="outside lower center", ncols=columns)

@@ -1,0 +1,110 @@
+"""What a run recorded, read so that one missing or damaged file costs its own part of a page alone.
+
+A run's folder enters; JSON, CSV and YAML leave as they were written, each read once. A file that
+cannot be read raises whenever it is asked for, and is kept in `problems` for the page to name.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from pipeline.artifacts import read_json
+from pipeline.data.folds import read_folds
+from pipeline.errors import ArtifactError, PipelineError
+from pipeline.ships.instances import read_instances
+
+__all__ = ["Records"]
+
+# Tables of another form than their name's ending says.
+READERS: dict[str, Callable[[Path], Any]] = {
+    "data/instances.csv": read_instances,
+    "calibrate/oof_instances.csv": read_instances,
+    "split/folds.csv": read_folds,
+}
+
+MANIFEST_KEYS = {"stage", "metrics", "wall_s", "device"}
+
+
+class Records:
+    """The records of one run.
+
+    Args:
+        folder: `runs/<name>`.
+
+    Attributes:
+        problems: What is wrong with each record that was asked for in vain, by its name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: dict[str, str] = {}
+        self._read: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.resolve().name
+
+    def read(self, name: str) -> Any:  # noqa: ANN401  whatever the record holds
+        """Return the record `name`, a path inside the run's folder.
+
+        Raises:
+            ArtifactError: It is missing, cannot be read, or is empty.
+        """
+        if name in self.problems:
+            raise ArtifactError(self.problems[name])
+        if name not in self._read:
+            try:
+                self._read[name] = _read(self.folder / name, name)
+            except PipelineError as error:
+                self.problems[name] = str(error)
+                raise ArtifactError(str(error)) from None
+        return self._read[name]
+
+    def find(self, name: str) -> Any | None:  # noqa: ANN401  whatever the record holds
+        """Return the record, or None where it cannot be had; `problems` then says why."""
+        try:
+            return self.read(name)
+        except ArtifactError:
+            return None
+
+    def folds(self, stage: str, name: str) -> dict[int, Any]:
+        """Return the record `name` of each fold of a stage that has one, by fold."""
+        folders = sorted((self.folder / stage).glob("fold*"), key=lambda path: int(path.name[4:]))
+        found = {int(f.name[4:]): self.find(f"{stage}/{f.name}/{name}") for f in folders}
+        return {fold: record for fold, record in found.items() if record is not None}
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Return the manifests of all finished jobs; one that is none becomes a problem."""
+        places = [*self.folder.glob("*/manifest.json"), *self.folder.glob("*/fold*/manifest.json")]
+        places += self.folder.glob("predict/*/**/manifest.json")
+        manifests = []
+        for name in sorted(str(place.relative_to(self.folder)) for place in places):
+            found = self.find(name)
+            if isinstance(found, dict) and set(found) >= MANIFEST_KEYS:
+                manifests.append(found)
+            elif found is not None:
+                self.problems[name] = (
+                    f"{self.folder / name}: not a job's manifest, which has the keys "
+                    f"{', '.join(sorted(MANIFEST_KEYS))}. Run its stage again with --restart."
+                )
+        return manifests
+
+
+def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record holds
+    if not path.is_file():
+        stage = name.partition("/")[0]
+        raise ArtifactError(f"{path}: missing. The stage `{stage}` writes it: run that first.")
+    if name in READERS:
+        return READERS[name](path)
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path, dtype={"ImageId": str})
+        if path.suffix == ".yaml":
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ArtifactError(f"{path}: not readable: {' '.join(str(error).split())}") from error
+    return read_json(path)

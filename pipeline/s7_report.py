@@ -1,0 +1,32 @@
+"""Stage 7: the run as a page to look at.
+
+Reads what the other stages recorded, the images and maps it shows, and `submissions/ledger.csv`.
+Writes `runs/<name>/report/index.html`, one file that needs no network. It takes seconds and is made
+anew each time; a missing or damaged record leaves a note in its place and is named here.
+"""
+
+import logging
+from pathlib import Path
+
+from pipeline.artifacts import write_atomic
+from pipeline.command import run_stage
+from pipeline.run import Run
+
+LOG = logging.getLogger("pipeline.s7_report")
+LEDGER = Path("submissions") / "ledger.csv"
+
+
+def stage(run: Run) -> None:
+    """Render the page."""
+    from pipeline.report.page import run_page
+
+    page, problems = run_page(run.folder, LEDGER)
+    path = run.folder / "report" / "index.html"
+    write_atomic(path, page)
+    for problem in problems:
+        LOG.warning("report: %s", problem)
+    LOG.info("report: %s (%.1f MB)", path, len(page) / 1e6)
+
+
+if __name__ == "__main__":
+    run_stage(stage, description=__doc__)

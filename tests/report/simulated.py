@@ -1,0 +1,147 @@
+"""A run's records without the run: as many images as one likes, in the pipeline's own formats."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import yaml
+
+from pipeline.config import load_config
+from pipeline.data.folds import balance_table
+from pipeline.ships.instances import write_instances
+from pipeline.ships.metric import match_ships
+from pipeline.ships.scores import summarise
+
+ROOT = Path(__file__).parents[2]
+
+
+def rectangle(top, left, height, width, side):
+    """Run-length text of an upright rectangle in an image of side x side px."""
+    starts = (left + np.arange(width)) * side + top + 1
+    return " ".join(f"{start} {height}" for start in starts)
+
+
+def tables(count, side, random):
+    """Truth and prediction of `count` images: found, missed, merged, split, false alarms, empty."""
+    truth, predicted = [], []
+    unit = min(side // 8, 14)  # as large as the competition's median ship
+    for number in range(count):
+        image_id = f"{number:09x}.jpg"
+        kind = number % 8
+        true, found = [], []
+        if kind in {0, 1, 2, 3}:
+            true.append((unit, unit, unit, 2 * unit))
+        if kind == 0:  # found, and the looser the larger the number
+            found.append((unit, unit, unit, 2 * unit - int(random.integers(0, unit))))
+        if kind == 2:  # merged
+            true.append((2 * unit, unit, unit, 2 * unit))
+            found.append((unit, unit, 2 * unit, 2 * unit))
+        if kind == 3:  # split
+            found += [(unit, unit, unit, unit - 1), (unit, 2 * unit, unit, unit)]
+        if kind == 4 and random.random() < 0.3:
+            found.append((5 * unit, 5 * unit, unit, unit))
+        truth += [(image_id, rectangle(*ship, side)) for ship in true] or [(image_id, "")]
+        predicted += [(image_id, rectangle(*ship, side)) for ship in found] or [(image_id, "")]
+    columns = ["ImageId", "EncodedPixels"]
+    return pd.DataFrame(truth, columns=columns), pd.DataFrame(predicted, columns=columns)
+
+
+def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pictures=None):
+    """Write `root/runs/<name>` and its images; return the run's folder.
+
+    Args:
+        root: A folder to play the project's in.
+        name: Of the run.
+        count: Images.
+        side: Of each image, px.
+        folds: Number of folds.
+        seed: Of the predictions; the truth is always the same.
+        pictures: Images to draw, the others are links to the first; None for all.
+    """
+    random = np.random.default_rng(seed)
+    truth, predicted = tables(count, side, random)
+    run = root / "runs" / name
+    ids = sorted(set(truth.ImageId))
+    frame = pd.DataFrame({"ImageId": ids, "group": range(count), "stratum": "any"})
+    frame["fold"] = np.arange(count) // 8 % folds
+    _json(run / "data" / "catalog.json", _catalog(root / "data" / name, side))
+    (run / "split").mkdir()
+    frame.to_csv(run / "split" / "folds.csv", index=False)
+    write_instances(run / "data" / "instances.csv", truth)
+    matches = match_ships(truth, predicted, side, side)
+    scores = summarise(matches, frame.fold.to_numpy(), frame.group.to_numpy())
+    _json(run / "calibrate" / "scores.json", scores | {"f2_in_sample": scores["f2"] + 0.01})
+    rule = {"separation": {"threshold": 128}, "min_area_px": 8}
+    tried = [{"rule": "gate", "f2": 0.6, "gain": 0.02, "standard_error": 0.005, "kept": True}]
+    cross_fitted = {str(fold): rule for fold in range(folds)}
+    rules = {"rules": rule, "cross_fitted": cross_fitted, "tried": tried}
+    _json(run / "calibrate" / "rules.json", rules)
+    write_instances(run / "calibrate" / "oof_instances.csv", predicted)
+    config = load_config(ROOT / "configs" / "demo.yaml", [f"name={name}", f"seed={seed}"])
+    (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    counts = {"train_images": count, "test_images": 0, "ships": 9, "left_out": 0}
+    _json(run / "data" / "manifest.json", _manifest("data", counts))
+    balance = json.loads(balance_table(frame, truth).to_json(orient="records"))
+    _json(run / "split" / "manifest.json", _manifest("split", {"balance": balance}))
+    _json(run / "submit" / "manifest.json", _manifest("submit", {"test_f2": 0.7}))
+    for fold in range(folds):
+        _write_fold(run, fold, frame.ImageId[frame.fold == fold], random)
+    drawn = count if pictures is None else pictures
+    _draw(root / "data" / name, run, frame, side=side, random=random, pictures=drawn)
+    return run
+
+
+def _catalog(folder, side):
+    return {
+        "root": str(folder),
+        "height": side,
+        "width": side,
+        "test_ids": [],
+        "unusable_test_ids": [],
+    }
+
+
+def _json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def _manifest(stage, metrics):
+    return {"stage": stage, "metrics": metrics, "wall_s": 60.0, "device": "cpu"}
+
+
+def _write_fold(run, fold, ids, random):
+    for stage in ("train", "finetune"):
+        folder = run / stage / f"fold{fold}"
+        _json(folder / "manifest.json", _manifest(stage, {}))
+        epochs = np.arange(1, 6)
+        history = {"epoch": epochs, "loss": 1 / epochs, "val_loss": 1.2 / epochs}
+        history |= {"val_dice": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
+        history |= {"data_wait_s": 1.0, "step_s": 9.0, "val_s": 0.5}
+        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    folder = run / "predict" / "oof" / f"fold{fold}"
+    _json(folder / "manifest.json", _manifest("predict/oof", {}))
+    sure = random.random(len(ids)).round(4)
+    index = {"ImageId": ids, "max_probability": sure, "mean_probability": 0.0, "bytes": 0}
+    pd.DataFrame(index).to_csv(folder / "index.csv", index=False)
+
+
+def _draw(data, run, frame, *, side, random, pictures):
+    """Write `pictures` noisy images, each with its map; the other images are links to these."""
+    images = data / "train_v2"
+    images.mkdir(parents=True)
+    for number, (image_id, fold) in enumerate(zip(frame.ImageId, frame.fold, strict=True)):
+        map_path = run / "predict" / "oof" / f"fold{fold}" / "maps" / f"{image_id[:-4]}.png"
+        map_path.parent.mkdir(exist_ok=True)
+        paths = images / image_id, map_path
+        if number == 0:
+            originals = [path.resolve() for path in paths]
+        if number < pictures:
+            noise = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            cv2.imwrite(str(paths[0]), cv2.GaussianBlur(noise, (0, 0), 1.5) // 2)
+            cv2.imwrite(str(paths[1]), cv2.GaussianBlur(noise[..., 0], (0, 0), 6))
+        else:
+            for path, original in zip(paths, originals, strict=True):
+                path.symlink_to(original)
