@@ -22,6 +22,7 @@ from pipeline.data.targets import CHANNELS
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import MapWriter
 from pipeline.networks.build import build_network
+from pipeline.parts import Part
 from pipeline.run import Job
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
@@ -38,13 +39,13 @@ def cpu_s(work):
 def whole(config, state, paths, side, folder):
     """Predict and store all maps."""
     job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
-    writer = MapWriter(job, floor=config.predict.floor)
+    writer = MapWriter(job, Part("test"), floor=config.predict.floor)
     maps = predict_maps(
         *(config, Device.choose(config.machine), [state], paths), height=side, width=side
     )
     for path, of_image in zip(paths, maps, strict=True):
         writer.add(path.name, of_image)
-    writer.close("cpu")
+    writer.end([path.name for path in paths], "cpu")
 
 
 def main():
@@ -96,9 +97,9 @@ def main():
 def _empty(folder, side):
     """What the map of an image without ships leaves on the disk."""
     job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
-    writer = MapWriter(job, floor=0.2)
+    writer = MapWriter(job, Part("test"), floor=0.2)
     writer.add("0123456789.jpg", ImageMaps(np.full((side, side), 20, np.uint8)))
-    writer.close("cpu")
+    writer.end(["0123456789.jpg"], "cpu")
     files = sorted(path.name for path in folder.rglob("*") if path.is_file())
     lines = (folder / "index.csv").read_text().splitlines()
     print(f"an empty image: files {files}, its line {lines[1]!r}")
