@@ -92,7 +92,8 @@ class Step:
         whole = self._group.whole
         with self._device.autocast():
             own = self._forward(images)
-        prediction = Prediction(*(None if part is None else whole(part) for part in own))
+        image_logits = None if own.image_logits is None else whole(own.image_logits)
+        prediction = Prediction(whole(own.logits_nchw), image_logits)
         value, terms = self._loss(prediction, whole(target))
         share = value * self._group.size / self._state.parts
         self._state.scaler.scale(share).backward()
