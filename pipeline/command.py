@@ -23,7 +23,7 @@ from pipeline.config import Config, load_config
 from pipeline.errors import PipelineError, Stopped
 from pipeline.launch import launch
 from pipeline.launch.cluster import Cluster
-from pipeline.launch.local import ThisMachine
+from pipeline.launch.local import ThisMachine, at_once
 from pipeline.launch.tasks import Task, end_with_parent
 from pipeline.parts import Part, PartStage, read_parts
 from pipeline.run import Job, Run
@@ -82,6 +82,7 @@ def run_parts(stage: PartStage, *, description: str | None) -> None:
         config = load_config(arguments.config, arguments.overrides)
         known = [*map(str, range(config.folds.count)), *stage.also]
         parts = read_parts(arguments.folds, known, shards=stage.shards is not None)
+        at_once(arguments.jobs)  # a wrong number is refused even where nothing is left to do
         with _opened(config, restart=arguments.restart) as run:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 _work_together(run, stage, parts)
