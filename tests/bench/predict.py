@@ -1,11 +1,11 @@
 """What stage 4 costs beside the network: reading, symmetries, rounding and storing maps.
 
-    PYTHONPATH=. nice python tests/bench/predict.py [config] [side] [images]
+    PYTHONPATH=. nice python tests/bench/predict.py [run]
 
-`images` rendered noise pictures of `side` px go through the bare network (batches in memory, one
-forward pass each), through the whole of stage 4 without symmetries, and through it with all eight.
-Each is timed in turn, several times over; the least processor time of each counts, so that other
-work on the machine does not.
+The test images of a finished run (default `runs/demo`) go through the bare network of its fold 0
+(batches in memory, one forward pass each), through the whole of stage 4 without symmetries, and
+through it with all eight. Each is timed in turn, several times over; the least processor time of
+each counts, so that other work on the machine does not.
 """
 
 import sys
@@ -18,16 +18,18 @@ import numpy as np
 import torch
 
 from pipeline.config import load_config
+from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
-from pipeline.inference.predict import predict_maps
+from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
-from pipeline.networks.build import build_network
+from pipeline.networks.build import build_trained
 from pipeline.parts import Part
-from pipeline.run import Job
+from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
 
-ROUNDS = 5
+ROUNDS = 2
+TIMES = 3  # each image, so that building the network, once a stage, weighs little
 
 
 def cpu_s(work):
@@ -36,62 +38,59 @@ def cpu_s(work):
     return time.process_time() - start
 
 
-def whole(config, state, paths, side, folder):
+def whole(config, state, paths, catalog, folder):
     """Predict and store all maps."""
     job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
     writer = MapWriter(job, Part("test"), floor=config.predict.floor)
-    maps = predict_maps(
-        *(config, Device.choose(config.machine), [state], paths), height=side, width=side
-    )
-    for path, of_image in zip(paths, maps, strict=True):
-        writer.add(path.name, of_image)
-    writer.end([path.name for path in paths], "cpu")
+    device, shape = Device.choose(config.machine), (catalog.height, catalog.width)
+    maps = predict_maps(config, device, [state], paths, height=shape[0], width=shape[1])
+    names = [f"{number}.jpg" for number in range(len(paths))]
+    for name, of_image in zip(names, maps, strict=True):
+        writer.add(name, of_image)
+    writer.end(names, "cpu")
 
 
 def main():
-    source = Path(sys.argv[1] if len(sys.argv) > 1 else "configs/demo.yaml")
-    side, count = (int(text) for text in (sys.argv[2:] + ["768", "16"][len(sys.argv[2:]) :]))
-    config = load_config(source, ["network.weights=none", "machine.device=cpu"])
+    source = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
+    config = load_config(source / "config.yaml", ["machine.device=cpu", "machine.threads=1"])
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    channels = CHANNELS[config.targets.kind]
-    network = build_network(config.network, channels, config.image_head.weight > 0)
+    run = Run(config, restart=False)
+    catalog = Catalog.load(run.result("data").folder)
+    paths = [catalog.test_path(name) for name in catalog.usable_test_ids] * TIMES
+    state = trained_state(run.result("finetune", fold=0))
+    head = config.image_head.weight > 0
     device = Device.choose(config.machine)
+    network = build_trained(config.network, CHANNELS[config.targets.kind], state, head)
     network = device.place(network).eval()
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name, torch.inference_mode():
-        folder = Path(name)
-        paths = [folder / f"{i}.jpg" for i in range(count)]
-        for path in paths:
-            small = random.integers(0, 256, (side // 16, side // 16, 3), np.uint8)
-            cv2.imwrite(str(path), cv2.resize(small, (side, side)))
-        batches = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8).split(
-            config.predict.batch_size
-        )
+    images = [cv2.imread(str(path))[:, :, ::-1].transpose(2, 0, 1) for path in paths]
+    batches = torch.from_numpy(np.stack(images)).split(config.predict.batch_size)
 
-        def run(tta):
-            changed = config.model_copy(
-                update={"predict": config.predict.model_copy(update={"tta": tta})}
-            )
-            whole(changed, network.state_dict(), paths, side, folder / tta)
+    def bare():
+        with torch.inference_mode(), device.autocast():
+            for batch in batches:
+                network(device.move(batch))
 
-        works = {
-            "bare": lambda: [network(device.move(batch)) for batch in batches],
-            "none": lambda: run("none"),
-            "d4": lambda: run("d4"),
-        }
+    with tempfile.TemporaryDirectory() as name:
+
+        def run_stage(tta):
+            changed = config.predict.model_copy(update={"tta": tta})
+            folder = Path(name) / tta
+            whole(config.model_copy(update={"predict": changed}), state, paths, catalog, folder)
+
+        works = {"bare": bare, "none": lambda: run_stage("none"), "d4": lambda: run_stage("d4")}
         times = {kind: [] for kind in works}
         for _ in range(ROUNDS):
             for kind, work in works.items():
                 times[kind].append(cpu_s(work))
-        bare, none, d4 = (min(each) / count for each in times.values())
+        once, none, d4 = (min(each) / len(paths) for each in times.values())
         print(
-            f"{config.network.arch} with {config.network.encoder}, {side} px, {count} images: "
-            f"bare forward {1e3 * bare:.1f} ms an image; stage 4 without symmetries "
-            f"{1e3 * none:.1f} ms, {bare / none:.3f} of its speed (goal 0.90); with d4 "
-            f"{d4 / bare:.2f} forwards (goal 8.2)"
+            f"{config.network.arch} with {config.network.encoder}, {len(paths)} images of "
+            f"{catalog.width} px: bare forward {1e3 * once:.1f} ms an image; stage 4 without "
+            f"symmetries {1e3 * none:.1f} ms, {once / none:.3f} of its speed (goal 0.90); with d4 "
+            f"{d4 / once:.2f} forwards (goal 8.2)"
         )
-        _empty(folder / "empty", side)
+        _empty(Path(name) / "empty", catalog.width)
 
 
 def _empty(folder, side):

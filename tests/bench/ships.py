@@ -29,7 +29,7 @@ from pipeline.ships.submission import find_instances, submit_maps
 
 SIDE = 768
 DISTINCT = 200
-CALIBRATE = load_config(Path("configs/demo.yaml"), []).calibrate
+CALIBRATE = load_config(Path("configs/airbus.yaml"), []).calibrate
 CANDIDATES = candidates(CALIBRATE, contact=False)
 
 
