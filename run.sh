@@ -16,7 +16,8 @@ usage() {
                                              report
   --to STAGE       end with this stage
   --folds 0,1      train and fine-tune these folds only, then stop
-  --jobs N         processes for the folds: a number, or auto (default): one a GPU, else one a core
+  --jobs N         folds at a time: a number, or auto (default): one a GPU, else one a core
+  --engine ray     run the folds on a Ray cluster instead of this machine
   --restart        discard what the chosen stages did before
   --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
@@ -85,7 +86,8 @@ command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
 [[ $command == compare ]] && { setup ""; exec "$PY" -m pipeline.compare "${@:2}"; }
-config=configs/demo.yaml overrides=() restart=() upload=() folds=all jobs=auto from=data to=report
+config=configs/demo.yaml overrides=() restart=() upload=() from=data to=report
+folds=all jobs=auto engine=local
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
@@ -93,6 +95,7 @@ while (($#)); do
         --to) to=${2:?--to needs a stage}; shift ;;
         --folds) folds=${2:?--folds needs numbers such as 0,1}; to=finetune; shift ;;
         --jobs) jobs=${2:?--jobs needs a number or auto}; shift ;;
+        --engine) engine=${2:?--engine needs local or ray}; shift ;;
         --restart) restart=(--restart) ;;
         --upload) upload=(--upload "${2:?--upload needs a message}"); shift ;;
         -*) usage >&2; die "unknown option $1" ;;
@@ -109,23 +112,29 @@ order=(data split train finetune predict calibrate submit report)
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
 
 # Run one stage, if it lies between --from and --to. $1: name, $2: module, the rest: its own flags.
+# SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.
 stage() {
-    local name=$1 module=$2
+    local name=$1 module=$2 code=0 interrupted=1
     shift 2
     [[ $name == "$from" ]] && reached=1
     [[ $reached == 1 ]] || return 0
-    "$PY" -m "pipeline.$module" --config "$config" "${restart[@]}" "$@" "${overrides[@]}"
+    "$PY" -m "pipeline.$module" --config "$config" "${restart[@]}" "$@" "${overrides[@]}" &
+    trap 'interrupted=1; kill -TERM $! 2>/dev/null || true' TERM
+    trap 'interrupted=1' INT
+    while ((interrupted)); do interrupted=0; wait $! && code=0 || code=$?; done
+    ((code == 0)) || exit "$code"
     [[ $name == "$to" ]] && exit 0
     return 0
 }
 
 setup ""
+spread=(--jobs "$jobs" --engine "$engine") # the parts of a stage over GPUs, cores or a cluster
 reached=0
 stage data s0_data                                          # data.root, or the rendered demo -> checked images
 stage split s1_split                                        # -> folds/<data>.csv, no scene on both sides
-stage train s2_train --folds "$folds" --jobs "$jobs"        # BCE - ln Dice -> an EMA network a fold
-stage finetune s3_finetune --folds "$folds" --jobs "$jobs"  # Lovasz hinge -> the fold's final network
-stage predict s4_predict --jobs "$jobs"                     # D4 augmentation -> probability maps
+stage train s2_train --folds "$folds" "${spread[@]}"        # BCE - ln Dice -> an EMA network a fold
+stage finetune s3_finetune --folds "$folds" "${spread[@]}"  # Lovasz hinge -> the fold's final network
+stage predict s4_predict "${spread[@]}"                     # D4 augmentation -> probability maps
 stage calibrate s5_calibrate                                # out-of-fold maps -> rules, the honest F2
 stage submit s6_submit "${upload[@]}"                        # test maps -> submissions/<run>-<hash>.csv
 stage report s7_report                                      # all of it -> runs/<name>/report/index.html

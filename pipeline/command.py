@@ -1,14 +1,15 @@
 """The command line that all stages share, and how a stage ends.
 
-A stage file ends in `run_stage(stage)`: flags are few and the same everywhere, a knob is a
-configuration field. Errors a user can act on end with code 2 and without a traceback; training that
-was asked to stop (SIGTERM, Ctrl-C) and saved its state, with 75; Ctrl-C elsewhere, with 130. All
-say how to go on.
+A stage file ends in `run_stage(stage)`, or in `run_parts(stage)` where its work divides into folds:
+flags are few and the same everywhere, a knob is a configuration field. Errors a user can act on end
+with code 2 and without a traceback; work that was asked to stop and is saved (SIGTERM, Ctrl-C),
+with 75; Ctrl-C elsewhere, with 130. All say how to go on.
 """
 
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,60 +20,150 @@ from typing import Any
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.config import Config, load_config
-from pipeline.errors import ConfigError, PipelineError, Stopped
-from pipeline.launch import Slots, launch
-from pipeline.run import Run
+from pipeline.errors import PipelineError, Stopped
+from pipeline.launch import launch
+from pipeline.launch.cluster import Cluster
+from pipeline.launch.local import ThisMachine, at_once
+from pipeline.launch.tasks import Task, end_with_parent
+from pipeline.parts import Part, PartStage, read_parts
+from pipeline.run import Job, Run
 
-__all__ = ["exit_codes", "run_stage"]
+__all__ = ["exit_codes", "run_parts", "run_stage"]
 
 LOG = logging.getLogger("pipeline")
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run it again
 
 
 def run_stage(
     stage: Callable[..., None],
     *,
     description: str | None,
-    per_fold: bool = False,
-    also: tuple[str, ...] = (),
     flags: Mapping[str, dict[str, Any]] | None = None,
     restartable: bool = True,
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
     Args:
-        stage: The stage's work on a `Run`; with `per_fold` it also takes a list of parts to work
-            on, each a fold's number as text or one of `also`.
+        stage: The stage's work on a `Run`.
         description: What `--help` says.
-        per_fold: Whether the stage's work divides by fold: it then has `--folds` and `--jobs`.
-        also: Parts of the stage beside the folds.
         flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
             values by name.
         restartable: Whether the stage keeps what it did before, and so has `--restart`.
     """
     flags = flags or {}
-    arguments = _parse(description, per_fold=per_fold, flags=flags, restartable=restartable)
+    arguments = _parse(description, flags, restartable=restartable)
     own = {name: getattr(arguments, name) for name in flags}
     with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
-        if not per_fold:
-            _run(partial(stage, **own), config, restart=restartable and arguments.restart)
-            return
-        parts = _parts(arguments.folds, config.folds.count, also)
-        use_gpus = config.machine.device != "cpu"
-        slots = Slots.of_this_machine(arguments.jobs, len(parts), use_gpus=use_gpus)
-        if len(slots.environments) == 1:
-            _run(stage, config, parts, restart=arguments.restart)
-            return
-        module = sys.modules["__main__"].__spec__
-        command = [sys.executable, "-m", module.name if module else sys.argv[0]]
-        command += ["--config", str(arguments.config), *arguments.overrides]
-        sys.exit(launch([*command, *["--restart"] * arguments.restart], parts, slots))
+        with _opened(config, restart=restartable and arguments.restart) as run:
+            stage(run, **own)
+
+
+PARTS_FLAGS: Mapping[str, dict[str, Any]] = {
+    "folds": {"default": "all", "help": "such as 0,2; default: all"},
+    "jobs": {"default": "1", "help": "tasks at once: a number, or auto; default: 1"},
+    "engine": {
+        "default": "local",
+        "choices": ("local", "ray"),
+        "help": "where tasks run: on this machine, or on a Ray cluster; default: local",
+    },
+}
+
+
+def run_parts(stage: PartStage, *, description: str | None) -> None:
+    """Do like `run_stage` for a stage whose work divides into parts, here or in other processes.
+
+    Args:
+        stage: The stage.
+        description: What `--help` says.
+    """
+    end_with_parent()
+    arguments = _parse(description, PARTS_FLAGS, restartable=True)
+    with exit_codes():
+        config = load_config(arguments.config, arguments.overrides)
+        known = [*map(str, range(config.folds.count)), *stage.also]
+        parts = read_parts(arguments.folds, known, shards=stage.shards is not None)
+        at_once(arguments.jobs)  # a wrong number is refused even where nothing is left to do
+        with _opened(config, restart=arguments.restart) as run:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                _work_together(run, stage, parts)
+                return
+            jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
+            todo = {part: own for part, own in jobs.items() if run.has_work(own)}
+            if todo:
+                todo = _launched(arguments, run, stage, todo)
+            for part, own in todo.items():
+                if run.begin(own):
+                    stage.work(run, own, part)
+
+
+def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
+    """Do the parts as one of the processes that torchrun has started."""
+    from pipeline.training.group import Group
+
+    with Group.joined(run.config.machine) as group:
+        if not group.leads:
+            LOG.setLevel(logging.WARNING)
+        for part in parts:
+            own = stage.job(run, part)
+            if own is None or not group.decided(partial(run.begin, own)):
+                continue
+            if stage.shards is not None:
+                stage.work(run, own, part.cut(group.size)[group.rank])
+                group.any(flag=False)  # all wait here
+            if stage.shards is None or group.leads:
+                stage.work(run, own, part)
+
+
+def _launched(
+    arguments: argparse.Namespace, run: Run, stage: PartStage, todo: dict[Part, Job]
+) -> dict[Part, Job]:
+    """Do the parts in other processes, if there is room for several; return what is left to do."""
+    device, shards = run.config.machine.device, stage.shards
+    processes = run.config.machine.processes_per_fold if shards is None else 1
+    engine: ThisMachine | Cluster
+    if arguments.engine == "ray":
+        engine = Cluster(arguments.jobs, device=device, processes=processes)
+    else:
+        engine = ThisMachine(arguments.jobs, use_gpus=device != "cpu", processes=processes)
+    cut = {part: part.cut(shards(run, part, engine.places)) if shards else [part] for part in todo}
+    tasks = [
+        _task(arguments, run, own, shard, processes)
+        for part, own in todo.items()
+        for shard in cut[part]
+    ]
+    if engine.share(len(tasks)) == 1 and arguments.engine == "local" and processes == 1:
+        return todo
+    code = launch(tasks, engine)
+    if code != 0:
+        sys.exit(code)
+    # The whole part puts together what its shards did.
+    return {part: own for part, own in todo.items() if len(cut[part]) > 1}
+
+
+def _task(arguments: argparse.Namespace, run: Run, job: Job, part: Part, processes: int) -> Task:
+    """Return the task that does `part` of `job` in a process of its own."""
+    stage = job.stage.partition("/")[0]
+    files = run.folder / "logs" / f"{stage}-{str(part).translate({58: '-', 47: 'of'})}"
+    return Task(
+        label=job.label if part.shards == 1 else f"{job.label} shard {part.shard}/{part.shards}",
+        stage=stage,
+        part=str(part),
+        command=(
+            f"pipeline.{Path(sys.argv[0]).stem}",
+            *("--config", str(arguments.config), "--folds", str(part)),
+            *arguments.overrides,
+        ),
+        log=files.with_suffix(".log"),
+        progress=files.with_suffix(".json"),
+        processes=processes,
+    )
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Exit with code 2 after an error that the user can act on, with 75 or 130 when stopped."""
+    # run.sh starts stages in the background, where the shell turns Ctrl-C off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except PipelineError as error:
@@ -80,25 +171,23 @@ def exit_codes() -> Iterator[None]:
         sys.exit(2)
     except Stopped as stopped:
         LOG.warning("%s Run the same command again: it goes on from there.", stopped)
-        sys.exit(STOPPED)
+        sys.exit(stopped.code)
     except KeyboardInterrupt:
         LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
         sys.exit(130)
 
 
-def _run(stage: Callable[..., None], config: Config, *parts: list[str], restart: bool) -> None:
+@contextmanager
+def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
+    """Open the run and its log."""
     run = Run(config, restart=restart)
     _log_to(run.folder / "run.log")
     with logging_redirect_tqdm():
-        stage(run, *parts)
+        yield run
 
 
 def _parse(
-    description: str | None,
-    *,
-    per_fold: bool,
-    flags: Mapping[str, dict[str, Any]],
-    restartable: bool,
+    description: str | None, flags: Mapping[str, dict[str, Any]], *, restartable: bool
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -110,31 +199,10 @@ def _parse(
         parser.add_argument(
             "--restart", action="store_true", help="discard what this stage did before"
         )
-    if per_fold:
-        parser.add_argument("--folds", default="all", help="such as 0,2; default: all")
-        parser.add_argument(
-            "--jobs", default="1", help="processes at once: a number, or auto; default: 1"
-        )
     for name, settings in flags.items():
         parser.add_argument(f"--{name}", **settings)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
     return parser.parse_intermixed_args()
-
-
-def _parts(text: str, count: int, also: tuple[str, ...]) -> list[str]:
-    """Read `--folds`.
-
-    Raises:
-        ConfigError: Not different folds of this configuration.
-    """
-    known = [*map(str, range(count)), *also]
-    parts = known if text == "all" else text.split(",")
-    if not set(parts) <= set(known) or len(set(parts)) < len(parts):
-        raise ConfigError(
-            f"--folds {text}: expected different ones of {', '.join(known)} (folds.count is "
-            f"{count}), separated by commas."
-        )
-    return parts
 
 
 def _log_to(path: Path) -> None:

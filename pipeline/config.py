@@ -287,6 +287,7 @@ class Machine(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     amp: bool
+    processes_per_fold: Count
     compile: bool
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     image_cache_mib: Annotated[int, Field(ge=0)]

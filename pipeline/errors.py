@@ -23,4 +23,10 @@ class ArtifactError(PipelineError):
 
 
 class Stopped(Exception):  # noqa: N818  nothing went wrong
-    """The system or the user asked for an end, and what was done is saved."""
+    """The system or the user asked for an end, and what was done is saved.
+
+    Attributes:
+        code: The process's exit code, EX_TEMPFAIL of sysexits.h: run the same command again.
+    """
+
+    code = 75

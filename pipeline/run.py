@@ -179,6 +179,7 @@ class Run:
     def __init__(self, config: Config, *, restart: bool) -> None:
         self.config = config
         self.restart = restart
+        self._cleared: set[Path] = set()
         self.folder = Path("runs") / config.name
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         path = self.folder / "config.yaml"
@@ -246,12 +247,18 @@ class Run:
             )
         return job
 
+    def has_work(self, job: Job) -> bool:
+        """Tell whether the job has work to do; with `restart`, first clear what it did before."""
+        if self.restart and job.folder not in self._cleared:
+            self._cleared.add(job.folder)
+            if job.folder.is_dir():
+                LOG.info("%s: starting over", job.label)
+                shutil.rmtree(job.folder)
+        return not job.is_done()
+
     def begin(self, job: Job) -> bool:
-        """Tell whether the job has work to do; with `restart`, clear what it did before."""
-        if self.restart and job.folder.is_dir():
-            LOG.info("%s: starting over", job.label)
-            shutil.rmtree(job.folder)
-        if job.is_done():
+        """Tell whether the job has work to do, and make its folder."""
+        if not self.has_work(job):
             return False
         job.folder.mkdir(parents=True, exist_ok=True)
         LOG.info("%s: running", job.label)

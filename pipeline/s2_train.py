@@ -6,32 +6,36 @@ history.csv, last.pt (the state to go on from).
 
 import logging
 
-from pipeline.command import run_stage
+from pipeline.command import run_parts
 from pipeline.data.hardness import hard_maps
-from pipeline.run import Run
+from pipeline.parts import Part, PartStage
+from pipeline.run import Job, Run
 
 LOG = logging.getLogger("pipeline.s2_train")
 
 
-def stage(run: Run, folds: list[str]) -> None:
-    """Train each of `folds` from the configured start weights."""
+def job(run: Run, part: Part) -> Job | None:
+    """Return the training of a fold, from the configured start weights."""
     if run.config.predict.ensemble is not None:
-        LOG.info("%s: nothing to do, for this run averages the maps of other runs", "train")
-        return
-    hard = hard_maps(run)
-    for fold in map(int, folds):
-        job = run.job(
-            "train",
-            fold=fold,
-            sections=("targets", "network", "image_head", "crops", "augment", "train"),
-            inputs=[run.result("split")],
-            files={str(maps.folder): maps.identity for maps in hard},
-        )
-        if run.begin(job):
-            from pipeline.training.fold import train_fold
+        LOG.info("train fold %s: nothing to do: this run averages the maps of other runs", part)
+        return None
+    return run.job(
+        "train",
+        fold=part.fold,
+        sections=("targets", "network", "image_head", "crops", "augment", "train"),
+        inputs=[run.result("split")],
+        files={str(maps.folder): maps.identity for maps in hard_maps(run)},
+    )
 
-            train_fold(run, job, fold, run.config.train, start=None)
 
+def work(run: Run, job: Job, part: Part) -> None:
+    """Train on all folds but the part's."""
+    from pipeline.training.fold import train_fold
+
+    train_fold(run, job, part.fold, run.config.train, start=None)
+
+
+stage = PartStage(job, work)
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__, per_fold=True)
+    run_parts(stage, description=__doc__)

@@ -6,33 +6,37 @@ Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
 
 import logging
 
-from pipeline.command import run_stage
+from pipeline.command import run_parts
 from pipeline.data.hardness import hard_maps
-from pipeline.run import Run
+from pipeline.parts import Part, PartStage
+from pipeline.run import Job, Run
 
 LOG = logging.getLogger("pipeline.s3_finetune")
 
 
-def stage(run: Run, folds: list[str]) -> None:
-    """Fine-tune each of `folds` from the end of its training."""
+def job(run: Run, part: Part) -> Job | None:
+    """Return the fine-tuning of a fold, from the end of its training."""
     if run.config.predict.ensemble is not None:
-        LOG.info("%s: nothing to do, for this run averages the maps of other runs", "finetune")
-        return
-    hard = hard_maps(run)
-    for fold in map(int, folds):
-        trained = run.result("train", fold=fold)
-        job = run.job(
-            "finetune",
-            fold=fold,
-            sections=("targets", "network", "image_head", "crops", "augment", "finetune"),
-            inputs=[run.result("split"), trained],
-            files={str(maps.folder): maps.identity for maps in hard},
-        )
-        if run.begin(job):
-            from pipeline.training.fold import train_fold
+        LOG.info("finetune fold %s: nothing to do: this run averages the maps of other runs", part)
+        return None
+    return run.job(
+        "finetune",
+        fold=part.fold,
+        sections=("targets", "network", "image_head", "crops", "augment", "finetune"),
+        inputs=[run.result("split"), run.result("train", fold=part.fold)],
+        files={str(maps.folder): maps.identity for maps in hard_maps(run)},
+    )
 
-            train_fold(run, job, fold, run.config.finetune, start=trained.checked("final.pt"))
 
+def work(run: Run, job: Job, part: Part) -> None:
+    """Fine-tune on all folds but the part's."""
+    from pipeline.training.fold import train_fold
+
+    start = run.result("train", fold=part.fold).checked("final.pt")
+    train_fold(run, job, part.fold, run.config.finetune, start=start)
+
+
+stage = PartStage(job, work)
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__, per_fold=True)
+    run_parts(stage, description=__doc__)

@@ -4,37 +4,79 @@ Reads `finetune/fold<k>/final.pt` of all folds. Writes `runs/<name>/predict/oof/
 training images of each fold by the network that never saw their scenes, and
 `runs/<name>/predict/test/`, the test images by the mean over folds: index.csv and one 8-bit image
 per map that rises above the floor. With `predict.ensemble` both are the mean of other runs' maps.
+Several processes may share a part: each takes a shard.
 """
 
-from pipeline.command import run_stage
-from pipeline.run import Run
+from pathlib import Path
+
+from pipeline.command import run_parts
+from pipeline.data.catalog import Catalog
+from pipeline.data.folds import read_folds
+from pipeline.parts import Part, PartStage
+from pipeline.run import Job, Run
+
+TEST = "test"
+LEAST_PER_SHARD = 2000
+"""Images, times networks, below which a shard is not worth the seconds its process takes to start.
+"""
 
 
-def stage(run: Run, parts: list[str]) -> None:
-    """Predict each part: the images of a fold, or the test images."""
+def job(run: Run, part: Part) -> Job:
+    """Return the prediction of a fold's images, or of the test images."""
+    stage, fold = ("predict/test", None) if part.name == TEST else ("predict/oof", part.fold)
+    if run.config.predict.ensemble is not None:
+        from pipeline.inference.ensemble import ensemble_job
+
+        return ensemble_job(run, run.config.predict.ensemble, stage, fold)
+    sections = ("targets", "network", "image_head", "predict")
+    return run.job(stage, fold=fold, sections=sections, inputs=networks(run, part))
+
+
+def networks(run: Run, part: Part) -> list[Job]:
+    """Return where the part's networks come from: one that never saw the fold, or all."""
+    folds = range(run.config.folds.count) if part.name == TEST else [part.fold]
+    return [run.result("finetune", fold=fold) for fold in folds]
+
+
+def images(run: Run, part: Part) -> dict[str, Path]:
+    """Return the images of the whole part."""
+    catalog = Catalog.load(run.result("data").folder)
+    if part.name == TEST:
+        return {name: catalog.test_path(name) for name in catalog.usable_test_ids}
+    folds = read_folds(run.result("split").checked("folds.csv"))
+    return {name: catalog.train_path(name) for name in folds.ImageId[folds.fold == part.fold]}
+
+
+def shards(run: Run, part: Part, places: int) -> int:
+    """Return how many shards the part is worth where so many processes have a place."""
+    if run.config.predict.ensemble is not None:
+        return 1
+    passes = len(images(run, part)) * len(networks(run, part))
+    return max(min(places, passes // LEAST_PER_SHARD), 1)
+
+
+def work(run: Run, job: Job, part: Part) -> None:
+    """Predict the part's images; a whole part takes over what its shards did."""
     if run.config.predict.ensemble is not None:
         from pipeline.inference.ensemble import predict_ensemble
 
-        predict_ensemble(run, run.config.predict.ensemble, parts)
+        predict_ensemble(run, run.config.predict.ensemble, job, part, list(images(run, part)))
         return
-    sections = ("targets", "network", "image_head", "predict")
-    for part in parts:
-        if part == "test":
-            trained = [run.result("finetune", fold=k) for k in range(run.config.folds.count)]
-            job = run.job("predict/test", sections=sections, inputs=trained)
-            if run.begin(job):
-                from pipeline.inference.predict import predict_test
+    from pipeline.inference.predict import predict
 
-                predict_test(run, job, trained)
-            continue
-        fold = int(part)
-        own = run.result("finetune", fold=fold)
-        job = run.job("predict/oof", fold=fold, sections=sections, inputs=[own])
-        if run.begin(job):
-            from pipeline.inference.predict import predict_held_out
+    catalog = Catalog.load(run.result("data").folder)
+    predict(
+        run.config,
+        job,
+        part,
+        images(run, part),
+        networks(run, part),
+        height=catalog.height,
+        width=catalog.width,
+    )
 
-            predict_held_out(run, job, fold, own)
 
+stage = PartStage(job, work, also=(TEST,), shards=shards)
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__, per_fold=True, also=("test",))
+    run_parts(stage, description=__doc__)

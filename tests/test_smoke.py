@@ -185,6 +185,30 @@ def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
     assert "Traceback" not in output
 
 
+def test_sigterm_to_the_script_alone_is_passed_on_and_saved(checkout):
+    process = checkout.start(TINY, "train.epochs=500")
+    logs = checkout.folder / "runs" / "tiny" / "logs"
+    wait_for(process, checkout.folder / "runs" / "tiny" / "train" / "fold0" / "last.pt")
+    process.terminate()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, output
+    for fold in (0, 1):
+        assert "stopped by SIGTERM after step" in (logs / f"train-{fold}.log").read_text()
+
+
+def test_shards_make_the_maps_of_the_whole(finished):
+    checkout, _ = finished
+    folder = checkout.folder / "runs" / "tiny" / "predict" / "test"
+    before = (folder / "index.csv").read_text()
+    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds"]
+    for part in (["test:1/2", "--restart"], ["test:0/2"]):
+        output = checkout.run(*stage, *part, program=sys.executable)
+        assert not (folder / "manifest.json").exists(), output
+    checkout.run(*stage, "test", program=sys.executable)
+    assert (folder / "index.csv").read_text() == before
+    assert checkout.run(TINY).count("done before") > 5, "the maps are the same for who reads them"
+
+
 def test_the_metrics_of_training_are_recorded(finished):
     run = finished[0].folder / "runs" / "tiny"
     manifest = json.loads((run / "train" / "fold0" / "manifest.json").read_text())

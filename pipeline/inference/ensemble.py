@@ -12,14 +12,14 @@ import numpy as np
 
 from pipeline.config import Ensemble, load_config
 from pipeline.data.catalog import Catalog
-from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.parts import Part
 from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps, ProbabilityMap
 
-__all__ = ["average_maps", "members", "predict_ensemble"]
+__all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
 
 Mean = Literal["probability", "logit"]
 
@@ -64,51 +64,61 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
     return found
 
 
-def predict_ensemble(run: Run, ensemble: Ensemble, parts: Sequence[str]) -> None:
-    """Write the mean of the runs' maps of each part: the images of a fold, or the test images.
+def ensemble_job(run: Run, ensemble: Ensemble, stage: str, fold: int | None) -> Job:
+    """Return the job of averaging the runs' maps of a fold's images, or of the test images.
 
     Raises:
         ConfigError: See `members`.
-        ArtifactError: See `members`; or a run's maps are not finished, of other images, of another
-            size, or damaged.
+        ArtifactError: See `members`; or a run's maps are not finished.
     """
-    others = members(run, ensemble)
-    catalog = Catalog.load(run.result("data").folder)
-    folds = read_folds(run.result("split").checked("folds.csv"))
-    for part in parts:
-        stage, fold = ("predict/test", None) if part == "test" else ("predict/oof", int(part))
-        maps = [other.result(stage, fold=fold) for other in others]
-        job = run.job(
-            stage,
-            fold=fold,
-            sections=("targets", "predict"),
-            inputs=[run.result("split")],
-            files={str(each.folder): each.identity for each in maps},
-        )
-        if run.begin(job):
-            held_out = folds.ImageId[folds.fold == fold].tolist()
-            ids = catalog.usable_test_ids if fold is None else held_out
-            _write_means(run, ensemble.mean, job, maps, ids)
+    maps = [member.result(stage, fold=fold) for member in members(run, ensemble)]
+    return run.job(
+        stage,
+        fold=fold,
+        sections=("targets", "predict"),
+        inputs=[run.result("split")],
+        files={str(each.folder): each.identity for each in maps},
+    )
 
 
-def _write_means(run: Run, mean: Mean, job: Job, maps: Sequence[Job], ids: Sequence[str]) -> None:
+def predict_ensemble(
+    run: Run, ensemble: Ensemble, job: Job, part: Part, image_ids: Sequence[str]
+) -> None:
+    """Write the means of the runs' maps of a part's images; if the part is whole, finish the job.
+
+    Args:
+        run: For the configuration and the data.
+        ensemble: The runs, and what is averaged.
+        job: From `ensemble_job`.
+        part: A shard of the images, or all of them.
+        image_ids: Of the whole part.
+
+    Raises:
+        ArtifactError: A run's maps are of other images, of another size, or damaged.
+    """
+    maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.load(run.result("data").folder)
     shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
-    readers = [MapReader(each, ids, *shape, contact=contact) for each in maps]
+    readers = [MapReader(each, image_ids, *shape, contact=contact) for each in maps]
     sea_hw = np.zeros(shape, np.uint8)
     sea = ImageMaps(sea_hw, sea_hw if contact else None)
-    writer = MapWriter(job, floor=run.config.predict.floor)
-    for image_id in ids:
-        if image_id not in writer.written:
+    writer = MapWriter(job, part, floor=run.config.predict.floor)
+    written = writer.written
+    for image_id in part.of(image_ids):
+        if image_id not in written:
             each = [reader.read(image_id) or sea for reader in readers]
-            contacts = [one.contact_hw for one in each if one.contact_hw is not None]
-            prob_hw = average_maps([one.prob_hw for one in each], mean)
-            contact_hw = average_maps(contacts, mean) if contacts else None
-            # Only where all runs that saw something have a head, a mean says the same everywhere.
-            heads = [one.image_prob for one in each if one.image_prob is not None]
-            image_prob = round(float(np.mean(heads)), 6) if len(heads) == len(each) else None
-            writer.add(image_id, ImageMaps(prob_hw, contact_hw, image_prob))
-    writer.close("cpu")
+            writer.add(image_id, _mean_of(each, ensemble.mean))
+    writer.end(image_ids, "cpu")
+
+
+def _mean_of(each: Sequence[ImageMaps], mean: Mean) -> ImageMaps:
+    contacts = [one.contact_hw for one in each if one.contact_hw is not None]
+    prob_hw = average_maps([one.prob_hw for one in each], mean)
+    contact_hw = average_maps(contacts, mean) if contacts else None
+    # Only where all runs that saw something have a head, a mean says the same everywhere.
+    heads = [one.image_prob for one in each if one.image_prob is not None]
+    image_prob = round(float(np.mean(heads)), 6) if len(heads) == len(each) else None
+    return ImageMaps(prob_hw, contact_hw, image_prob)
 
 
 def average_maps(maps: Sequence[ProbabilityMap], mean: Mean) -> ProbabilityMap:

@@ -4,7 +4,7 @@ Images and the folds' weights enter; 8-bit probability maps of ship, and of cont
 networks tell it, leave: the mean over symmetries, and over networks where several see an image.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,72 +13,62 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pipeline.config import Config
-from pipeline.data.catalog import Catalog
-from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ArtifactError
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained
-from pipeline.run import Job, Run
+from pipeline.parts import Part
+from pipeline.progress import Progress
+from pipeline.run import Job
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
 
-__all__ = [
-    "MeanNetwork",
-    "as_maps",
-    "predict_held_out",
-    "predict_maps",
-    "predict_test",
-    "trained_state",
-]
+__all__ = ["MeanNetwork", "as_maps", "predict", "predict_maps", "trained_state"]
 
 
-def predict_held_out(run: Run, job: Job, fold: int, trained: Job) -> None:
-    """Write the maps of the training images that `fold` holds out."""
-    catalog = Catalog.load(run.result("data").folder)
-    folds = read_folds(run.result("split").folder / "folds.csv")
-    ids = folds.ImageId[folds.fold == fold].tolist()
-    paths = [catalog.train_path(name) for name in ids]
-    _predict(run.config, job, ids=ids, paths=paths, catalog=catalog, trained=[trained])
-
-
-def predict_test(run: Run, job: Job, trained: Sequence[Job]) -> None:
-    """Write the maps of the usable test images, each the mean over all folds' networks."""
-    catalog = Catalog.load(run.result("data").folder)
-    ids = catalog.usable_test_ids
-    paths = [catalog.test_path(name) for name in ids]
-    _predict(run.config, job, ids=ids, paths=paths, catalog=catalog, trained=trained)
-
-
-def _predict(
+def predict(
     config: Config,
     job: Job,
-    *,
-    ids: Sequence[str],
-    paths: Sequence[Path],
-    catalog: Catalog,
+    part: Part,
+    images: Mapping[str, Path],
     trained: Sequence[Job],
+    *,
+    height: int,
+    width: int,
 ) -> None:
-    writer = MapWriter(job, floor=config.predict.floor)
-    todo = {name: path for name, path in zip(ids, paths, strict=True) if name not in writer.written}
+    """Write the maps of a part's images; where the part is whole, finish the job.
+
+    Args:
+        config: For the network, the symmetries and the batches.
+        job: Its folder takes the maps.
+        part: A shard of the images, or all of them: then what shards did is not done again.
+        images: The path of each image of the whole part.
+        trained: The networks whose mean is predicted.
+        height: Of every image, px.
+        width: The same.
+    """
+    writer = MapWriter(job, part, floor=config.predict.floor)
     device = Device.choose(config.machine)
+    own, written = part.of(list(images)), writer.written
+    todo = [name for name in own if name not in written]
     maps = predict_maps(
         config,
         device,
         map(trained_state, trained),
-        list(todo.values()),
-        height=catalog.height,
-        width=catalog.width,
+        [images[name] for name in todo],
+        height=height,
+        width=width,
     )
-    with tqdm(
-        total=len(ids), initial=len(ids) - len(todo), desc=job.label, unit="image", disable=None
-    ) as bar:
+    done = len(own) - len(todo)
+    progress = Progress(len(own), done)
+    with tqdm(total=len(own), initial=done, desc=job.label, unit="image", disable=None) as bar:
         for name, of_image in zip(todo, maps, strict=True):
             writer.add(name, of_image)
             bar.update()
-    writer.close(device.name)
+            progress.update(1)
+    writer.end(list(images), device.name)
 
 
 def trained_state(source: Job) -> dict[str, Tensor]:
@@ -158,6 +148,8 @@ def predict_maps(
         ArtifactError: A state is that of another network, or a probability is not a number.
         DataError: An image cannot be read.
     """
+    if not paths:
+        return
     network = MeanNetwork(config, device, states)
     loader = DataLoader(
         ImageDataset(paths, height, width),

@@ -2,10 +2,13 @@
 
 Maps enter image by image as uint8; a folder leaves. The PNG is the ship map and, from networks that
 tell contact, the contact map below it. Where no ship rises above the floor there is only the line.
-A killed writer goes on after the images it had recorded; a reader takes only a whole folder.
+A killed writer goes on after the images it had recorded; several may write shards of one folder at
+a time; a reader takes only a whole one.
 """
 
-from collections.abc import Collection
+import shutil
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +17,7 @@ import pandas as pd
 
 from pipeline.artifacts import read_json, write_atomic, write_json
 from pipeline.errors import ArtifactError
+from pipeline.parts import Part
 from pipeline.run import Job
 from pipeline.ships.separate import ImageMaps
 
@@ -21,6 +25,7 @@ __all__ = ["MapReader", "MapWriter", "rises_above"]
 
 COLUMNS = ["ImageId", "max_probability", "mean_probability", "image_probability", "bytes"]
 RECORD_EVERY = 500
+Row = tuple[str, float, float, float | None, int]
 
 
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
@@ -32,33 +37,41 @@ def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
 
 
 class MapWriter:
-    """Writes the maps of one job.
+    """Writes the maps of one job, or of one shard of it.
+
+    Which images are written stands in a record of each shard, until the whole part makes the index
+    of all of them: a killed run, even one of another number of shards, is gone on with.
 
     Args:
         job: Its folder takes the maps; unfinished work of another job there is refused.
+        part: What of the job is written here.
         floor: Maps with a maximum probability below are not stored.
 
     Raises:
         ArtifactError: The folder holds the unfinished maps of another configuration.
     """
 
-    def __init__(self, job: Job, *, floor: float) -> None:
-        self._job, self._floor = job, floor
-        self._partial = job.folder / "partial.json"
-        self._rows: list[tuple[str, float, float, float | None, int]] = []
-        if self._partial.is_file():
-            recorded = read_json(self._partial)
-            if recorded["owner"] != job.owner:
-                raise ArtifactError(
-                    f"{self._partial}: unfinished maps of another configuration or of other "
-                    f"weights. {job.restart_hint}"
-                )
-            self._rows = [tuple(row) for row in recorded["rows"]]
+    def __init__(self, job: Job, part: Part, *, floor: float) -> None:
+        self._job, self._part, self._floor = job, part, floor
+        self._records = job.folder / "records"
+        self._own = self._records / f"{part.shard}of{part.shards}.json"
+        records = {path: self._rows_of(path) for path in sorted(self._records.glob("*.json"))}
+        self._rows = records.pop(self._own, [])
+        self._others = [row for rows in records.values() for row in rows]
+
+    def _rows_of(self, path: Path) -> list[Row]:
+        recorded = read_json(path)
+        if recorded["owner"] != self._job.owner:
+            raise ArtifactError(
+                f"{path}: unfinished maps of another configuration or of other weights. "
+                f"{self._job.restart_hint}"
+            )
+        return [tuple(row) for row in recorded["rows"]]
 
     @property
     def written(self) -> set[str]:
         """Images that need not be predicted again."""
-        return {row[0] for row in self._rows}
+        return {row[0] for row in self._others + self._rows}
 
     def add(self, image_id: str, maps: ImageMaps) -> None:
         """Store the maps of one image."""
@@ -76,15 +89,35 @@ class MapWriter:
             self._record()
 
     def _record(self) -> None:
-        write_json(self._partial, {"owner": self._job.owner, "rows": self._rows})
+        write_json(self._own, {"owner": self._job.owner, "rows": self._rows})
 
-    def close(self, device: str) -> None:
-        """Write the index and finish the job."""
-        index = pd.DataFrame(self._rows, columns=COLUMNS).sort_values("ImageId")
+    def end(self, image_ids: Sequence[str], device: str) -> None:
+        """Record the maps; where the part is whole, write the index of all and finish the job.
+
+        Args:
+            image_ids: The images that the whole part must have, each once.
+            device: What they were predicted on.
+
+        Raises:
+            ArtifactError: An image is missing, is there twice, or is none of the part's.
+        """
+        self._record()
+        if self._part.shards > 1:
+            return
+        index = pd.DataFrame(self._others + self._rows, columns=COLUMNS).sort_values("ImageId")
+        wrong = (Counter(index.ImageId) - Counter(image_ids)) | (
+            Counter(image_ids) - Counter(index.ImageId)
+        )
+        if wrong:
+            raise ArtifactError(
+                f"{self._records}: expected each of {len(image_ids)} images once, got "
+                f"{len(index)}; missing, twice or foreign: {', '.join(sorted(wrong)[:3])}. "
+                f"{self._job.restart_hint}"
+            )
         write_atomic(self._job.folder / "index.csv", index.to_csv(index=False).encode())
-        self._partial.unlink(missing_ok=True)
         metrics = {"images": len(index), "stored": int((index.bytes > 0).sum())}
         self._job.finish(["index.csv"], metrics, device)
+        shutil.rmtree(self._records)
 
 
 class MapReader:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, DataError
+from pipeline.training.group import Group
 
 __all__ = ["crop_batches", "deaths_named", "settling_batches", "whole_images"]
 
@@ -34,41 +35,79 @@ class _Keys(Sequence[tuple[int, int]]):
         return divmod(self._numbers[position], self._per_epoch)
 
 
+class _Share(Sequence[tuple[int, int]]):
+    """What one process of a group has of each batch: `batch_size` of it, in the ranks' order.
+
+    Raises:
+        ConfigError: The group does not divide the batch.
+    """
+
+    def __init__(self, keys: Sequence[tuple[int, int]], batch_size: int, group: Group) -> None:
+        if batch_size % group.size:
+            raise ConfigError(
+                f"crops.batch_size: {batch_size}: expected a multiple of {group.size}, the number "
+                "of processes that share a batch."
+            )
+        self._keys, self._group = keys, group
+        self.batch_size = batch_size // group.size
+
+    def __len__(self) -> int:
+        return len(self._keys) // self._group.size
+
+    def __getitem__(self, position: int) -> tuple[int, int]:  # type: ignore[override]
+        batch, place = divmod(position, self.batch_size)
+        share = batch * self._group.size + self._group.rank
+        return self._keys[share * self.batch_size + place]
+
+
 def crop_batches(
-    crops: CropDataset, batch_size: int, *, first_step: int, epochs: int, workers: int, pin: bool
+    crops: CropDataset,
+    batch_size: int,
+    *,
+    first_step: int,
+    epochs: int,
+    workers: int,
+    pin: bool,
+    group: Group,
 ) -> Iterator[Item]:
-    """Yield the batches of all steps from `first_step` to the end of the last epoch.
+    """Yield this process's share of the batches from `first_step` to the end of the last epoch.
 
     Args:
         crops: Their number is a multiple of `batch_size`.
-        batch_size: Crops a batch.
+        batch_size: Crops a batch, over all processes of the group.
         first_step: Steps done before, counted over all epochs.
         epochs: Of the whole training.
         workers: Loader processes; 0 loads in this one.
         pin: Whether batches are put where a CUDA device can fetch them by itself.
+        group: The processes that share each batch.
 
     Raises:
         DataError: An image cannot be read.
         ConfigError: A loader process was killed.
     """
     keys = _Keys(first_step * batch_size, epochs * len(crops), len(crops))
-    yield from _load(crops, batch_size, keys, workers=workers, pin=pin)
+    share = _Share(keys, batch_size, group)
+    yield from _load(crops, share.batch_size, share, workers=workers, pin=pin)
 
 
 def settling_batches(
-    crops: CropDataset, batch_size: int, *, epoch: int, workers: int, pin: bool
+    crops: CropDataset, batch_size: int, *, epoch: int, workers: int, pin: bool, group: Group
 ) -> Iterator[Item]:
-    """Yield an epoch's first batches, SETTLING_CROPS crops, for BatchNorm's statistics."""
+    """Yield the same of an epoch's first SETTLING_CROPS crops, for BatchNorm's statistics."""
     count = min(SETTLING_CROPS, len(crops)) // batch_size * batch_size
     keys = _Keys(epoch * len(crops), epoch * len(crops) + count, len(crops))
-    yield from _load(crops, batch_size, keys, workers=workers, pin=pin)
+    share = _Share(keys, batch_size, group)
+    yield from _load(crops, share.batch_size, share, workers=workers, pin=pin)
 
 
 def whole_images(
-    images: ImageDataset, batch_size: int, *, workers: int, pin: bool
+    images: ImageDataset, batch_size: int, *, workers: int, pin: bool, group: Group
 ) -> Iterator[Item]:
-    """Yield the images in order; raises as `crop_batches` does."""
-    yield from _load(images, batch_size, range(len(images)), workers=workers, pin=pin)
+    """Yield the images in order, to each process whole batches in turn; raises the same."""
+    every = range(len(images))
+    batches = [every[first : first + batch_size] for first in every[::batch_size]]
+    own = [index for batch in batches[group.rank :: group.size] for index in batch]
+    yield from _load(images, batch_size, own, workers=workers, pin=pin)
 
 
 def _load(

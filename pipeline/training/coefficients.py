@@ -77,6 +77,11 @@ class PixelCounts:
         self._sums += torch.stack([values.sum(1), (values * has_ships).sum(1)])
         self._images += torch.stack([torch.ones_like(has_ships).sum(), has_ships.sum()])
 
+    @property
+    def sums(self) -> tuple[torch.Tensor, ...]:
+        """All that was counted: added to that of other images, in place, it counts those too."""
+        return self._pixels, self._sums, self._images
+
     def coefficients(self) -> dict[str, float]:
         """Return the coefficients of everything counted; the one place that waits for the device.
 

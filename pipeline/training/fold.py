@@ -19,6 +19,7 @@ from pipeline.networks.build import SegmentationNetwork, build_network, build_tr
 from pipeline.run import Job, Run
 from pipeline.seeds import generator, stream_seed
 from pipeline.training.device import Device
+from pipeline.training.group import Group
 from pipeline.training.loop import train
 from pipeline.training.sizes import decide_sizes
 
@@ -84,7 +85,10 @@ def _datasets(
         _paths(catalog, learned),
         _true_ships(catalog, ships, learned),
         targets=config.targets,
-        crops=decide_sizes(job, config.crops, network, device, side_px),
+        # The leader decides, by the memory it has for the whole batch.
+        crops=Group.current().decided(
+            lambda: decide_sizes(job, config.crops, network, device, side_px)
+        ),
         augment=config.augment,
         seed=config.seed,
         stream=(job.stage, fold),

@@ -17,27 +17,29 @@ from torch.utils.checkpoint import checkpoint
 from pipeline.config import Machine
 from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction, SegmentationNetwork
+from pipeline.training.group import Group
 
 __all__ = ["Forward", "build_forward", "recompute_blocks"]
 
 Forward = Callable[[torch.Tensor], Prediction]
 
 
-def build_forward(network: SegmentationNetwork, machine: Machine) -> Forward:
-    """Return what computes `network`, whose blocks may be changed in place.
+def build_forward(network: SegmentationNetwork, machine: Machine, group: Group) -> Forward:
+    """Return what computes `network`, whose blocks may be changed in place, in each of a group.
 
     Raises:
         ConfigError: It has no blocks to compute again; or, at the first call, cannot be compiled.
     """
     if machine.checkpoint_activations:
         recompute_blocks(network)
-    return _Compiled(network) if machine.compile else network
+    forward = group.forward(network)
+    return _Compiled(forward) if machine.compile else forward
 
 
 class _Compiled:
     """A network that is compiled when it is first called."""
 
-    def __init__(self, network: SegmentationNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         self._compiled: Forward = torch.compile(network)
 
     def __call__(self, images: torch.Tensor) -> Prediction:

@@ -20,12 +20,14 @@ from pipeline.config import Machine, Optimisation
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.networks.build import SegmentationNetwork
+from pipeline.progress import Progress
 from pipeline.run import Job
 from pipeline.training import checkpoint, survival
 from pipeline.training.batches import crop_batches, deaths_named, settling_batches
 from pipeline.training.curves import Curves
 from pipeline.training.device import Device
 from pipeline.training.forward import build_forward
+from pipeline.training.group import Group
 from pipeline.training.memory import FittingStep
 from pipeline.training.objective import Objective
 from pipeline.training.state import State
@@ -64,17 +66,19 @@ def train(
         settings: Loss, schedule and EMA.
         image_weight: Of the image head's loss; 0 for a network without one.
         machine: Device, precision, loader processes, and how often the state is saved.
-        batch_size: Crops per step; the crops of an epoch are a multiple of it.
+        batch_size: Crops per step, over all processes of the group that this one has joined; the
+            crops of an epoch are a multiple of it.
 
     Raises:
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
         ArtifactError: The checkpoint is foreign or damaged, gradients stay not finite, or the disk
             is full.
-        ConfigError: Memory does not suffice, or a loader process was killed.
+        ConfigError: Memory does not suffice; a loader process was killed; or the group does not
+            divide the batch.
         DataError: An image cannot be read; the state is saved.
     """
-    device = Device.choose(machine)
-    network = device.place(network)
+    device, group = Device.choose(machine), Group.current()
+    network = group.shared(device.place(network), device.where)
     asked = 1 if machine.accumulate == "auto" else machine.accumulate
     if batch_size % asked:
         raise ConfigError(
@@ -99,14 +103,16 @@ def train(
             machine=machine,
             batch_size=batch_size,
             device=device,
+            group=group,
             stop=stop,
         )
         while len(state.history) < settings.epochs:
             loop.epoch()
-    write_history(job, state.history)  # again: a kill may have come between last.pt and it
-    checkpoint.save(job.folder / "final.pt", {"model": state.ema.network.state_dict()})
-    sizes = {"size_px": crops.size_px, "batch_size": batch_size, "parts": state.parts}
-    job.finish(OUTPUTS, state.history[-1] | sizes, device.name)
+    if group.leads:
+        write_history(job, state.history)  # again: a kill may have come between last.pt and it
+        checkpoint.save(job.folder / "final.pt", {"model": state.ema.network.state_dict()})
+        sizes = {"size_px": crops.size_px, "batch_size": batch_size, "parts": state.parts}
+        job.finish(OUTPUTS, state.history[-1] | sizes, device.name)
 
 
 class _Loop:
@@ -124,25 +130,28 @@ class _Loop:
         machine: Machine,
         batch_size: int,
         device: Device,
+        group: Group,
         stop: survival.StopRequest,
     ) -> None:
-        self.state, self.device, self.stop = state, device, stop
+        self.state, self.device, self.group, self.stop = state, device, group, stop
         self.crops, self.validation, self.kind = crops, validation, kind
         self.settings, self.machine, self.batch_size = settings, machine, batch_size
         self.loss = loss
         self.steps = len(crops) // batch_size
         step = Step(
             state,
-            forward=build_forward(state.network, machine),
+            forward=build_forward(state.network, machine, group),
             loss=self.loss,
             settings=settings,
             steps=settings.epochs * self.steps,
             device=device,
+            group=group,
         )
         self.take = FittingStep(
             step,
             state,
-            may_halve=machine.accumulate == "auto",
+            # The processes of a group would not agree on the parts.
+            may_halve=machine.accumulate == "auto" and group.size == 1,
             size_px=crops.size_px,
             device_name=device.name,
         )
@@ -153,10 +162,13 @@ class _Loop:
             epochs=settings.epochs,
             workers=device.loader_workers,
             pin=device.is_cuda,
+            group=group,
         )
+        crops_in_all = settings.epochs * len(crops)
+        self.progress = Progress(crops_in_all, done=state.step * batch_size)
         self.curves = (
             Curves(state.job.folder / "tensorboard", len(state.history))
-            if machine.tensorboard
+            if machine.tensorboard and group.leads
             else None
         )
         self.is_cold = machine.compile
@@ -180,6 +192,7 @@ class _Loop:
             workers=self.device.loader_workers,
             device=self.device,
             between=self._leave_if_asked,
+            group=self.group,
         )
         seconds = state.seconds
         row = {
@@ -197,7 +210,8 @@ class _Loop:
         state.sums.begin_epoch()
         state.seconds = dict.fromkeys(seconds, 0.0)
         self._save()
-        write_history(job, state.history)
+        if self.group.leads:
+            write_history(job, state.history)
         if self.curves is not None:
             self.curves.add(row)
             self.curves.add_overlays(
@@ -219,7 +233,13 @@ class _Loop:
         number = len(state.history) + 1
         name = f"{state.job.label} epoch {number}/{self.settings.epochs}"
         done = state.step - (end - self.steps)
-        with EpochWatch(name, steps=self.steps, done=done, batch_size=self.batch_size) as watch:
+        with EpochWatch(
+            name,
+            steps=self.steps,
+            done=done,
+            batch_size=self.batch_size,
+            quiet=not self.group.leads,
+        ) as watch:
             while state.step < end:
                 started = time.perf_counter()
                 batch = self._next_batch()
@@ -230,6 +250,13 @@ class _Loop:
                     self._look_at_skipped(batch)
                 self._count_seconds(started, loaded)
                 watch.step(lambda: state.sums.means()["loss"])
+                self.progress.update(
+                    self.batch_size,
+                    lambda: {
+                        "epoch": f"{number}/{self.settings.epochs}",
+                        "loss": state.sums.means()["loss"],
+                    },
+                )
                 self._leave_if_asked()
                 if time.monotonic() - self.saved > 60 * self.machine.checkpoint_minutes:
                     self._save()
@@ -266,7 +293,7 @@ class _Loop:
                 step=state.step,
                 skipped=row,
                 rate=self.settings.learning_rate,
-                image_ids=self.crops.image_ids(batch["image"]),
+                image_ids=self.crops.image_ids(self.group.whole(batch["image"])),
             )
 
     def _settling_images(self, epoch: int) -> Iterator[torch.Tensor]:
@@ -276,18 +303,22 @@ class _Loop:
             epoch=epoch,
             workers=self.device.loader_workers,
             pin=self.device.is_cuda,
+            group=self.group,
         ):
             self._leave_if_asked()
             yield self.device.move(batch["image_chw"])
 
     def _leave_if_asked(self) -> None:
-        if self.stop.asked is not None:
-            self._save()
+        if self.group.any(self.stop.asked is not None):
+            # All stay until the leader has saved: a process that has left ends the others.
+            self.group.decided(self._save)
+            by = self.stop.asked or "a signal to another process"
             raise Stopped(
-                f"{self.state.job.label}: stopped by {self.stop.asked} after step "
+                f"{self.state.job.label}: stopped by {by} after step "
                 f"{self.state.step}; everything up to there is in {self.state.path}."
             )
 
     def _save(self) -> None:
-        self.state.save()
+        if self.group.leads:
+            self.state.save()
         self.saved = time.monotonic()

@@ -11,9 +11,11 @@ from torch import nn
 
 from pipeline.config import Optimisation
 from pipeline.data.tiles import Item
+from pipeline.networks.build import Prediction
 from pipeline.seeds import stream_seed
 from pipeline.training.device import Device
 from pipeline.training.forward import Forward
+from pipeline.training.group import Group
 from pipeline.training.state import State
 from pipeline.training.sums import Outcome
 
@@ -30,6 +32,7 @@ class Step:
         settings: Schedule and clipping.
         steps: Of the whole training.
         device: Where to compute.
+        group: The processes that share each batch.
     """
 
     def __init__(
@@ -41,19 +44,23 @@ class Step:
         settings: Optimisation,
         steps: int,
         device: Device,
+        group: Group,
     ) -> None:
         self._state, self._forward, self._loss = state, forward, loss
-        self._settings, self._steps, self._device = settings, steps, device
+        self._settings, self._steps = settings, steps
+        self._device, self._group = device, group
         self._parameters = [p for p in state.network.parameters() if p.requires_grad]
         self._stream = state.job.wanted["seed"], state.job.stage, str(state.job.fold)
 
     def __call__(self, batch: Item) -> Outcome:
         """Take the next step, computing the batch in `state.parts` parts.
 
-        What is random in the network (dropout) depends on the run, the fold and the step alone.
+        What is random in the network (dropout) depends on the run, the fold, the step and, past the
+        first of a group, on the process alone.
         """
         state = self._state
-        torch.manual_seed(stream_seed(*self._stream, state.step, "network"))
+        process = [self._group.rank] if self._group.rank else []
+        torch.manual_seed(stream_seed(*self._stream, state.step, "network", *process))
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(self._settings, state.step, self._steps)
         state.optimizer.zero_grad(set_to_none=True)
@@ -82,10 +89,14 @@ class Step:
         self, images: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Add a part's gradients to those there; return its loss and the loss's terms."""
+        whole = self._group.whole
         with self._device.autocast():
-            prediction = self._forward(images)
-        value, terms = self._loss(prediction, target)
-        self._state.scaler.scale(value / self._state.parts).backward()
+            own = self._forward(images)
+        image_logits = None if own.image_logits is None else whole(own.image_logits)
+        prediction = Prediction(whole(own.logits_nchw), image_logits)
+        value, terms = self._loss(prediction, whole(target))
+        share = value * self._group.size / self._state.parts
+        self._state.scaler.scale(share).backward()
         return value.detach(), terms
 
 

@@ -1,5 +1,6 @@
 """How good the averaged weights are on whole held-out images."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,7 @@ from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.batches import whole_images
 from pipeline.training.coefficients import PixelCounts
 from pipeline.training.device import Device
+from pipeline.training.group import Group
 
 __all__ = ["validate"]
 
@@ -26,6 +28,7 @@ def validate(
     workers: int,
     device: Device,
     between: Callable[[], None],
+    group: Group,
 ) -> dict[str, float]:
     """Return the mean loss, and the coefficients of the pixels of ships.
 
@@ -37,17 +40,23 @@ def validate(
         batch_size: Images a batch.
         workers: Loader processes.
         device: Where the network is.
-        between: Called before each batch.
+        between: Called before each batch, in each process equally often.
+        group: The processes that share the images; each gets the same result.
     """
     total = torch.zeros((), device=device.where)
     counts = PixelCounts(device.where)
-    for batch in whole_images(images, batch_size, workers=workers, pin=device.is_cuda):
+    batches = whole_images(images, batch_size, workers=workers, pin=device.is_cuda, group=group)
+    for _ in range(math.ceil(len(images) / (batch_size * group.size))):
         between()
+        batch = next(batches, None)
+        if batch is None:
+            break  # other processes have one batch more
         inputs = device.move(batch["image_chw"])
         target = device.move(batch["target"])
         with device.autocast():
             prediction = network(inputs)
         total += loss(prediction, target)[0] * len(inputs)
         counts.update(probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5, ship_truth(target))
+    group.sum(total, *counts.sums)
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}
     return {"val_loss": (total / len(images)).item()} | coefficients

@@ -33,13 +33,14 @@ class EpochWatch:
         steps: Of the epoch.
         done: Steps done before.
         batch_size: Crops a step.
+        quiet: Shows nothing.
     """
 
-    def __init__(self, name: str, *, steps: int, done: int, batch_size: int) -> None:
+    def __init__(self, name: str, *, steps: int, done: int, batch_size: int, quiet: bool) -> None:
         self._name, self._steps, self._batch_size = name, steps, batch_size
         self._done = self._begun = done
         self._started = self._told = time.monotonic()
-        self._bar = tqdm(total=steps, initial=done, desc=name, leave=False, disable=None)
+        self._bar = tqdm(total=steps, initial=done, desc=name, leave=False, disable=quiet or None)
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from pipeline.data.targets import CHANNELS
 from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
 from pipeline.networks.build import build_trained
+from pipeline.parts import Part
 from pipeline.run import Job, Run
 from pipeline.ships.separate import ImageMaps
 from pipeline.training.device import Device
@@ -40,12 +41,13 @@ def cpu_s(work):
 def whole(config, state, paths, catalog, folder):
     """Predict and store all maps."""
     job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
-    writer = MapWriter(job, floor=config.predict.floor)
+    writer = MapWriter(job, Part("test"), floor=config.predict.floor)
     device, shape = Device.choose(config.machine), (catalog.height, catalog.width)
     maps = predict_maps(config, device, [state], paths, height=shape[0], width=shape[1])
-    for number, of_image in enumerate(maps):
-        writer.add(f"{number}.jpg", of_image)
-    writer.close("cpu")
+    names = [f"{number}.jpg" for number in range(len(paths))]
+    for name, of_image in zip(names, maps, strict=True):
+        writer.add(name, of_image)
+    writer.end(names, "cpu")
 
 
 def main():
@@ -94,9 +96,9 @@ def main():
 def _empty(folder, side):
     """What the map of an image without ships leaves on the disk."""
     job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
-    writer = MapWriter(job, floor=0.2)
+    writer = MapWriter(job, Part("test"), floor=0.2)
     writer.add("0123456789.jpg", ImageMaps(np.full((side, side), 20, np.uint8)))
-    writer.close("cpu")
+    writer.end(["0123456789.jpg"], "cpu")
     files = sorted(path.name for path in folder.rglob("*") if path.is_file())
     lines = (folder / "index.csv").read_text().splitlines()
     print(f"an empty image: files {files}, its line {lines[1]!r}")

@@ -41,6 +41,7 @@ from pipeline.run import Job
 from pipeline.ships.rle import encode_labels
 from pipeline.training import batches
 from pipeline.training.device import Device
+from pipeline.training.group import Group
 from pipeline.training.loop import train
 from pipeline.training.losses import build_loss
 from pipeline.training.step import learning_rate
@@ -119,7 +120,13 @@ class Bench:
         loss = build_loss(self.config.train.loss)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
         loaded = batches.crop_batches(
-            self.crops(1), self.batch_size, first_step=0, epochs=1, workers=0, pin=False
+            self.crops(1),
+            self.batch_size,
+            first_step=0,
+            epochs=1,
+            workers=0,
+            pin=False,
+            group=Group(),
         )
         batch = next(loaded)
         images, target = (self.device.move(batch[name]) for name in ("image_chw", "target"))

@@ -16,6 +16,7 @@ from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.ensemble import average_maps
 from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.parts import Part
 from pipeline.run import Run
 from pipeline.ships.separate import ImageMaps
 
@@ -69,14 +70,14 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
         ids = catalog.usable_test_ids if fold is None else held
         job = run.job(stage, fold=fold, sections=("predict",), inputs=[run.result("split")])
         assert run.begin(job)
-        writer = MapWriter(job, floor=run.config.predict.floor)
+        writer = MapWriter(job, Part("test"), floor=run.config.predict.floor)
         for i, image_id in enumerate(ids[:only]):
             noise_hw = rng.integers(0, 256, shape).astype(np.float32)
             smooth_hw = cv2.normalize(
                 cv2.GaussianBlur(noise_hw, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX
             )
             writer.add(image_id, ImageMaps((smooth_hw * (1 if i % 3 else 0.1)).astype(np.uint8)))
-        writer.close("cpu")
+        writer.end(ids[:only], "cpu")
 
 
 @pytest.mark.contract
@@ -87,7 +88,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
     with caplog.at_level(logging.INFO):
         s2_train.stage(run, ["0", "1"])
         s3_finetune.stage(run, ["0", "1"])
-    assert caplog.text.count("averages the maps of other runs") == 2
+    assert caplog.text.count("averages the maps of other runs") == 4
     s4_predict.stage(run, ["0", "1", "test"])
     catalog = Catalog.load(run.result("data").folder)
     jobs = [

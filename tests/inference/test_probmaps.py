@@ -9,11 +9,14 @@ import pytest
 from pipeline.errors import ArtifactError
 from pipeline.inference.probmaps import MapReader as AnyMapReader
 from pipeline.inference.probmaps import MapWriter
+from pipeline.parts import Part
 from pipeline.run import Job
 from pipeline.ships.separate import ImageMaps
 
 pytestmark = pytest.mark.unit
 MapReader = partial(AnyMapReader, contact=False)
+
+WHOLE = Part("test")
 
 
 def job_in(folder: Path, wanted: str = "a") -> Job:
@@ -21,13 +24,15 @@ def job_in(folder: Path, wanted: str = "a") -> Job:
     return Job("predict/test", None, folder, wanted_fields | {"inputs": {}, "files": {}})
 
 
-def write(folder, maps, *, floor=0.2, close=True):
-    writer = MapWriter(job_in(folder), floor=floor)
-    for image_id, prob_hw in maps.items():
-        writer.add(image_id, ImageMaps(prob_hw))
-    if close:
-        writer.close("cpu")
-    return writer
+def write(folder, maps, *, part=WHOLE, finish=True):
+    """Write the part's maps, as far as they are not yet written."""
+    writer = MapWriter(job_in(folder), part, floor=0.2)
+    added = [name for name in part.of(list(maps)) if name not in writer.written]
+    for image_id in added:
+        writer.add(image_id, ImageMaps(maps[image_id]))
+    if finish:
+        writer.end(list(maps), "cpu")
+    return added
 
 
 @pytest.fixture
@@ -47,10 +52,10 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
 
 
 def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
-    writer = MapWriter(job_in(tmp_path), floor=0.2)
+    writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     for chance, (image_id, prob_hw) in zip((0.123456, 0.5, None), maps.items(), strict=True):
         writer.add(image_id, ImageMaps(prob_hw, None, chance))
-    writer.close("cpu")
+    writer.end(list(maps), "cpu")
     reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
     assert reader.read("b.jpg").image_prob == 0.123456
     assert reader.read("c.jpg").image_prob is None
@@ -58,19 +63,47 @@ def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
 
 def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypatch):
     monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 2)
-    write(tmp_path, maps, close=False)
-    writer = MapWriter(job_in(tmp_path), floor=0.2)
-    assert writer.written == {"a.jpg", "b.jpg"}
-    writer.add("c.jpg", ImageMaps(maps["c.jpg"]))
-    writer.close("cpu")
+    write(tmp_path, maps, finish=False)
+    assert write(tmp_path, maps) == ["c.jpg"]
     assert MapReader(job_in(tmp_path), list(maps), 7, 9).read("c.jpg") is not None
+    assert not (tmp_path / "records").exists()
 
 
 def test_unfinished_maps_of_another_configuration_are_refused(tmp_path, maps, monkeypatch):
     monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 1)
-    write(tmp_path, maps, close=False)
+    write(tmp_path, maps, finish=False)
     with pytest.raises(ArtifactError, match="unfinished maps of another configuration"):
-        MapWriter(job_in(tmp_path, "b"), floor=0.2)
+        MapWriter(job_in(tmp_path, "b"), WHOLE, floor=0.2)
+
+
+@pytest.mark.parametrize("later", [1, 2, 3, 7])
+def test_shards_write_no_image_twice_or_never(tmp_path, monkeypatch, later):
+    """Two shards, one of them cut off, then `later` ones in its stead, and the whole."""
+    monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 4)
+    random = np.random.default_rng(0)
+    maps = {f"{i}.jpg": random.integers(0, 256, (7, 9), dtype=np.uint8) for i in range(21)}
+    written = write(tmp_path, maps, part=Part("test", 0, 2))
+    assert len(written) == 11
+    assert len(write(tmp_path, maps, part=Part("test", 1, 2), finish=False)) == 10
+    recorded_of_the_cut = list(maps)[1::2][:8]
+    for part in WHOLE.cut(later) if later > 1 else []:
+        written += write(tmp_path, maps, part=part)
+    assert not (tmp_path / "manifest.json").exists(), "a shard does not finish the job"
+    written += write(tmp_path, maps)
+    assert sorted(written + recorded_of_the_cut) == sorted(maps)
+    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    assert all(np.array_equal(reader.read(name).prob_hw, maps[name]) for name in maps)
+
+
+def test_an_index_of_too_many_or_too_few_images_is_not_made(tmp_path, maps):
+    write(tmp_path, maps, part=Part("test", 0, 2))
+    writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
+    with pytest.raises(ArtifactError, match=r"expected each of 3 images once, got 2; .* a.jpg"):
+        writer.end(list(maps), "cpu")
+    writer.add("a.jpg", ImageMaps(maps["a.jpg"]))
+    writer.add("b.jpg", ImageMaps(maps["b.jpg"]))
+    with pytest.raises(ArtifactError, match=r"expected each of 3 images once, got 4; .* b.jpg"):
+        writer.end(list(maps), "cpu")
 
 
 def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
@@ -92,10 +125,10 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
 def test_a_contact_map_is_kept_below_the_ship_map(tmp_path, maps):
     both = ImageMaps(maps["b.jpg"], maps["c.jpg"])
     low = ImageMaps(maps["a.jpg"], maps["b.jpg"])
-    writer = MapWriter(job_in(tmp_path), floor=0.2)
+    writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     writer.add("b.jpg", both)
     writer.add("a.jpg", low)
-    writer.close("cpu")
+    writer.end(["a.jpg", "b.jpg"], "cpu")
     reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=True)
     read = reader.read("b.jpg")
     assert np.array_equal(read.prob_hw, both.prob_hw)

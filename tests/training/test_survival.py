@@ -24,6 +24,7 @@ from pipeline.command import exit_codes
 from pipeline.data.tiles import CropDataset
 from pipeline.errors import ArtifactError, ConfigError, DataError, Stopped
 from pipeline.training.batches import crop_batches
+from pipeline.training.group import Group
 from pipeline.training.survival import StopRequest
 
 pytestmark = pytest.mark.unit
@@ -226,6 +227,6 @@ def test_a_loader_process_that_dies_during_a_step_is_named(tmp_path, images, mon
 def test_a_killed_loader_process_is_named(images, index):
     crops = dataset(images)
     crops.__class__, crops.last = Deadly, (0, index)
-    batches = crop_batches(crops, 4, first_step=0, epochs=1, workers=1, pin=False)
+    batches = crop_batches(crops, 4, first_step=0, epochs=1, workers=1, pin=False, group=Group())
     with pytest.raises(ConfigError, match=r"machine.loader_workers: one of the 1 loader processes"):
         list(batches)

@@ -18,7 +18,9 @@ def test_a_log_gets_a_plain_line_a_minute(monkeypatch, caplog, capsys):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     caplog.set_level("INFO")
-    with EpochWatch("train fold 0 epoch 2/3", steps=400, done=100, batch_size=8) as shown:
+    with EpochWatch(
+        "train fold 0 epoch 2/3", steps=400, done=100, batch_size=8, quiet=False
+    ) as shown:
         for _ in range(300):
             clock[0] += 0.5
             shown.step(lambda: 0.25)

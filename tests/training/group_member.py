@@ -1,0 +1,18 @@
+"""One process of a group that trains the network of `test_group`: see there."""
+
+import sys
+from pathlib import Path
+
+from test_group import train_once
+
+from pipeline.command import exit_codes
+from pipeline.config import Machine
+from pipeline.launch.tasks import end_with_parent
+from pipeline.training.group import Group
+
+if __name__ == "__main__":
+    end_with_parent()
+    folder, *overrides = sys.argv[1:]
+    machine = Machine.model_construct(device="cpu")
+    with exit_codes(), Group.joined(machine):
+        train_once(Path(folder), *overrides)
