@@ -14,7 +14,7 @@ from pipeline.launch import launch
 from pipeline.launch.board import Table
 from pipeline.launch.local import ThisMachine
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 
 def two():

@@ -15,7 +15,7 @@ from pipeline.launch import launch
 from pipeline.launch.local import ThisMachine
 from pipeline.launch.tasks import Processes
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 
 def seen(folder):

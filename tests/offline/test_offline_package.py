@@ -15,7 +15,7 @@ from pipeline.offline.notebook import notebook
 from pipeline.offline.wheels import add_wheels
 from pipeline.run import Run
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
 
 

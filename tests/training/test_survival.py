@@ -27,7 +27,7 @@ from pipeline.training.batches import crop_batches
 from pipeline.training.group import Group
 from pipeline.training.survival import StopRequest
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 EACH_STEP = "machine.checkpoint_minutes=1.0e-9"
 
