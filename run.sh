@@ -86,14 +86,14 @@ command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
 [[ $command == compare ]] && { setup ""; exec "$PY" -m pipeline.compare "${@:2}"; }
-config=configs/demo.yaml overrides=() restart=() upload=() from=data to=report
+config=configs/demo.yaml overrides=() restart=() upload=() from=data to=
 folds=all jobs=auto engine=local
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
         --from) from=${2:?--from needs a stage}; shift ;;
         --to) to=${2:?--to needs a stage}; shift ;;
-        --folds) folds=${2:?--folds needs numbers such as 0,1}; to=finetune; shift ;;
+        --folds) folds=${2:?--folds needs numbers such as 0,1}; shift ;;
         --jobs) jobs=${2:?--jobs needs a number or auto}; shift ;;
         --engine) engine=${2:?--engine needs local or ray}; shift ;;
         --restart) restart=(--restart) ;;
@@ -106,10 +106,16 @@ while (($#)); do
     shift
 done
 
-[[ ${#upload[@]} == 0 || $to == submit || $to == report ]] || die "--upload needs the stage submit; --to and --folds leave it out"
+if [[ -z $to ]]; then [[ $folds == all ]] && to=report || to=finetune; fi
+[[ ${#upload[@]} == 0 || ($from != report && ($to == submit || $to == report)) ]] ||
+    die "--upload needs the stage submit; --from, --to and --folds leave it out"
 order=(data split train finetune predict calibrate submit report)
 [[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
+[[ " ${order[*]} " == *" $from "*" $to "* || $from == "$to" ]] ||
+    die "--from $from: expected a stage up to $to, where --to or --folds ends"
+[[ $folds == all || " data split train finetune " == *" $to "* ]] ||
+    die "--folds $folds: expected --to finetune or earlier, got --to $to, which needs all folds"
 
 # Run one stage, if it lies between --from and --to. $1: name, $2: module, the rest: its own flags.
 # SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.

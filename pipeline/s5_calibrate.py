@@ -47,23 +47,21 @@ class _OutOfFoldMaps:
 
 def stage(run: Run) -> None:
     """Fit the rules by the competition's metric, cross-fitted over the folds."""
+    from pipeline.ships.scores import in_words
+
     data, split = run.result("data"), run.result("split")
     folds = range(run.config.folds.count)
     maps = [run.result("predict/oof", fold=fold) for fold in folds]
     job = run.job("calibrate", sections=("calibrate",), inputs=[data, split, *maps])
+    names = ("f2", "f2_ship_images", "f2_empty_images", "f2_all_empty")
     if run.begin(job):
         scores = _calibrate(run, job.folder)
-        names = ("f2", "f2_ship_images", "f2_empty_images", "f2_all_empty")
         job.finish(
             ["rules.json", "oof_instances.csv", "scores.json"],
             {name: scores[name] for name in names},
         )
     metrics = job.manifest["metrics"]
-    LOG.info(
-        "out-of-fold F2 %.4f (ship images %.4f, empty images %.4f; the all-empty answer %.4f)",
-        *(metrics["f2"], metrics["f2_ship_images"]),
-        *(metrics["f2_empty_images"], metrics["f2_all_empty"]),
-    )
+    LOG.info("out-of-fold %s", in_words(*(metrics[name] for name in names)))
 
 
 def _calibrate(run: Run, folder: Path) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
     from pipeline.ships.rules import read_rules
+    from pipeline.ships.scores import in_words, mean
     from pipeline.ships.submission import submit_maps
     from pipeline.ships.workers import worker_count
 
@@ -88,14 +89,11 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         with_ships = scores.n_true > 0
         metrics |= {
             "test_f2": float(scores.f2.mean()),
-            "test_f2_ships": float(scores.f2[with_ships].mean()),
-            "test_f2_empty": float(scores.f2[~with_ships].mean()),
+            "test_f2_ships": mean(scores.f2[with_ships].to_numpy()),
+            "test_f2_empty": mean(scores.f2[~with_ships].to_numpy()),
             "test_f2_all_empty": float((~with_ships).mean()),
         }
-        LOG.info(
-            "test images: F2 %.4f (ship images %.4f, empty images %.4f; the all-empty answer %.4f)",
-            *list(metrics.values())[3:],
-        )
+        LOG.info("test images: %s", in_words(*list(metrics.values())[3:]))
     return metrics
 
 

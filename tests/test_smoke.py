@@ -105,6 +105,13 @@ def test_a_damaged_weight_file_stops_the_stage_that_reads_it(finished):
         ([TINY, "data.root=/no/such"], r"/no/such: expected the competition's files"),
         ([TINY, "sed=1"], r"sed: unknown key. Did you mean 'seed'\?"),
         (["whatever"], "unknown argument whatever"),
+        (
+            ["--from", "calibrate", "--to", "split"],
+            "--from calibrate: expected a stage up to split",
+        ),
+        (["--from", "predict", "--folds", "0"], "--from predict: expected a stage up to finetune"),
+        (["--to", "predict", "--folds", "0"], "--folds 0: expected --to finetune or earlier"),
+        (["--from", "report", "--upload", "text"], "--upload needs the stage submit"),
     ],
 )
 def test_a_wrong_command_line_is_answered(finished, arguments, expected):

@@ -131,6 +131,7 @@ class _Remote:
 
         Raises:
             ArtifactError: A node lacks the project's folder, or too many nodes died.
+            Stopped: Too many nodes asked the task to leave.
         """
         import ray
 
@@ -141,6 +142,11 @@ class _Remote:
         except ray.exceptions.TaskCancelledError:
             return 1
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, _Preempted):
+                raise Stopped(
+                    f"{self._task.label}: started {RETRIES + 1} times, and asked to leave by its "
+                    "node each time; its state is saved."
+                ) from None
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise ArtifactError(

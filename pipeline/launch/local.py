@@ -84,4 +84,6 @@ def _gpus() -> list[str]:
     if tool is None:
         return []
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return [str(number) for number, _ in enumerate(listed.stdout.splitlines())]
+    # A driver that fails says so in lines of its own, and the parts of a divided GPU have theirs.
+    gpus = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(number) for number, _ in enumerate(gpus)]

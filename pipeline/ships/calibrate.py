@@ -1,10 +1,13 @@
 """Out-of-fold maps -> the rules that turn maps into ships, and the honest F2 they reach.
 
 Every rule is chosen by the competition's metric itself. For the scores each fold's rules are
-fitted on the other folds (cross-fitted), so that no image has a say in how it is treated; the
-rules for the test images are then fitted on all folds. Rules are tried one after the other, the
-plainest first, and one stays only if it adds more to that honest F2 than the standard error of
-what it adds.
+fitted on the other folds (cross-fitted); the rules for the test images are then fitted on all
+folds. Rules are tried one after the other, the plainest first, and one stays only if it adds more
+to that honest F2 than the standard error of what it adds.
+
+Which rules stay, at most four choices between two, is the one thing decided on all folds, so to
+this extent the printed F2 still flatters. A rule worth nothing, with a gain of normal error, stays
+in one case of six, and on average lifts the F2 by a quarter (0.24) of its standard error.
 """
 
 from collections.abc import Mapping

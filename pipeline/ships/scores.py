@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.ships.metric import Matches, f2_from_counts
 
-__all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "standard_error", "summarise"]
+__all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "in_words", "mean", "standard_error", "summarise"]
 
 SHIP_SIZES_PX = (0, 100, 400, 1500, 5000)  # about the quartiles of the competition's masks, and p90
 SHIP_COUNTS = (1, 2, 3, 5, 10)
@@ -42,23 +42,23 @@ def summarise(
     ship = n_true > 0
     summary: dict[str, Any] = {
         "images": len(images),
-        "f2": _mean(f2),
+        "f2": mean(f2),
         "f2_standard_error": standard_error(f2, groups),
-        "f2_all_empty": _mean(~ship),
+        "f2_all_empty": mean(~ship),
         "ship_images": int(ship.sum()),
-        "f2_ship_images": _mean(f2[ship]),
+        "f2_ship_images": mean(f2[ship]),
         "f2_ship_images_standard_error": standard_error(f2[ship], groups[ship]),
         "empty_images": int((~ship).sum()),
-        "f2_empty_images": _mean(f2[~ship]),
+        "f2_empty_images": mean(f2[~ship]),
     }
     if folds is not None:
         of_fold = {int(fold): folds == fold for fold in np.unique(folds)}
         summary["folds"] = {
             str(fold): {
                 "images": int(chosen.sum()),
-                "f2": _mean(f2[chosen]),
-                "f2_ship_images": _mean(f2[chosen & ship]),
-                "f2_empty_images": _mean(f2[chosen & ~ship]),
+                "f2": mean(f2[chosen]),
+                "f2_ship_images": mean(f2[chosen & ship]),
+                "f2_empty_images": mean(f2[chosen & ~ship]),
             }
             for fold, chosen in of_fold.items()
         }
@@ -70,8 +70,22 @@ def summarise(
     return summary
 
 
-def _mean(values: npt.NDArray[Any]) -> float | None:
+def mean(values: npt.NDArray[Any]) -> float | None:
+    """Return the mean, None of nothing."""
     return float(values.mean()) if len(values) else None
+
+
+def in_words(
+    f2: float, ship_images: float | None, empty_images: float | None, all_empty: float
+) -> str:
+    """Return the F2 of a set of images as a stage prints it; "none" for a mean over nothing."""
+    ships, empty = (
+        "none" if each is None else f"{each:.4f}" for each in (ship_images, empty_images)
+    )
+    return (
+        f"F2 {f2:.4f} (ship images {ships}, empty images {empty}; "
+        f"the all-empty answer {all_empty:.4f})"
+    )
 
 
 def standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[Any]) -> float | None:
@@ -143,7 +157,7 @@ def _by_ship_count(
                 "from_ships": least,
                 "to_ships": last,
                 "images": int(chosen.sum()),
-                "f2": _mean(f2[chosen]),
+                "f2": mean(f2[chosen]),
             }
         )
     return rows

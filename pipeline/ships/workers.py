@@ -19,7 +19,7 @@ MAPS_PER_WORKER = 2000  # a process costs seconds to start
 
 def worker_count(maps: int) -> int:
     """Return how many processes so many maps are worth, at most one for each core."""
-    return min(os.cpu_count() or 1, 1 + maps // MAPS_PER_WORKER)
+    return min(len(os.sched_getaffinity(0)), 1 + maps // MAPS_PER_WORKER)
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

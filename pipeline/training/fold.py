@@ -73,7 +73,7 @@ def _datasets(
     config = run.config
     catalog = Catalog.load(run.result("data").folder)
     ships = catalog.ships()
-    folds = read_folds(run.result("split").folder / "folds.csv")
+    folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
     random = generator(config.seed, fold, "validation images")

@@ -122,6 +122,24 @@ def test_auto_is_one_per_gpu_where_there_are_gpus(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in ThisMachine("auto", use_gpus=False).environment(0)
 
 
+@pytest.mark.parametrize(
+    ("listed", "places"),
+    [
+        ("GPU 0: NVIDIA A (UUID: GPU-1)\nGPU 1: NVIDIA A (UUID: GPU-2)", 2),
+        ("GPU 0: NVIDIA A (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-1)", 1),
+        ("NVIDIA-SMI has failed because it could not reach the driver.\nIs it running?", 8),
+    ],
+)
+def test_gpus_are_counted_by_their_own_lines(tmp_path, monkeypatch, listed, places):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{listed}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert ThisMachine("auto", use_gpus=True).places == places
+
+
 def test_cores_are_divided_among_what_runs(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     for jobs, processes, tasks, threads in (

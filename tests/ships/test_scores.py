@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import match_ships
-from pipeline.ships.scores import summarise
+from pipeline.ships.scores import in_words, mean, summarise
 
 pytestmark = pytest.mark.unit
 
@@ -71,6 +71,11 @@ def test_nothing_and_one():
     assert scores["f2_ship_images"] is None
     assert scores["by_ship_share"] == []
     json.dumps(scores, allow_nan=False)
+
+
+def test_a_mean_over_nothing_is_none_in_words_too():
+    words = in_words(0.5, mean(np.zeros(0)), 0.25, 1.0)
+    assert words == "F2 0.5000 (ship images none, empty images 0.2500; the all-empty answer 1.0000)"
 
 
 def test_the_share_of_ship_images_changes_the_standard_error_too():
