@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pipeline.artifacts import write_atomic
@@ -124,18 +125,25 @@ def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row
     progress = tqdm(total=len(paths), desc="overlaps", unit="image", disable=not paths)
     with progress:
         if jobs == 1 or len(paths) <= TASK_IMAGES:
-            for path in paths:
-                yield describe(path)
-                progress.update()
+            with threadpool_limits(1, user_api="blas"):
+                for path in paths:
+                    yield describe(path)
+                    progress.update()
             return
         # Fresh processes: a fork of one whose OpenCV has started threads waits for them forever.
         fresh = get_context("spawn")
-        with ProcessPoolExecutor(jobs, fresh, cv2.setNumThreads, (1,)) as pool:
+        with ProcessPoolExecutor(jobs, fresh, _keep_to_one_core) as pool:
             for start in range(0, len(paths), PART_IMAGES):
                 part = paths[start : start + PART_IMAGES]
                 for row in pool.map(describe, part, chunksize=TASK_IMAGES):
                     yield row
                     progress.update()
+
+
+def _keep_to_one_core() -> None:
+    """Let no library start threads: one image's matrices are small, and each core has a process."""
+    cv2.setNumThreads(1)
+    threadpool_limits(1, user_api="blas")
 
 
 def _write_part(
