@@ -20,12 +20,16 @@ __all__ = ["read_json", "sha256_file", "write_atomic", "write_json"]
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+def write_atomic(
+    path: Path, content: bytes | Callable[[BinaryIO], None], *, sync: bool = True
+) -> None:
     """Write `path` so that it is either the old version or the whole new one.
 
     Args:
         path: Target; its folder is made if missing.
         content: The bytes, or a function that writes them to an open binary file.
+        sync: Whether to wait until they are on the disk. Without, a power cut may take them: only
+            for what the caller syncs before anything says that it is there.
 
     Raises:
         ArtifactError: The disk is full; the previous version of `path` is untouched.
@@ -38,8 +42,9 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
                 file.write(content)
             else:
                 content(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

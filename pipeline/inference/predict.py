@@ -114,6 +114,8 @@ class MeanNetwork:
                 mean_probability(network, inputs, self._symmetries, self._kind)
                 for network in self._networks
             ]
+        if len(each) == 1:
+            return each[0]
         heads = [one.image for one in each if one.image is not None]
         return Chances(
             torch.stack([one.maps_nchw for one in each]).mean(0),
@@ -169,15 +171,15 @@ def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     """
     maps_nchw, image = mean
     heads = [None] * len(maps_nchw) if image is None else image.tolist()
-    # A NaN would become the byte 0, which is a sure "no ship".
-    wrong = (~maps_nchw.isfinite()).flatten(1).any(1)
+    # A NaN would become the byte 0, which is a sure "no ship". One in a map makes the sum one.
+    wrong = ~maps_nchw.flatten(1).sum(1).isfinite()
     wrong = (wrong if image is None else wrong | ~image.isfinite()).nonzero()
     if len(wrong):
         raise ArtifactError(
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    bytes_nchw = (maps_nchw * 255).round().to(torch.uint8).cpu().numpy()
+    bytes_nchw = (maps_nchw * 255).round_().to(torch.uint8).cpu().numpy()
     for maps_chw, chance in zip(bytes_nchw, heads, strict=True):
         # Rounded here, so that it is the same with and without a file in between.
         image_prob = None if chance is None else round(chance, 6)

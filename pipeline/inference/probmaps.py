@@ -6,6 +6,7 @@ A killed writer goes on after the images it had recorded; several may write shar
 a time; a reader takes only a whole one.
 """
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -82,13 +83,14 @@ class MapWriter:
             picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
-            write_atomic(_map_path(self._job.folder, image_id), content)
+            write_atomic(_map_path(self._job.folder, image_id), content, sync=False)
             size = len(content)
         self._rows.append((image_id, round(highest, 4), round(mean, 6), maps.image_prob, size))
         if len(self._rows) % RECORD_EVERY == 0:
             self._record()
 
     def _record(self) -> None:
+        os.sync()  # a record names only maps that are on the disk; syncing each costs far more
         write_json(self._own, {"owner": self._job.owner, "rows": self._rows})
 
     def end(self, image_ids: Sequence[str], device: str) -> None:

@@ -27,11 +27,12 @@ class Symmetry:
         """Turn (N, C, H, W) into (N, C, H, W), or (N, C, W, H) for an odd number of quarters."""
         if self.mirror:
             images_nchw = images_nchw.flip(3)
-        return images_nchw.rot90(self.quarters, (2, 3))
+        return images_nchw.rot90(self.quarters, (2, 3)) if self.quarters else images_nchw
 
     def undo(self, images_nchw: torch.Tensor) -> torch.Tensor:
         """Invert `apply`."""
-        images_nchw = images_nchw.rot90(-self.quarters, (2, 3))
+        if self.quarters:
+            images_nchw = images_nchw.rot90(-self.quarters, (2, 3))
         return images_nchw.flip(3) if self.mirror else images_nchw
 
 
@@ -74,9 +75,9 @@ def mean_probability(
     for symmetry in symmetries:
         prediction = network(symmetry.apply(images_nchw))
         probability = symmetry.undo(probabilities(prediction.logits_nchw, kind))
-        total = probability if total is None else total + probability
+        total = probability if total is None else total.add_(probability)
         if prediction.image_logits is not None:
             images.append(prediction.image_logits.float().sigmoid())
     if total is None:
         raise ValueError("expected at least one symmetry, got none")
-    return Chances(total / len(symmetries), torch.stack(images).mean(0) if images else None)
+    return Chances(total.div_(len(symmetries)), torch.stack(images).mean(0) if images else None)

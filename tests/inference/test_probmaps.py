@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
+from pipeline.inference import probmaps
 from pipeline.inference.probmaps import MapReader as AnyMapReader
 from pipeline.inference.probmaps import MapWriter
 from pipeline.parts import Part
@@ -67,6 +68,18 @@ def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypa
     assert write(tmp_path, maps) == ["c.jpg"]
     assert MapReader(job_in(tmp_path), list(maps), 7, 9).read("c.jpg") is not None
     assert not (tmp_path / "records").exists()
+
+
+def test_a_record_is_written_after_its_maps_are_on_the_disk(tmp_path, maps, monkeypatch):
+    order = []
+    record = probmaps.write_json
+    monkeypatch.setattr(probmaps.os, "sync", lambda: order.append("sync"))
+    monkeypatch.setattr(
+        probmaps, "write_json", lambda *what: (order.append("record"), record(*what))
+    )
+    monkeypatch.setattr(probmaps, "RECORD_EVERY", 2)
+    write(tmp_path, maps)
+    assert order == ["sync", "record"] * 2
 
 
 def test_unfinished_maps_of_another_configuration_are_refused(tmp_path, maps, monkeypatch):
