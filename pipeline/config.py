@@ -238,7 +238,7 @@ class Predict(Section):
 class Watershed(Section):
     """Ways to split what is connected, each tried: by contact where maps have it, or by distance.
 
-    See `pipeline.ships.separate.Separation`; `contact_seeds` are probabilities.
+    See `pipeline.separation.separate.Separation`; `contact_seeds` are probabilities.
     """
 
     thresholds: Probabilities
@@ -248,7 +248,7 @@ class Watershed(Section):
 
 
 class Acceptance(Section):
-    """How to learn which segments are ships; see `pipeline.ships.learn`."""
+    """How to learn which segments are ships; see `pipeline.calibration.learn`."""
 
     levels: Probabilities
     least_px: Count

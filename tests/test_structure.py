@@ -20,12 +20,17 @@ SCHEMAS = {"config.py", "loss_schema.py", "network_schema.py"}
 ALLOWED = {
     "launch": set(),
     "ships": set(),
+    "separation": {"ships"},
+    "selection": {"separation", "ships"},
+    "calibration": {"selection", "separation", "ships"},
     "networks": set(),
     "kaggle": set(),
     "data": {"ships", "kaggle"},
     "training": {"data", "networks", "ships"},
-    "inference": {"data", "networks", "ships", "training"},
-    "offline": {"data", "inference", "kaggle", "networks", "ships", "training"},
+    "inference": {"data", "networks", "separation", "training"},
+    "offline": set(
+        ["data", "inference", "kaggle", "networks", "selection", "separation", "ships", "training"]
+    ),
     "report": {"data", "kaggle", "ships"},
 }
 
