@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_json
+from pipeline.calibration_schema import Calibrate
 from pipeline.command import run_stage
-from pipeline.config import Calibrate
 from pipeline.run import Run
 
 if TYPE_CHECKING:
