@@ -18,5 +18,6 @@ predict_package  that package, test images -> the same submission, without inter
 compare          two or more runs          -> a page of what differs, and where one wins
 predict_image    pictures of your own      -> overlays, instances, GeoJSON
 
-Stages only wire; the folders below hold the knowledge, and never import a stage.
+Stages only wire; the folders below hold the knowledge, and never import a stage. `ships` is what a
+ship is; `separation`, `selection` and `calibration` are how maps become ships, and how well.
 """

@@ -12,24 +12,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from pipeline.calibration_schema import Calibrate
 from pipeline.errors import ConfigError
 from pipeline.loss_schema import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
 from pipeline.network_schema import Network
+from pipeline.schema import Count, Positive, Section, Share
 from pipeline.yaml_source import defect, validate_source
 
 __all__ = [
-    "Acceptance",
     "Augment",
     "Calibrate",
     "Config",
@@ -44,31 +36,10 @@ __all__ = [
     "Optimisation",
     "Predict",
     "Targets",
-    "Watershed",
     "load_config",
 ]
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-def _ascending(values: list[float]) -> list[float]:
-    if not values or values != sorted(set(values)):
-        raise ValueError(f"expected values that ascend, each once, got {values}.")
-    return values
-
-
-Ascending = AfterValidator(_ascending)
-Probabilities = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Ascending]
-Areas = Annotated[list[Annotated[int, Field(ge=0)]], Ascending]
-
-
-class Section(BaseModel):
-    """A part of the configuration: nothing unknown, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Demo(Section):
@@ -233,50 +204,6 @@ class Predict(Section):
     batch_size: Count
     floor: Share
     ensemble: Ensemble | None
-
-
-class Watershed(Section):
-    """Ways to split what is connected, each tried: by contact where maps have it, or by distance.
-
-    See `pipeline.ships.separate.Separation`; `contact_seeds` are probabilities.
-    """
-
-    thresholds: Probabilities
-    contact_seeds: Probabilities
-    distance_seeds_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Ascending]
-    merge_below_px: Areas
-
-
-class Acceptance(Section):
-    """How to learn which segments are ships; see `pipeline.ships.learn`."""
-
-    levels: Probabilities
-    least_px: Count
-    trees: Count
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    leaves: Annotated[int, Field(ge=2)]
-    min_leaf_segments: Count
-    images: Annotated[int, Field(ge=3)]
-
-
-class Calibrate(Section):
-    """The values each rule may take; the competition's metric chooses among them."""
-
-    thresholds: Probabilities
-    min_areas_px: Areas
-    connectivities: Annotated[list[Literal[4, 8]], Ascending]
-    watershed: Watershed | None
-    rectangles: list[Annotated[float, Field(gt=0, lt=1)]]
-    gate_probabilities: Annotated[list[Share], Ascending]
-    gate_areas_px: Areas
-    acceptance: Acceptance | None
-
-    @model_validator(mode="after")
-    def _gates(self) -> Self:
-        for name in ("gate_probabilities", "gate_areas_px"):
-            if getattr(self, name)[0] != 0:
-                raise ValueError(f"expected {name} to begin with 0, which is no gate.")
-        return self
 
 
 class Machine(Section):

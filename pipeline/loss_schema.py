@@ -7,7 +7,9 @@ terms. Like the rest of the schema it has no defaults. What each term computes i
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pipeline.schema import Section
 
 __all__ = [
     "SIGMOID_ONLY",
@@ -27,10 +29,8 @@ LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
 Smooth = Annotated[float, Field(gt=0)]
 
 
-class _Term(BaseModel):
+class _Term(Section):
     """What all terms share."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     weight: Annotated[float, Field(gt=0)]
 

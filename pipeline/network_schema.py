@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -22,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from pipeline.schema import Section
 from pipeline.yaml_source import KeysOf, defect
 
 __all__ = ["ENCODERS", "OPTIONS", "SMP_ARCHITECTURES", "Network", "nearest"]
@@ -122,7 +121,7 @@ SMP_ARCHITECTURES = [
 """The architectures that are built by segmentation_models_pytorch."""
 
 
-class Network(BaseModel):
+class Network(Section):
     """A network by name.
 
     `encoder` is a name of smp's, `tu-<name>` for timm's, or null for an architecture without one.
@@ -130,8 +129,6 @@ class Network(BaseModel):
     official layout or of a whole network. `options` are the architecture's own: a file or a command
     line that names another one starts without those of its base.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     arch: str
     encoder: str | None

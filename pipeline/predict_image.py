@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.run import Run
 
 if TYPE_CHECKING:
-    from pipeline.ships.separate import ImageMaps
+    from pipeline.separation.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.predict_image")
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -110,9 +110,9 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     import pandas as pd
 
     from pipeline.artifacts import read_json
+    from pipeline.selection.rules import find_ships, read_rules
     from pipeline.ships.instances import COLUMNS, write_instances
     from pipeline.ships.rle import encode_labels
-    from pipeline.ships.rules import find_ships, read_rules
 
     source = run.result("calibrate").checked("rules.json")
     rules = read_rules(read_json(source)["rules"], str(source))

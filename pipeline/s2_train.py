@@ -4,28 +4,15 @@ Reads the checked data and the folds. Writes `runs/<name>/train/fold<k>/`: final
 history.csv, last.pt (the state to go on from).
 """
 
-import logging
-
 from pipeline.command import run_parts
-from pipeline.data.hardness import hard_maps
 from pipeline.parts import Part, PartStage
 from pipeline.run import Job, Run
-
-LOG = logging.getLogger("pipeline.s2_train")
+from pipeline.training.job import training_job
 
 
 def job(run: Run, part: Part) -> Job | None:
     """Return the training of a fold, from the configured start weights."""
-    if run.config.predict.ensemble is not None:
-        LOG.info("train fold %s: nothing to do: this run averages the maps of other runs", part)
-        return None
-    return run.job(
-        "train",
-        fold=part.fold,
-        sections=("targets", "network", "image_head", "crops", "augment", "train"),
-        inputs=[run.result("split")],
-        files={str(maps.folder): maps.identity for maps in hard_maps(run)},
-    )
+    return training_job(run, "train", part.fold)
 
 
 def work(run: Run, job: Job, part: Part) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_json
+from pipeline.calibration_schema import Calibrate
 from pipeline.command import run_stage
-from pipeline.config import Calibrate
 from pipeline.run import Run
 
 if TYPE_CHECKING:
-    from pipeline.ships.learn import Learning
-    from pipeline.ships.search import Candidates
-    from pipeline.ships.separate import ImageMaps
+    from pipeline.calibration.learn import Learning
+    from pipeline.calibration.search import Candidates
+    from pipeline.separation.separate import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
 
@@ -65,13 +65,13 @@ def stage(run: Run) -> None:
 
 
 def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
+    from pipeline.calibration.calibrate import calibrate
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
-    from pipeline.ships.calibrate import calibrate
+    from pipeline.selection.rules import rules_to_json
+    from pipeline.selection.workers import worker_count
     from pipeline.ships.instances import write_instances
-    from pipeline.ships.rules import rules_to_json
-    from pipeline.ships.workers import worker_count
     from pipeline.training.coefficients import score_pixels
 
     catalog = Catalog.load(run.result("data").folder)
@@ -115,8 +115,8 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
 
 def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
     """Return the sets of rules to choose from, probabilities in the 256 steps of the maps."""
-    from pipeline.ships.search import Candidates
-    from pipeline.ships.separate import Separation
+    from pipeline.calibration.search import Candidates
+    from pipeline.separation.separate import Separation
 
     plain = [
         Separation("components", round(255 * threshold), connectivity)
@@ -145,7 +145,7 @@ def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
 
 def learning(settings: Calibrate) -> "Learning | None":
     """Return how to learn acceptance, probabilities in the 256 steps of the maps."""
-    from pipeline.ships.learn import Learning
+    from pipeline.calibration.learn import Learning
 
     how = settings.acceptance
     if how is None:

@@ -56,12 +56,12 @@ def stage(run: Run, upload: str | None, scores: bool) -> None:
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
+    from pipeline.selection.rules import read_rules
+    from pipeline.selection.submission import submit_maps
+    from pipeline.selection.workers import worker_count
     from pipeline.ships.instances import write_instances
     from pipeline.ships.metric import score_images
-    from pipeline.ships.rules import read_rules
     from pipeline.ships.scores import in_words, mean
-    from pipeline.ships.submission import submit_maps
-    from pipeline.ships.workers import worker_count
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")

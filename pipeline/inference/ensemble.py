@@ -17,7 +17,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.parts import Part
 from pipeline.run import Job, Run
-from pipeline.ships.separate import ImageMaps, ProbabilityMap
+from pipeline.separation.separate import ImageMaps, ProbabilityMap
 
 __all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
 

@@ -22,7 +22,7 @@ from pipeline.networks.build import build_trained
 from pipeline.parts import Part
 from pipeline.progress import Progress
 from pipeline.run import Job
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 from pipeline.training.device import Device
 
 __all__ = ["MeanNetwork", "as_maps", "predict", "predict_maps", "trained_state"]

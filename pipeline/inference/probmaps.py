@@ -20,7 +20,7 @@ from pipeline.artifacts import read_json, write_atomic, write_json
 from pipeline.errors import ArtifactError
 from pipeline.parts import Part
 from pipeline.run import Job
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 

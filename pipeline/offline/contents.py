@@ -17,7 +17,7 @@ from pipeline.artifacts import read_json
 from pipeline.config import Config, load_config
 from pipeline.errors import ArtifactError
 from pipeline.networks.weight_files import read_tensors
-from pipeline.ships.rules import AnyRules, read_rules
+from pipeline.selection.rules import AnyRules, read_rules
 
 __all__ = ["CONFIG", "MANIFEST", "RULES", "Package", "find_damage", "weights_name"]
 

@@ -15,9 +15,9 @@ from pipeline.data.catalog import Catalog, check_test_folder
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
 from pipeline.offline.contents import Package
+from pipeline.selection.submission import submit_maps
+from pipeline.separation.separate import ImageMaps
 from pipeline.ships.instances import write_instances
-from pipeline.ships.separate import ImageMaps
-from pipeline.ships.submission import submit_maps
 from pipeline.training.device import Device
 
 __all__ = ["predict_package"]

@@ -1,6 +1,6 @@
 """The plots with one quantity, drawn as dots or bars: numbers enter, a `Drawing` leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -68,12 +68,8 @@ def scale(
         axes.axvline(
             nothing, color=SERIES[1], ls="--", lw=1.5, label=f"all-empty answer {nothing:.3f}"
         )
-        axes.set_yticks(range(len(rows)), list(rows))
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_ylim(len(rows) - 0.4, -1.0)
+        _name_rows(axes, rows, top=-1.0, below=0.6, margin=0.16)
         axes.set_xlabel("F2, mean over images")
-        axes.grid(axis="y", visible=False)
-        axes.margins(x=0.16)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="lower left")
 
@@ -217,12 +213,8 @@ def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> D
                 ms=7,
                 label=f"fold {fold}",
             )
-        axes.set_yticks(range(len(values)), list(values))
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_ylim(len(values) - 0.5, -0.75)
+        _name_rows(axes, values, top=-0.75, below=0.5, margin=0.15)
         axes.set_xlabel("F2; band: mean ± standard deviation")
-        axes.grid(axis="y", visible=False)
-        axes.margins(x=0.15)
         _legend_below(axes, 4)
 
     said = "; ".join(
@@ -269,6 +261,17 @@ def shares(
         for index, row in enumerate(rows)
     )
     return draw(title, said, plot, height_pt=100 + 26 * len(rows))
+
+
+def _name_rows(
+    axes: Axes, names: Collection[str], *, top: float, below: float, margin: float
+) -> None:
+    """Lay rows from the top down, from `top` to `below` under the last; `margin` at both sides."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(len(names) - 1 + below, top)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=margin)
 
 
 def _legend_below(axes: Axes, columns: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.report.gallery import PER_GALLERY, Gallery, Layer, Tiles, show
 from pipeline.report.judging import by_class, flatten
 from pipeline.report.outcomes import outcomes_of
 from pipeline.report.page import render, ships_of
-from pipeline.report.parts import Part, Table, attempt, build
+from pipeline.report.panels import Panel, Table, attempt, build
 from pipeline.report.records import Records
 from pipeline.ships.scores import standard_error
 
@@ -52,7 +52,7 @@ def compare(folders: Sequence[Path]) -> tuple[bytes, str]:
     runs = [Records(folder) for folder in folders]
     names = [run.name for run in runs]
     changes, trouble = attempt(_changes, runs)
-    gains = Part("changes", "Image by image", problem=trouble)
+    gains = Panel("changes", "Image by image", problem=trouble)
     if changes is not None:
         gains = build("changes", "Image by image", _gains, names[0], changes)
     made = [
@@ -64,18 +64,18 @@ def compare(folders: Sequence[Path]) -> tuple[bytes, str]:
     page = render(
         "compare.html",
         title=f"{names[0]} against {' and '.join(names[1:])}",
-        parts=made,
+        panels=made,
         gallery=None if changes is None else _gallery(runs, changes),
         problems=[text for run in runs for text in run.problems.values()],
     )
     return page, "\n\n".join(
-        _text(part) for part in made if part.tables or part.lead or part.problem
+        _text(panel) for panel in made if panel.tables or panel.lead or panel.problem
     )
 
 
-def _text(part: Part) -> str:
-    lines = [part.title.upper(), part.problem or part.lead]
-    for table in part.tables:
+def _text(panel: Panel) -> str:
+    lines = [panel.title.upper(), panel.problem or panel.lead]
+    for table in panel.tables:
         rows = [list(table.header), *table.rows]
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         lines += [
@@ -85,7 +85,7 @@ def _text(part: Part) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _config(key: str, title: str, runs: Sequence[Records]) -> Part:
+def _config(key: str, title: str, runs: Sequence[Records]) -> Panel:
     flat = [flatten(run.read("config.yaml")) for run in runs]
     keys = sorted(set().union(*flat) - {"name"})
     rows = [
@@ -94,11 +94,11 @@ def _config(key: str, title: str, runs: Sequence[Records]) -> Part:
         if len({each.get(name) for each in flat}) > 1
     ]
     if not rows:
-        return Part(key, title, "Nothing but the name.")
-    return Part(key, title, tables=[Table(["setting", *(run.name for run in runs)], rows)])
+        return Panel(key, title, "Nothing but the name.")
+    return Panel(key, title, tables=[Table(["setting", *(run.name for run in runs)], rows)])
 
 
-def _scores(key: str, title: str, runs: Sequence[Records]) -> Part:
+def _scores(key: str, title: str, runs: Sequence[Records]) -> Panel:
     scores = [run.read("calibrate/scores.json") for run in runs]
     rows = [
         [name, *("–" if each[field] is None else f"{each[field]:.4f}" for each in scores)]
@@ -111,7 +111,7 @@ def _scores(key: str, title: str, runs: Sequence[Records]) -> Part:
     if any(tested):
         row = [f"{each['test_f2']:.4f}" if each else "–" for each in tested]
         rows.append(["F2 of test images", *row])
-    return Part(key, title, tables=[Table(["score", *(run.name for run in runs)], rows)])
+    return Panel(key, title, tables=[Table(["score", *(run.name for run in runs)], rows)])
 
 
 def _changes(runs: Sequence[Records]) -> list[_Change]:
@@ -133,7 +133,7 @@ def _changes(runs: Sequence[Records]) -> list[_Change]:
     return changes
 
 
-def _gains(key: str, title: str, first: str, changes: Sequence[_Change]) -> Part:
+def _gains(key: str, title: str, first: str, changes: Sequence[_Change]) -> Panel:
     """Say what each run gains on the first, with the spread of the difference itself."""
     rows = []
     for one in changes:
@@ -154,16 +154,16 @@ def _gains(key: str, title: str, first: str, changes: Sequence[_Change]) -> Part
             )
     header = ["difference of F2", "images", "mean", "standard error", "better", "worse"]
     lead = "A difference of less than two standard errors may be luck."
-    return Part(key, title, lead, tables=[Table(header, rows)])
+    return Panel(key, title, lead, tables=[Table(header, rows)])
 
 
-def _classes(key: str, title: str, runs: Sequence[Records]) -> Part:
+def _classes(key: str, title: str, runs: Sequence[Records]) -> Panel:
     scores = {run.name: run.read("calibrate/scores.json") for run in runs}
     folds = {
         name: {fold: of_fold["f2"] for fold, of_fold in each["folds"].items()}
         for name, each in scores.items()
     }
-    return Part(key, title, drawings=[*by_class(scores), charts.fold_spread("F2 by fold", folds)])
+    return Panel(key, title, drawings=[*by_class(scores), charts.fold_spread("F2 by fold", folds)])
 
 
 def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, Any] | None:

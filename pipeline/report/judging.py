@@ -1,4 +1,4 @@
-"""The parts of a page that judge: where F2 is lost, what it depends on, what calibration chose."""
+"""Panels of a page that judge: where F2 is lost, what it depends on, what calibration chose."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pipeline.report import charts
 from pipeline.report.curves import Curve, curves
 from pipeline.report.figures import Drawing
 from pipeline.report.outcomes import CAUSES, Outcomes
-from pipeline.report.parts import Part, Table
+from pipeline.report.panels import Panel, Table
 from pipeline.report.records import Records
 
 __all__ = ["by_class", "classes", "flatten", "lost", "rules", "thresholds"]
@@ -17,17 +17,17 @@ __all__ = ["by_class", "classes", "flatten", "lost", "rules", "thresholds"]
 LONG = 100
 
 
-def lost(key: str, title: str, outcomes: Outcomes) -> Part:
+def lost(key: str, title: str, outcomes: Outcomes) -> Panel:
     """Divide the lost F2 among its causes."""
     points = {CAUSES[cause]: value for cause, value in outcomes.lost().items()}
     first, value = max(points.items(), key=lambda item: item[1])
     whole = sum(points.values())
     share = value / whole if whole else 0.0
     lead = f"{whole:.4f} of 1 is lost; {share:.0%} of it are {first}."
-    return Part(key, title, lead, [charts.lost_points("Where F2 is lost", points)])
+    return Panel(key, title, lead, [charts.lost_points("Where F2 is lost", points)])
 
 
-def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Part:
+def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Panel:
     """Show F2 over the IoU a hit needs, and over the probability a ship's pixel needs."""
     iou = np.arange(50, 100, 5) / 100
     every, ship = outcomes.f2_over_iou(ships_only=False), outcomes.f2_over_iou(ships_only=True)
@@ -46,7 +46,7 @@ def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Pa
         "A steep fall over the IoU means ships that are found but loosely outlined. The maximum of "
         "a map is what tells images with ships from empty ones."
     )
-    return Part(key, title, lead, [*drawings, *_gate(outcomes)])
+    return Panel(key, title, lead, [*drawings, *_gate(outcomes)])
 
 
 def _over_probability(by_threshold: Sequence[Mapping[str, float]]) -> Drawing:
@@ -63,7 +63,7 @@ def _over_probability(by_threshold: Sequence[Mapping[str, float]]) -> Drawing:
     )
 
 
-def classes(key: str, title: str, records: Records) -> Part:
+def classes(key: str, title: str, records: Records) -> Panel:
     """Show F2 by the ships' size, by their number in the image, by fold, and by ship images."""
     scores = records.read("calibrate/scores.json")
     folds = {
@@ -72,7 +72,7 @@ def classes(key: str, title: str, records: Records) -> Part:
     }
     found = {"share found": [row["found"] for row in scores["by_ship_size"]]}
     drawings = [*by_class({"F2": scores}, found), charts.fold_spread("F2 by fold", folds)]
-    return Part(key, title, drawings=drawings, tables=[_prevalence(scores)])
+    return Panel(key, title, drawings=drawings, tables=[_prevalence(scores)])
 
 
 def by_class(
@@ -181,7 +181,7 @@ def _gate(outcomes: Outcomes) -> list[Drawing]:
     ]
 
 
-def rules(key: str, title: str, records: Records) -> Part:
+def rules(key: str, title: str, records: Records) -> Panel:
     """Show the rules, those of each fold beside those for the test images, and what each gained."""
     recorded = records.read("calibrate/rules.json")
     scores = records.read("calibrate/scores.json")
@@ -206,7 +206,7 @@ def rules(key: str, title: str, records: Records) -> Part:
             for one in tried
         }
         drawings.append(charts.gains("What each rule gained", gains))
-    return Part(key, title, lead, drawings, [Table(["rule", *chosen], cells)])
+    return Panel(key, title, lead, drawings, [Table(["rule", *chosen], cells)])
 
 
 def flatten(tree: Any, key: str = "") -> dict[str, str]:  # noqa: ANN401  a JSON or YAML value

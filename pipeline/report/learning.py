@@ -1,4 +1,4 @@
-"""The parts of a page that show training: curves of all folds through both stages, and time."""
+"""Panels of a page that show training: curves of all folds through both stages, and time."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from pipeline.errors import ArtifactError
 from pipeline.report import charts
 from pipeline.report.curves import EPOCH, Curve, curves
 from pipeline.report.figures import Drawing
-from pipeline.report.parts import Part
+from pipeline.report.panels import Panel
 from pipeline.report.records import Records
 
 __all__ = ["learning"]
@@ -25,7 +25,7 @@ PHASES = {
 Value = Callable[[pd.DataFrame], "pd.Series[float]"]
 
 
-def learning(key: str, title: str, records: Records) -> Part:
+def learning(key: str, title: str, records: Records) -> Panel:
     """Draw loss, Dice, learning rate and time of each epoch, a line per fold."""
     histories = {stage: records.folds(stage, "history.csv") for stage in STAGES}
     if not any(histories.values()):
@@ -45,7 +45,7 @@ def learning(key: str, title: str, records: Records) -> Part:
         "One line per fold. The dotted line is where the fine-tuning begins. The weights used are "
         "those of the end, never of a “best” epoch."
     )
-    return Part(key, title, lead, drawings)
+    return Panel(key, title, lead, drawings)
 
 
 def _loss(stage: str, folds: dict[int, pd.DataFrame]) -> Drawing:

@@ -1,4 +1,4 @@
-"""One self-contained file of HTML from the parts of a page and its tiles: no network, no folder."""
+"""One self-contained file of HTML from a page's panels and its tiles: no network, no folder."""
 
 import json
 import math
@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 
 from pipeline.data.catalog import Catalog
-from pipeline.report import judging, learning, parts
+from pipeline.report import judging, learning, panels
 from pipeline.report.gallery import Layer, Tiles, galleries_of, show
 from pipeline.report.outcomes import Outcomes, outcomes_of
-from pipeline.report.parts import Part, attempt, build
+from pipeline.report.panels import Panel, attempt, build
 from pipeline.report.records import Records
 
 __all__ = ["render", "run_page", "ships_of"]
@@ -33,31 +33,31 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
     records = Records(folder)
     outcomes, trouble = attempt(outcomes_of, records)
 
-    def scored(key: str, title: str, make: Callable[..., Part], *more: Any) -> Part:  # noqa: ANN401
+    def scored(key: str, title: str, make: Callable[..., Panel], *more: Any) -> Panel:  # noqa: ANN401
         if outcomes is None:
-            return Part(key, title, problem=trouble)
+            return Panel(key, title, problem=trouble)
         return build(key, title, make, outcomes, *more)
 
     made = [
-        build("glance", "Score", parts.glance, records),
+        build("glance", "Score", panels.glance, records),
         scored("lost", "Where F2 is lost", judging.lost),
-        build("data", "Data and folds", parts.data, records),
+        build("data", "Data and folds", panels.data, records),
         build("learning", "Learning", learning.learning, records),
         scored("thresholds", "Over thresholds", judging.thresholds, records),
         build("classes", "By size, count, fold", judging.classes, records),
         build("rules", "What calibration chose", judging.rules, records),
-        build("board", "Submissions", parts.board, ledger),
+        build("board", "Submissions", panels.board, ledger),
     ]
     gallery = None
     if outcomes is not None:
         gallery, trouble = attempt(_gallery, records, outcomes)
-    troubles = [*records.problems.values(), trouble, *(part.problem for part in made)]
+    troubles = [*records.problems.values(), trouble, *(panel.problem for panel in made)]
     problems = [text for text in dict.fromkeys(troubles) if text]
     page = render(
         "run.html",
         title=f"Run {records.name}",
         name=records.name,
-        parts={part.key: part for part in made},
+        panels={panel.key: panel for panel in made},
         gallery=gallery,
         trouble=trouble,
         problems=problems,

@@ -5,9 +5,10 @@ end of a fixed schedule, and `history.csv` leave. There is no "best epoch": choo
 validation fold would make the out-of-fold score dishonest.
 
 `batches` says which crops come, `step` changes the weights, through `forward` and in the parts that
-fit into `memory`; `state` is what a run goes on from, `validation` scores the average, `watch` and
-`curves` show it, `survival` is for what goes wrong. The whole state is in `last.pt` after each
-epoch, after each `machine.checkpoint_minutes`, and when training is asked to stop.
+fit into `memory`; `state` is what a run goes on from, `record` scores the average and keeps the
+history, `watch` shows the epoch that runs, `survival` is for what goes wrong. The whole state is in
+`last.pt` after each epoch, after each `machine.checkpoint_minutes`, and when training is asked to
+stop.
 """
 
 import logging
@@ -24,15 +25,14 @@ from pipeline.progress import Progress
 from pipeline.run import Job
 from pipeline.training import checkpoint, survival
 from pipeline.training.batches import crop_batches, deaths_named, settling_batches
-from pipeline.training.curves import Curves
 from pipeline.training.device import Device
 from pipeline.training.forward import build_forward
 from pipeline.training.group import Group
 from pipeline.training.memory import FittingStep
 from pipeline.training.objective import Objective
+from pipeline.training.record import Record
 from pipeline.training.state import State
 from pipeline.training.step import Step
-from pipeline.training.validation import validate
 from pipeline.training.watch import HISTORY, EpochWatch, write_history
 
 __all__ = ["train"]
@@ -93,11 +93,21 @@ def train(
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
     with survival.StopRequest() as stop, deaths_named(device.loader_workers):
+        record = Record(
+            state,
+            loss=loss,
+            validation=validation,
+            kind=kind,
+            epochs=settings.epochs,
+            batch_size=batch_size,
+            device=device,
+            group=group,
+            tensorboard=machine.tensorboard,
+        )
         loop = _Loop(
             state,
             crops=crops,
-            validation=validation,
-            kind=kind,
+            record=record,
             loss=loss,
             settings=settings,
             machine=machine,
@@ -123,8 +133,7 @@ class _Loop:
         state: State,
         *,
         crops: CropDataset,
-        validation: ImageDataset,
-        kind: str,
+        record: Record,
         loss: Objective,
         settings: Optimisation,
         machine: Machine,
@@ -134,14 +143,13 @@ class _Loop:
         stop: survival.StopRequest,
     ) -> None:
         self.state, self.device, self.group, self.stop = state, device, group, stop
-        self.crops, self.validation, self.kind = crops, validation, kind
-        self.settings, self.machine, self.batch_size = settings, machine, batch_size
-        self.loss = loss
+        self.crops, self.record, self.batch_size = crops, record, batch_size
+        self.settings, self.machine = settings, machine
         self.steps = len(crops) // batch_size
         step = Step(
             state,
             forward=build_forward(state.network, machine, group),
-            loss=self.loss,
+            loss=loss,
             settings=settings,
             steps=settings.epochs * self.steps,
             device=device,
@@ -166,66 +174,20 @@ class _Loop:
         )
         crops_in_all = settings.epochs * len(crops)
         self.progress = Progress(crops_in_all, done=state.step * batch_size)
-        self.curves = (
-            Curves(state.job.folder / "tensorboard", len(state.history))
-            if machine.tensorboard and group.leads
-            else None
-        )
         self.is_cold = machine.compile
         self.saved = time.monotonic()
 
     def epoch(self) -> None:
         """Go on to the end of the running epoch; then score it, record it and save."""
-        state, job = self.state, self.state.job
+        state = self.state
         number = len(state.history)
         state.network.train()
         self._train_to((number + 1) * self.steps)
         if number + 1 == self.settings.epochs:
             state.ema.settle(self._settling_images(number))
-        started = time.perf_counter()
-        scores = validate(
-            state.ema.network,
-            self.loss,
-            self.validation,
-            kind=self.kind,
-            batch_size=self.batch_size,
-            workers=self.device.loader_workers,
-            device=self.device,
-            between=self._leave_if_asked,
-            group=self.group,
-        )
-        seconds = state.seconds
-        row = {
-            "epoch": float(number + 1),
-            **state.sums.means(),
-            "learning_rate": state.optimizer.param_groups[0]["lr"],
-            **seconds,
-            "crops_per_s": self.steps
-            * self.batch_size
-            / (seconds["train_s"] + seconds["warmup_s"]),
-            **scores,
-            "val_s": time.perf_counter() - started,
-        }
-        state.history.append(row)
-        state.sums.begin_epoch()
-        state.seconds = dict.fromkeys(seconds, 0.0)
+        self.record.close(self.steps * self.batch_size, self._leave_if_asked)
         self._save()
-        if self.group.leads:
-            write_history(job, state.history)
-        if self.curves is not None:
-            self.curves.add(row)
-            self.curves.add_overlays(
-                state.ema.network,
-                self.validation,
-                kind=self.kind,
-                device=self.device,
-                epoch=number + 1,
-            )
-        LOG.info(
-            "%s epoch %d/%d: loss %.4f, validation loss %.4f, Dice %.3f, %.0f crops/s",
-            *(job.label, number + 1, self.settings.epochs, row["loss"], row["val_loss"]),
-            *(row["val_dice"], row["crops_per_s"]),
-        )
+        self.record.show()
 
     def _train_to(self, end: int) -> None:
         """Take the steps up to `end`, the end of the running epoch."""

@@ -20,10 +20,10 @@ import pandas as pd
 
 from pipeline.config import Targets
 from pipeline.data.targets import CHANNELS, make_target
+from pipeline.separation.separate import ImageMaps, Separation, separate
 from pipeline.ships.instances import COLUMNS, check_instances, read_instances
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import decode_labels, encode_labels
-from pipeline.ships.separate import ImageMaps, Separation, separate
 from tests.annotations import annotation_set
 
 METHODS = {

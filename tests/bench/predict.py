@@ -25,7 +25,7 @@ from pipeline.inference.probmaps import MapWriter
 from pipeline.networks.build import build_trained
 from pipeline.parts import Part
 from pipeline.run import Job, Run
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 from pipeline.training.device import Device
 
 ROUNDS = 2

@@ -24,11 +24,11 @@ from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.inference.probmaps import MapReader
 from pipeline.run import Run
+from pipeline.selection.rules import Rules, find_ships
+from pipeline.separation.separate import Separation
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import decode_labels, encode_labels
-from pipeline.ships.rules import Rules, find_ships
-from pipeline.ships.separate import Separation
 from tests.bench.trials import budget_of, parser, run_trial
 
 CONFIGS = {"ship": "demo", "ship_contact": "contact", "classes": "classes"}

@@ -17,15 +17,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.calibration.calibrate import calibrate
 from pipeline.config import load_config
 from pipeline.data.contact import contact
 from pipeline.s5_calibrate import candidates, learning
-from pipeline.ships.calibrate import calibrate
+from pipeline.selection.submission import find_instances, submit_maps
+from pipeline.separation.separate import ImageMaps, Separation, separate
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import decode_labels, encode_labels
-from pipeline.ships.separate import ImageMaps, Separation, separate
-from pipeline.ships.submission import find_instances, submit_maps
 
 SIDE = 768
 DISTINCT = 200

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.calibration.calibrate import calibrate
 from pipeline.config import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
@@ -22,8 +23,7 @@ from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.networks.build import build_trained
 from pipeline.run import Run
 from pipeline.s5_calibrate import candidates
-from pipeline.ships.calibrate import calibrate
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 
 # Name of the variant: stage, part of its last.pt, symmetries.
 VARIANTS = {

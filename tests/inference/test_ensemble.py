@@ -18,7 +18,7 @@ from pipeline.inference.ensemble import average_maps
 from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.parts import Part
 from pipeline.run import Run
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 

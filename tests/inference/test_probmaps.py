@@ -12,7 +12,7 @@ from pipeline.inference.probmaps import MapReader as AnyMapReader
 from pipeline.inference.probmaps import MapWriter
 from pipeline.parts import Part
 from pipeline.run import Job
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 
 pytestmark = pytest.mark.unit
 MapReader = partial(AnyMapReader, contact=False)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.parts import Part, part_of
-from pipeline.ships.segments import FEATURES, draw_segments, find_segments
-from pipeline.ships.separate import ImageMaps, Separation, find_components
+from pipeline.separation.foreground import Foreground, foreground_of
+from pipeline.separation.segments import FEATURES, draw_segments, find_segments
+from pipeline.separation.separate import ImageMaps, Separation, find_components
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +26,7 @@ def a_map(seed, shape=(40, 50)):
 
 def whole(maps):
     height, width = maps.prob_hw.shape
-    return Part(maps, np.arange(height), np.arange(width), (height, width))
+    return Foreground(maps, np.arange(height), np.arange(width), (height, width))
 
 
 def slow_features(prob_hw, mask_hw, others, threshold):
@@ -64,7 +64,7 @@ def slow_features(prob_hw, mask_hw, others, threshold):
 @pytest.mark.parametrize("seed", range(4))
 def test_features_parents_and_drawing(seed):
     maps = a_map(seed)
-    segments = find_segments(part_of(maps, 60), CUTS)
+    segments = find_segments(foreground_of(maps, 60), CUTS)
     assert len(segments.parent) >= 5
     masks, number = [], 0
     for cut in CUTS:
@@ -95,9 +95,9 @@ def test_features_parents_and_drawing(seed):
 
 def test_cutting_out_the_part_changes_nothing():
     maps = a_map(9, (60, 300))
-    part = part_of(maps, 60)
-    assert part.maps.prob_hw.size < maps.prob_hw.size / 2
-    small, large = find_segments(part, CUTS), find_segments(whole(maps), CUTS)
+    foreground = foreground_of(maps, 60)
+    assert foreground.maps.prob_hw.size < maps.prob_hw.size / 2
+    small, large = find_segments(foreground, CUTS), find_segments(whole(maps), CUTS)
     np.testing.assert_array_equal(small.features, large.features)
     np.testing.assert_array_equal(small.parent, large.parent)
     chosen = [0, len(small.parent) - 1]
@@ -107,7 +107,7 @@ def test_cutting_out_the_part_changes_nothing():
 def test_a_rectangle_measures_its_sides():
     prob_hw = np.zeros((20, 30), np.uint8)
     prob_hw[5:9, 3:15] = 255
-    features = find_segments(part_of(ImageMaps(prob_hw), 60), CUTS[:1]).features
+    features = find_segments(foreground_of(ImageMaps(prob_hw), 60), CUTS[:1]).features
     measured = dict(zip(FEATURES, features[0].tolist(), strict=True))
     assert np.exp(measured["log_length"]) == pytest.approx(12)
     assert np.exp(measured["log_width"]) == pytest.approx(4)
@@ -120,20 +120,20 @@ def test_segments_that_share_pixels_are_drawn_once():
     prob_hw = np.zeros((9, 9), np.uint8)
     prob_hw[2:7, 2:7] = 100
     prob_hw[4, 4] = 250
-    segments = find_segments(part_of(ImageMaps(prob_hw), 60), CUTS)
+    segments = find_segments(foreground_of(ImageMaps(prob_hw), 60), CUTS)
     assert (draw_segments(segments, [0, 1]) == (prob_hw > 0)).all()
     assert draw_segments(segments, [1, 0])[4, 4] == 1
     assert draw_segments(segments, [1, 0])[2, 2] == 2
 
 
 def test_no_pixel_high_enough():
-    assert part_of(a_map(0), 255) is None
-    part = whole(ImageMaps(np.zeros((5, 6), np.uint8)))
-    segments = find_segments(part, CUTS)
+    assert foreground_of(a_map(0), 255) is None
+    foreground = whole(ImageMaps(np.zeros((5, 6), np.uint8)))
+    segments = find_segments(foreground, CUTS)
     assert segments.features.shape == (0, len(FEATURES))
     assert (draw_segments(segments, []) == np.zeros((5, 6))).all()
 
 
 def test_cuts_by_contact_need_the_channel():
     with pytest.raises(ArtifactError, match="the maps have none"):
-        find_segments(part_of(a_map(0), 60), (Separation("contact", 60, 8, 100),))
+        find_segments(foreground_of(a_map(0), 60), (Separation("contact", 60, 8, 100),))

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.separation.foreground import Foreground
+from pipeline.separation.segments import FEATURES, Features, find_segments
+from pipeline.separation.separate import Components, Separation, find_components
 from pipeline.ships.metric import hits_from_areas
-from pipeline.ships.parts import Part
 from pipeline.ships.rle import decode_labels, parse_rows
-from pipeline.ships.segments import FEATURES, Features, find_segments
-from pipeline.ships.separate import Components, Separation, find_components
 
 __all__ = [
     "Found",
@@ -35,7 +35,7 @@ class Task:
     """One image to measure: its index, its maps where they matter, and its true ships' texts."""
 
     image: int
-    part: Part
+    foreground: Foreground
     truth: list[str]
 
 
@@ -71,7 +71,7 @@ class SegmentTable:
 
     Attributes:
         image: Index of the image, ascending, int32 (n,).
-        features: As in `pipeline.ships.segments.Segments`, (n, f).
+        features: As in `pipeline.separation.segments.Segments`, (n, f).
         parent: The same: counted within the image, int32 (n,).
         hits: As in `Found`, int8 (n,).
     """
@@ -115,11 +115,11 @@ class _Truth:
     """The true ships of one image, drawn where its map matters."""
 
     def __init__(self, task: Task) -> None:
-        shape = task.part.shape
+        shape = task.foreground.shape
         runs, owners = parse_rows(task.truth, *shape)
         self._area_px = np.bincount(owners, runs[:, 1], len(task.truth)).astype(np.int64)
         labels_hw = decode_labels(task.truth, *shape)
-        self._labels_hw = labels_hw[np.ix_(task.part.rows, task.part.columns)]
+        self._labels_hw = labels_hw[np.ix_(task.foreground.rows, task.foreground.columns)]
 
     def hits(self, components: Components) -> npt.NDArray[np.int8]:
         """Count the IoU thresholds at which each component finds a true ship, (n,)."""
@@ -144,7 +144,7 @@ def measure_components(
         for task in tasks:
             truth = _Truth(task)
             for how in separations:
-                components = find_components(task.part.maps, how)
+                components = find_components(task.foreground.maps, how)
                 image = np.full(len(components.area_px), task.image, np.int32)
                 area_px = components.area_px.astype(np.int32)
                 found[how].append(Found(image, area_px, truth.hits(components)))
@@ -156,7 +156,7 @@ def measure_segments(tasks: list[Task], cuts: Sequence[Separation]) -> SegmentTa
     tables = []
     with _one_thread():
         for task in tasks:
-            truth, segments = _Truth(task), find_segments(task.part, cuts)
+            truth, segments = _Truth(task), find_segments(task.foreground, cuts)
             hits = [truth.hits(components) for components in segments.cuts]
             tables.append(
                 SegmentTable(

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
+from pipeline.selection.trees import Trees
+from pipeline.separation.segments import FEATURES, IMAGE_HEAD, LOG_AREA, Features, Segments
+from pipeline.separation.separate import Separation
 from pipeline.ships.metric import THRESHOLDS
-from pipeline.ships.segments import FEATURES, IMAGE_HEAD, LOG_AREA, Features, Segments
-from pipeline.ships.separate import Separation
-from pipeline.ships.trees import Trees
 
 __all__ = [
     "Acceptance",

@@ -6,11 +6,11 @@ from functools import partial
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.selection.rules import AnyRules, Rules, find_ships
+from pipeline.selection.workers import in_order
+from pipeline.separation.separate import ImageMaps
 from pipeline.ships.instances import COLUMNS, check_instances
 from pipeline.ships.rle import encode_labels
-from pipeline.ships.rules import AnyRules, Rules, find_ships
-from pipeline.ships.separate import ImageMaps
-from pipeline.ships.workers import in_order
 
 __all__ = ["Maps", "check_submission", "find_instances", "submit_maps"]
 

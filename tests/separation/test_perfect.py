@@ -6,10 +6,10 @@ import pytest
 from annotations import KINDS, annotate
 
 from pipeline.data.contact import contact
+from pipeline.separation.separate import ImageMaps, Separation, separate
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
 from pipeline.ships.rle import encode_labels
-from pipeline.ships.separate import ImageMaps, Separation, separate
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
-"""The part of a map that any rule may call ship: the rows and columns with a pixel high enough.
+"""The foreground of a map: the rows and columns with a pixel that any rule may call ship.
 
 Stretches of other rows or columns are cut to the two next to a kept one, which keeps apart what is
 apart. Areas and neighbours stay as they are, and a typical map becomes a tenth of its size.
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ships.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps
 
-__all__ = ["Part", "part_of"]
+__all__ = ["Foreground", "foreground_of"]
 
 
 @dataclass(frozen=True)
-class Part:
+class Foreground:
     """What is left of the maps of an image.
 
     Attributes:
@@ -31,7 +31,7 @@ class Part:
     shape: tuple[int, int]
 
 
-def part_of(maps: ImageMaps, lowest: int) -> Part | None:
+def foreground_of(maps: ImageMaps, lowest: int) -> Foreground | None:
     """Keep what reaches `lowest`, 1..255, and its neighbours; None where nothing does."""
     prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
     if int(prob_hw.max(initial=0)) < lowest:
@@ -43,7 +43,7 @@ def part_of(maps: ImageMaps, lowest: int) -> Part | None:
         None if contact_hw is None else contact_hw[rows].take(columns, axis=1),
         maps.image_prob,
     )
-    return Part(part, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
+    return Foreground(part, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
 
 
 def _kept(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

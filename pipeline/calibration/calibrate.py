@@ -18,16 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import DataError
-from pipeline.ships.acceptance import Acceptance, best_choice, expected_hits, head_of
-from pipeline.ships.gain import Trial, try_rule
-from pipeline.ships.learn import Learning, learn_acceptance
-from pipeline.ships.measure import SegmentTable
-from pipeline.ships.metric import Matches, f2_from_counts, match_ships
-from pipeline.ships.problem import Problem
-from pipeline.ships.rules import AnyRules, Rules
-from pipeline.ships.scores import summarise
-from pipeline.ships.search import (
+from pipeline.calibration.gain import Trial, try_rule
+from pipeline.calibration.learn import Learning, learn_acceptance
+from pipeline.calibration.measure import SegmentTable
+from pipeline.calibration.problem import Problem
+from pipeline.calibration.search import (
     Candidates,
     Measured,
     best_rules,
@@ -35,8 +30,13 @@ from pipeline.ships.search import (
     f2_sums,
     image_f2,
 )
-from pipeline.ships.separate import Separation
-from pipeline.ships.submission import Maps
+from pipeline.errors import DataError
+from pipeline.selection.acceptance import Acceptance, best_choice, expected_hits, head_of
+from pipeline.selection.rules import AnyRules, Rules
+from pipeline.selection.submission import Maps
+from pipeline.separation.separate import Separation
+from pipeline.ships.metric import Matches, f2_from_counts, match_ships
+from pipeline.ships.scores import summarise
 
 __all__ = ["Calibration", "Maps", "calibrate"]
 

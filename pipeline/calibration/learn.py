@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ships.acceptance import (
+from pipeline.calibration.measure import SegmentTable
+from pipeline.selection.acceptance import (
     Acceptance,
     Choice,
     Gate,
@@ -22,10 +23,9 @@ from pipeline.ships.acceptance import (
     is_large,
     total_hits,
 )
-from pipeline.ships.measure import SegmentTable
+from pipeline.selection.trees import Trees, fit_trees
+from pipeline.separation.separate import Separation
 from pipeline.ships.metric import THRESHOLDS
-from pipeline.ships.separate import Separation
-from pipeline.ships.trees import Trees, fit_trees
 
 __all__ = ["Learning", "learn_acceptance"]
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships.rectangles import fit_rectangles
+from pipeline.separation.rectangles import fit_rectangles
+from pipeline.separation.watershed import split_blobs
 from pipeline.ships.rle import Labels
-from pipeline.ships.watershed import split_blobs
 
 __all__ = [
     "MAX_COMPONENTS",

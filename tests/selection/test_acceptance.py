@@ -5,12 +5,19 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from pipeline.calibration.gain import try_rule
 from pipeline.errors import ArtifactError
-from pipeline.ships.acceptance import Acceptance, Choice, Gate, ShipCount, best_choice, total_hits
-from pipeline.ships.gain import try_rule
-from pipeline.ships.segments import FEATURES
-from pipeline.ships.separate import Separation
-from pipeline.ships.trees import fit_trees
+from pipeline.selection.acceptance import (
+    Acceptance,
+    Choice,
+    Gate,
+    ShipCount,
+    best_choice,
+    total_hits,
+)
+from pipeline.selection.trees import fit_trees
+from pipeline.separation.segments import FEATURES
+from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.acceptance import Acceptance
-from pipeline.ships.parts import part_of
+from pipeline.selection.acceptance import Acceptance
+from pipeline.separation.foreground import foreground_of
+from pipeline.separation.segments import draw_segments, find_segments
+from pipeline.separation.separate import ImageMaps, Separation, draw_labels, find_components
 from pipeline.ships.rle import Labels
-from pipeline.ships.segments import draw_segments, find_segments
-from pipeline.ships.separate import ImageMaps, Separation, draw_labels, find_components
 
 __all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
 
@@ -121,10 +121,10 @@ def find_ships(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
     if maps is None or not maps.prob_hw.size:
         return None
     if isinstance(rules, Acceptance):
-        part = part_of(maps, rules.cuts[0].threshold)
-        if part is None:
+        foreground = foreground_of(maps, rules.cuts[0].threshold)
+        if foreground is None:
             return None
-        segments = find_segments(part, rules.cuts)
+        segments = find_segments(foreground, rules.cuts)
         chosen = rules.choose(segments)
         return draw_segments(segments, chosen) if chosen else None
     if int(maps.prob_hw.max()) < rules.gate_prob:

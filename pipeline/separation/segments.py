@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ships.parts import Part
+from pipeline.separation.foreground import Foreground
+from pipeline.separation.separate import Components, Separation, find_components
 from pipeline.ships.rle import Labels
-from pipeline.ships.separate import Components, Separation, find_components
 
 __all__ = [
     "FEATURES",
@@ -68,32 +68,32 @@ class Segments:
         features: `FEATURES` of each, float32 (n, f): probabilities 0..1, areas and lengths as
             natural logarithms of px.
         parent: Index of the segment of the cut before that it lies in, -1 for none, int64 (n,).
-        cuts: The components of each cut, in the part; their order is the segments'.
-        part: The part of the maps that was cut.
+        cuts: The components of each cut, in the foreground; their order is the segments'.
+        foreground: What was cut.
     """
 
     features: Features
     parent: Integers
     cuts: list[Components]
-    part: Part
+    foreground: Foreground
 
 
-def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
+def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segments:
     """Cut the maps of an image in each of the ways.
 
     Args:
-        part: All of the maps that reaches the lowest threshold.
+        foreground: All of the maps that reaches the lowest threshold.
         cuts: At least one; ascending by threshold, otherwise equal.
 
     Raises:
         ArtifactError: The cuts need a contact channel and there is none.
         DataError: More than 65,534 components.
     """
-    frame = _Frame(part)
+    frame = _Frame(foreground)
     found: list[Components] = []
     measured, parents = [np.zeros((0, len(OF_CUT)))], [np.zeros(0, np.int64)]
     for cut in cuts:
-        components = find_components(part.maps, cut)
+        components = find_components(foreground.maps, cut)
         if not len(components.area_px):
             break
         features, parent = frame.measure(components)
@@ -102,12 +102,12 @@ def find_segments(part: Part, cuts: Sequence[Separation]) -> Segments:
         parents.append(parent)
         found.append(components)
     of_cut, parent = np.concatenate(measured), np.concatenate(parents)
-    prob_hw = part.maps.prob_hw
+    prob_hw = foreground.maps.prob_hw
     areas = [(prob_hw >= least).sum() for least in (cuts[0].threshold, SURE)]
-    of_image = np.array([prob_hw.max() / 255, *np.log1p(areas), _logit(part.maps.image_prob)])
+    of_image = np.array([prob_hw.max() / 255, *np.log1p(areas), _logit(foreground.maps.image_prob)])
     of_tree = _measure_tree(of_cut[:, LOG_AREA], parent)
     features = np.hstack([of_cut, of_tree, np.tile(of_image, (len(parent), 1))])
-    return Segments(features.astype(np.float32), parent, found, part)
+    return Segments(features.astype(np.float32), parent, found, foreground)
 
 
 def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
@@ -119,8 +119,8 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     Returns:
         int32 (h, w), 0 for sea, 1..n.
     """
-    part = segments.part
-    labels_hw = np.zeros(part.shape, np.int32)
+    foreground = segments.foreground
+    labels_hw = np.zeros(foreground.shape, np.int32)
     ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])
     number = 0
     for segment in chosen:
@@ -128,7 +128,7 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
         cut = segments.cuts[at]
         label = segment - ends[at] + len(cut.area_px) + 1
         row, column = np.divmod(cut.pixels[cut.labels == label], cut.shape[1])
-        row, column = part.rows[row], part.columns[column]
+        row, column = foreground.rows[row], foreground.columns[column]
         free = labels_hw[row, column] == 0
         if free.any():
             number += 1
@@ -145,11 +145,11 @@ def _logit(image_prob: float | None) -> float:
 
 
 class _Frame:
-    """A part with a margin of one pixel, and which segment each of its pixels was last in."""
+    """A foreground in a margin of one pixel, and which segment each of its pixels was last in."""
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        prob_hw = np.pad(part.maps.prob_hw, 1)
+    def __init__(self, foreground: Foreground) -> None:
+        self._foreground = foreground
+        prob_hw = np.pad(foreground.maps.prob_hw, 1)
         self._width = prob_hw.shape[1]
         self._prob = prob_hw.ravel().astype(np.int64)
         owner_hw = np.full(prob_hw.shape, OUTSIDE)
@@ -163,12 +163,12 @@ class _Frame:
         A component's border is made of the sides that its pixels share with other pixels; the
         image's own edge is none.
         """
-        part, area = self._part, components.area_px
+        foreground, area = self._foreground, components.area_px
         # Sixteen bits, which is what components have, are sorted fastest.
         order = np.argsort(components.labels.astype(np.uint16), kind="stable")
         row, column = np.divmod(components.pixels[order], components.shape[1])
         at = (row + 1) * self._width + column + 1
-        row, column = part.rows[row], part.columns[column]
+        row, column = foreground.rows[row], foreground.columns[column]
         starts = np.cumsum(area) - area
         prob = self._prob[at]
         maximum = np.maximum.reduceat(prob, starts)
@@ -185,7 +185,7 @@ class _Frame:
             differs = (neighbour != own) & (neighbour != OUTSIDE)
             edges += differs
             outer += differs * self._prob[at + step]
-        last_row, last_column = part.shape[0] - 1, part.shape[1] - 1
+        last_row, last_column = foreground.shape[0] - 1, foreground.shape[1] - 1
         at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
         per_pixel = (prob, prob**2, edges, edges * prob, outer, at_edge)
         moments = (row, column, row**2, column**2, row * column)

@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.calibration.calibrate import calibrate
+from pipeline.calibration.learn import Learning
+from pipeline.calibration.problem import Problem
+from pipeline.calibration.search import Candidates, best_rules, f2_sums, image_f2
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships import workers
-from pipeline.ships.acceptance import Acceptance
-from pipeline.ships.calibrate import calibrate
+from pipeline.selection import workers
+from pipeline.selection.acceptance import Acceptance
+from pipeline.selection.rules import find_ships
+from pipeline.selection.submission import find_instances
+from pipeline.separation.separate import ImageMaps, Separation
 from pipeline.ships.instances import COLUMNS
-from pipeline.ships.learn import Learning
 from pipeline.ships.metric import score_images
-from pipeline.ships.problem import Problem
 from pipeline.ships.rle import encode_labels
-from pipeline.ships.rules import find_ships
-from pipeline.ships.search import Candidates, best_rules, f2_sums, image_f2
-from pipeline.ships.separate import ImageMaps, Separation
-from pipeline.ships.submission import find_instances
 
 pytestmark = pytest.mark.unit
 

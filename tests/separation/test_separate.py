@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from pipeline.data.contact import contact
 from pipeline.errors import ArtifactError, DataError
-from pipeline.ships.separate import MAX_COMPONENTS, ImageMaps, Separation
-from pipeline.ships.separate import separate as separate_maps
+from pipeline.separation.separate import MAX_COMPONENTS, ImageMaps, Separation
+from pipeline.separation.separate import separate as separate_maps
 
 pytestmark = pytest.mark.unit
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.selection.rules import Rules
+from pipeline.selection.submission import check_submission, find_instances
+from pipeline.separation.separate import ImageMaps, Separation
 from pipeline.ships.instances import COLUMNS
-from pipeline.ships.rules import Rules
-from pipeline.ships.separate import ImageMaps, Separation
-from pipeline.ships.submission import check_submission, find_instances
 
 pytestmark = pytest.mark.unit
 

@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ships.measure import Found
+from pipeline.calibration.measure import Found
+from pipeline.selection.rules import Rules
+from pipeline.separation.separate import Separation
 from pipeline.ships.metric import f2_from_counts
-from pipeline.ships.rules import Rules
-from pipeline.ships.separate import Separation
 
 __all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2"]
 
@@ -23,7 +23,7 @@ TIE = 1e-9
 
 @dataclass(frozen=True)
 class Candidates:
-    """The values each rule may take, in the units of `pipeline.ships.rules.Rules`.
+    """The values each rule may take, in the units of `pipeline.selection.rules.Rules`.
 
     Attributes:
         separations: The plainest first; those that differ in nothing but the threshold stand

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.rules import Rules, find_ships, read_rules, rules_to_json
-from pipeline.ships.separate import ImageMaps, Separation
+from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
+from pipeline.separation.separate import ImageMaps, Separation
 
 pytestmark = pytest.mark.unit
 

@@ -39,7 +39,7 @@ def split_blobs(
         contact_hw: Probability of contact x 255, uint8 (h, w), or None.
         pixels: Places of the blobs' pixels in the row-major map, int64 (p,), ascending.
         labels: The blob of each, 1..n, int64 (p,).
-        seed: As in `pipeline.ships.separate.Separation`.
+        seed: As in `pipeline.separation.separate.Separation`.
         merge_below_px: The same.
 
     Returns:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pipeline.errors import ArtifactError
-from pipeline.ships.trees import Trees, fit_trees
+from pipeline.selection.trees import Trees, fit_trees
 
 pytestmark = pytest.mark.unit
 

@@ -10,20 +10,20 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import ArtifactError, DataError
-from pipeline.ships.measure import (
+from pipeline.calibration.measure import (
     Found,
     SegmentTable,
     Task,
     measure_components,
     measure_segments,
 )
-from pipeline.ships.parts import part_of
-from pipeline.ships.rules import AnyRules, Rules
-from pipeline.ships.search import Measured
-from pipeline.ships.separate import Separation
-from pipeline.ships.submission import Maps, find_instances
-from pipeline.ships.workers import in_order
+from pipeline.calibration.search import Measured
+from pipeline.errors import ArtifactError, DataError
+from pipeline.selection.rules import AnyRules, Rules
+from pipeline.selection.submission import Maps, find_instances
+from pipeline.selection.workers import in_order
+from pipeline.separation.foreground import foreground_of
+from pipeline.separation.separate import Separation
 
 __all__ = ["Problem"]
 
@@ -77,9 +77,9 @@ class Problem:
                     f"the map of {image_id}: expected {self._shape[0]}x{self._shape[1]} px, the "
                     f"size of the images, got {of_image.prob_hw.shape}. Predict again."
                 )
-            part = part_of(of_image, self._lowest)
-            if part is not None:
-                yield Task(image, part, self._texts.get(image_id, []))
+            foreground = foreground_of(of_image, self._lowest)
+            if foreground is not None:
+                yield Task(image, foreground, self._texts.get(image_id, []))
 
 
 def _check_images(image_ids: list[str], true_ids: set[str]) -> None:

@@ -1,8 +1,8 @@
-"""The parts of a run's page, each from the records it names.
+"""The panels of a run's page, each from the records it names.
 
-A part asks for its records and says what they show: plots, tables, a sentence. What it cannot read
-or understand is its own misfortune: `build` turns it into a part that names the problem, and the
-rest of the page stands.
+A panel asks for its records and says what they show: plots, tables, a sentence. What it cannot
+read or understand is its own misfortune: `build` turns it into a panel that names the problem,
+and the rest of the page stands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from pipeline.report.curves import submissions
 from pipeline.report.figures import Drawing
 from pipeline.report.records import Records
 
-__all__ = ["LEADERBOARD", "Part", "Table", "attempt", "board", "build", "data", "glance"]
+__all__ = ["LEADERBOARD", "Panel", "Table", "attempt", "board", "build", "data", "glance"]
 
 Made = TypeVar("Made")
 
@@ -40,8 +40,8 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a page: a heading, a sentence, plots and tables, or what is wrong with it."""
+class Panel:
+    """A panel of a page: a heading, a sentence, plots and tables, or what is wrong with it."""
 
     key: str
     title: str
@@ -65,13 +65,13 @@ def attempt(make: Callable[..., Made], *arguments: Any) -> tuple[Made | None, st
         )
 
 
-def build(key: str, title: str, make: Callable[..., Part], *arguments: Any) -> Part:  # noqa: ANN401
-    """Make a part, or one that says why it cannot be made."""
-    part, problem = attempt(make, key, title, *arguments)
-    return part or Part(key, title, problem=problem)
+def build(key: str, title: str, make: Callable[..., Panel], *arguments: Any) -> Panel:  # noqa: ANN401
+    """Make a panel, or one that says why it cannot be made."""
+    panel, problem = attempt(make, key, title, *arguments)
+    return panel or Panel(key, title, problem=problem)
 
 
-def glance(key: str, title: str, records: Records) -> Part:
+def glance(key: str, title: str, records: Records) -> Panel:
     """Say how good the run is, beside what is known, and what it cost."""
     scores = records.read("calibrate/scores.json")
     shown = {"out-of-fold": (scores["f2"], scores["f2_standard_error"])}
@@ -100,7 +100,7 @@ def glance(key: str, title: str, records: Records) -> Part:
     rendered = config is not None and config["data"]["root"] is None
     lead = "The leaderboard is of the competition's own images; this run is on the rendered demo."
     scale = charts.scale("Beside the leaderboard", shown, LEADERBOARD, nothing)
-    return Part(key, title, lead if rendered else "", drawings=[scale], facts=facts)
+    return Panel(key, title, lead if rendered else "", drawings=[scale], facts=facts)
 
 
 def _duration(seconds: float) -> str:
@@ -115,7 +115,7 @@ def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def data(key: str, title: str, records: Records) -> Part:
+def data(key: str, title: str, records: Records) -> Panel:
     """Show what there is to learn from, and how even the folds are."""
     counts = records.read("data/manifest.json")["metrics"]
     balance = records.read("split/manifest.json")["metrics"]["balance"]
@@ -137,18 +137,18 @@ def data(key: str, title: str, records: Records) -> Part:
         charts.shares("Images per fold", folds, images, "images"),
         charts.shares("Ships per fold, by size", folds, ships, "ships"),
     ]
-    return Part(key, title, lead, drawings, [Table(header, cells)])
+    return Panel(key, title, lead, drawings, [Table(header, cells)])
 
 
 def _count(value: Any) -> str:  # noqa: ANN401  text or a number
     return value if isinstance(value, str) else f"{value:,}"
 
 
-def board(key: str, title: str, ledger: Path) -> Part:
+def board(key: str, title: str, ledger: Path) -> Panel:
     """Lay the out-of-fold F2 of earlier submissions beside their scores at Kaggle."""
     rows = [row for row in read_ledger(ledger) if row.oof_f2 is not None]
     if not rows:
-        return Part(key, title, f"{ledger} names no submission yet.")
+        return Panel(key, title, f"{ledger} names no submission yet.")
     header = ["submission", "created", "out-of-fold", "public", "private", "private − out-of-fold"]
     cells = [
         [
@@ -161,10 +161,10 @@ def board(key: str, title: str, ledger: Path) -> Part:
     scored = [row for row in rows if (row.public_score, row.private_score) != (None, None)]
     if not scored:
         lead = "No submission has a score yet: `--upload` sends one, `--scores` asks again."
-        return Part(key, title, lead, tables=[Table(header, cells)])
+        return Panel(key, title, lead, tables=[Table(header, cells)])
     lead = "If the differences are alike, a better out-of-fold F2 is a better private score."
     drawing = submissions("Out-of-fold F2 and the leaderboard", scored)
-    return Part(key, title, lead, [drawing], [Table(header, cells)])
+    return Panel(key, title, lead, [drawing], [Table(header, cells)])
 
 
 def _difference(left: float | None, right: float | None) -> str:

@@ -1,0 +1,68 @@
+"""The values that calibration may choose among, for each of the rules it tries.
+
+What the rules do to a map is in `pipeline.selection`, how they are chosen in
+`pipeline.calibration`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.schema import Count, Section, Share
+
+__all__ = ["Acceptance", "Calibrate", "Watershed"]
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if not values or values != sorted(set(values)):
+        raise ValueError(f"expected values that ascend, each once, got {values}.")
+    return values
+
+
+Ascending = AfterValidator(_ascending)
+Probabilities = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Ascending]
+Areas = Annotated[list[Annotated[int, Field(ge=0)]], Ascending]
+
+
+class Watershed(Section):
+    """Ways to split what is connected, each tried: by contact where maps have it, or by distance.
+
+    See `pipeline.separation.separate.Separation`; `contact_seeds` are probabilities.
+    """
+
+    thresholds: Probabilities
+    contact_seeds: Probabilities
+    distance_seeds_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Ascending]
+    merge_below_px: Areas
+
+
+class Acceptance(Section):
+    """How to learn which segments are ships; see `pipeline.calibration.learn`."""
+
+    levels: Probabilities
+    least_px: Count
+    trees: Count
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    leaves: Annotated[int, Field(ge=2)]
+    min_leaf_segments: Count
+    images: Annotated[int, Field(ge=3)]
+
+
+class Calibrate(Section):
+    """The values each rule may take; the competition's metric chooses among them."""
+
+    thresholds: Probabilities
+    min_areas_px: Areas
+    connectivities: Annotated[list[Literal[4, 8]], Ascending]
+    watershed: Watershed | None
+    rectangles: list[Annotated[float, Field(gt=0, lt=1)]]
+    gate_probabilities: Annotated[list[Share], Ascending]
+    gate_areas_px: Areas
+    acceptance: Acceptance | None
+
+    @model_validator(mode="after")
+    def _gates(self) -> Self:
+        for name in ("gate_probabilities", "gate_areas_px"):
+            if getattr(self, name)[0] != 0:
+                raise ValueError(f"expected {name} to begin with 0, which is no gate.")
+        return self
