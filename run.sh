@@ -112,7 +112,7 @@ if [[ -z $to ]]; then [[ $folds == all ]] && to=report || to=finetune; fi
 order=(data split train finetune predict calibrate submit report)
 [[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
-[[ " ${order[*]} " == *" $from "*" $to "* || $from == "$to" ]] ||
+[[ " ${order[*]} " == *" $from"*" $to "* || $from == "$to" ]] ||
     die "--from $from: expected a stage up to $to, where --to or --folds ends"
 [[ $folds == all || " data split train finetune " == *" $to "* ]] ||
     die "--folds $folds: expected --to finetune or earlier, got --to $to, which needs all folds"
