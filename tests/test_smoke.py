@@ -195,7 +195,8 @@ def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
 def test_sigterm_to_the_script_alone_is_passed_on_and_saved(checkout):
     process = checkout.start(TINY, "train.epochs=500")
     logs = checkout.folder / "runs" / "tiny" / "logs"
-    wait_for(process, checkout.folder / "runs" / "tiny" / "train" / "fold0" / "last.pt")
+    for fold in (0, 1):
+        wait_for(process, checkout.folder / "runs" / "tiny" / "train" / f"fold{fold}" / "last.pt")
     process.terminate()
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 75, output
