@@ -8,6 +8,7 @@ A process knows its group by torchrun's variables. Without them it is a group of
 everything here does nothing.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import Machine
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Stopped
 from pipeline.training.statistics import share_statistics
 
 __all__ = ["Group"]
+
+LOG = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 Value = TypeVar("Value")
@@ -62,6 +65,12 @@ class Group:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         try:
             yield cls.current()
+        except Stopped as stopped:
+            # All is saved. Where another process has left already, gloo's threads still wait for
+            # it, and an ordinary exit would wait for them.
+            LOG.warning("%s Run the same command again: it goes on from there.", stopped)
+            logging.shutdown()
+            os._exit(stopped.code)
         finally:
             dist.destroy_process_group()
 
