@@ -170,7 +170,7 @@ def exit_codes() -> Iterator[None]:
         LOG.error("%s", error)
         sys.exit(2)
     except Stopped as stopped:
-        LOG.warning("%s Run the same command again: it goes on from there.", stopped)
+        LOG.warning("%s", stopped)
         sys.exit(stopped.code)
     except KeyboardInterrupt:
         LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")

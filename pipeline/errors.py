@@ -30,3 +30,7 @@ class Stopped(Exception):  # noqa: N818  nothing went wrong
     """
 
     code = 75
+
+    def __str__(self) -> str:
+        """Return what was stopped, and how to go on."""
+        return f"{super().__str__()} Run the same command again: it goes on from there."

@@ -68,7 +68,7 @@ class Group:
         except Stopped as stopped:
             # All is saved. Where another process has left already, gloo's threads still wait for
             # it, and an ordinary exit would wait for them.
-            LOG.warning("%s Run the same command again: it goes on from there.", stopped)
+            LOG.warning("%s", stopped)
             logging.shutdown()
             os._exit(stopped.code)
         finally:
