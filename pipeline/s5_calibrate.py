@@ -24,25 +24,19 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("pipeline.s5_calibrate")
 
 
-class _OutOfFoldMaps:
-    """(ImageId, fold, maps) of every training image, as often as somebody goes through them."""
+def _out_of_fold_maps(
+    run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int, *, contact: bool
+) -> Iterator[tuple[str, int, "ImageMaps | None"]]:
+    """Go through (ImageId, fold, maps) of every training image."""
+    from pipeline.inference.probmaps import MapReader
 
-    def __init__(
-        self, run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int, *, contact: bool
-    ) -> None:
-        from pipeline.inference.probmaps import MapReader
-
-        self._readers = {
-            fold: MapReader(
-                run.result("predict/oof", fold=fold), ids, height, width, contact=contact
-            )
-            for fold, ids in ids_of_fold.items()
-        }
-
-    def __iter__(self) -> Iterator[tuple[str, int, "ImageMaps | None"]]:
-        for fold, reader in self._readers.items():
-            for image_id in reader.image_ids:
-                yield image_id, fold, reader.read(image_id)
+    readers = {
+        fold: MapReader(run.result("predict/oof", fold=fold), ids, height, width, contact=contact)
+        for fold, ids in ids_of_fold.items()
+    }
+    for fold, reader in readers.items():
+        for image_id in reader.image_ids:
+            yield image_id, fold, reader.read(image_id)
 
 
 def stage(run: Run) -> None:
@@ -82,7 +76,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     shape, settings = (catalog.height, catalog.width), run.config.calibrate
     contact = CHANNELS[run.config.targets.kind] > 1
     found = calibrate(
-        _OutOfFoldMaps(run, ids_of_fold, *shape, contact=contact),
+        _out_of_fold_maps(run, ids_of_fold, *shape, contact=contact),
         catalog.instances,
         *shape,
         candidates(settings, contact=contact),

@@ -21,7 +21,7 @@ import pandas as pd
 from pipeline.calibration.gain import Trial, try_rule
 from pipeline.calibration.learn import Learning, learn_acceptance
 from pipeline.calibration.measure import SegmentTable
-from pipeline.calibration.problem import Problem
+from pipeline.calibration.problem import Maps, Problem
 from pipeline.calibration.search import (
     Candidates,
     Measured,
@@ -33,7 +33,6 @@ from pipeline.calibration.search import (
 from pipeline.errors import DataError
 from pipeline.selection.acceptance import Acceptance, best_choice, expected_hits, head_of
 from pipeline.selection.rules import AnyRules, Rules
-from pipeline.selection.submission import Maps
 from pipeline.separation.separate import Separation
 from pipeline.ships.metric import Matches, f2_from_counts, match_ships
 from pipeline.ships.scores import summarise
@@ -95,7 +94,7 @@ def calibrate(
     Args:
         maps: `(ImageId, fold, maps)` of every image, its maps made by the fold
             that did not train on the image, or None where it was not stored because nothing in it
-            reaches any threshold. It is gone through several times, so it must not be an iterator.
+            reaches any threshold. They are gone through once.
         truth: Instances of the same images.
         height: Image height in px.
         width: Image width in px.
@@ -109,8 +108,6 @@ def calibrate(
         DataError: The maps are not of the truth's images, or of fewer than two folds.
         ArtifactError: A map has another size.
     """
-    if iter(maps) is maps:
-        raise ValueError("maps is gone through several times: give a list or an __iter__")
     levels = () if learning is None else learning.levels
     lowest = min(candidates.lowest, *levels[:1], 255)
     problem = Problem(maps, truth, (height, width), lowest, jobs)
@@ -210,7 +207,9 @@ def _learn(
     """Learn acceptance of the segments that each fold's plain rules cut, at every level."""
     tables: dict[tuple[Separation, ...], SegmentTable] = {}
 
-    def learn(rules: Rules, learn_from: npt.NDArray[np.bool_]) -> tuple[AnyRules, Floats]:
+    def learn(
+        rules: Rules, learn_from: npt.NDArray[np.bool_], score: npt.NDArray[np.bool_]
+    ) -> tuple[AnyRules, Floats]:
         cuts = tuple(replace(rules.separation, threshold=level) for level in learning.levels)
         if cuts not in tables:
             tables[cuts] = problem.segments(cuts)
@@ -225,11 +224,14 @@ def _learn(
         )
         if acceptance is None:
             return rules, image_f2(measured, rules)
-        return acceptance, _accepted_f2(acceptance, tables[cuts], measured.n_true)
+        scored = tables[cuts].of(np.flatnonzero(score))
+        return acceptance, _accepted_f2(acceptance, scored, measured.n_true)
 
-    rules, f2_in_sample = learn(plain.rules, np.ones(len(group), np.bool_))
+    every = np.ones(len(group), np.bool_)
+    rules, f2_in_sample = learn(plain.rules, every, every)
     of_fold = {
-        fold: learn(rules, measured.folds != fold) for fold, rules in plain.fold_rules.items()
+        fold: learn(rules, measured.folds != fold, measured.folds == fold)
+        for fold, rules in plain.fold_rules.items()
     }
     f2 = _held_out(measured.folds, {fold: each for fold, (_, each) in of_fold.items()})
     return _Fitted(rules, {fold: one for fold, (one, _) in of_fold.items()}, f2, f2_in_sample)
@@ -243,7 +245,10 @@ def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
 def _accepted_f2(
     acceptance: Acceptance, table: SegmentTable, n_true: npt.NDArray[np.int64]
 ) -> Floats:
-    """Return the F2 of each image; of segments that share pixels as if they did not."""
+    """Return the F2 of each image of the table; of segments that share pixels as if they did not.
+
+    Images without segments count as without ships found.
+    """
     f2: Floats = (n_true == 0).astype(np.float64)
     hits = expected_hits(acceptance.trees, table.features, acceptance.least_px)
     for image, rows in table.rows_of.items():

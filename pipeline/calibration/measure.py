@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.separation.foreground import Foreground
+from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
 from pipeline.separation.separate import Components, Separation, find_components
 from pipeline.ships.metric import hits_from_areas
@@ -35,7 +35,7 @@ class Task:
     """One image to measure: its index, its maps where they matter, and its true ships' texts."""
 
     image: int
-    foreground: Foreground
+    packed: Packed
     truth: list[str]
 
 
@@ -114,12 +114,11 @@ class SegmentTable:
 class _Truth:
     """The true ships of one image, drawn where its map matters."""
 
-    def __init__(self, task: Task) -> None:
-        shape = task.foreground.shape
-        runs, owners = parse_rows(task.truth, *shape)
-        self._area_px = np.bincount(owners, runs[:, 1], len(task.truth)).astype(np.int64)
-        labels_hw = decode_labels(task.truth, *shape)
-        self._labels_hw = labels_hw[np.ix_(task.foreground.rows, task.foreground.columns)]
+    def __init__(self, texts: list[str], foreground: Foreground) -> None:
+        runs, owners = parse_rows(texts, *foreground.shape)
+        self._area_px = np.bincount(owners, runs[:, 1], len(texts)).astype(np.int64)
+        labels_hw = decode_labels(texts, *foreground.shape)
+        self._labels_hw = labels_hw[np.ix_(foreground.rows, foreground.columns)]
 
     def hits(self, components: Components) -> npt.NDArray[np.int8]:
         """Count the IoU thresholds at which each component finds a true ship, (n,)."""
@@ -142,9 +141,10 @@ def measure_components(
     found: dict[Separation, list[Found]] = {how: [] for how in separations}
     with _one_thread():
         for task in tasks:
-            truth = _Truth(task)
+            foreground = unpack(task.packed)
+            truth = _Truth(task.truth, foreground)
             for how in separations:
-                components = find_components(task.foreground.maps, how)
+                components = find_components(foreground.maps, how)
                 image = np.full(len(components.area_px), task.image, np.int32)
                 area_px = components.area_px.astype(np.int32)
                 found[how].append(Found(image, area_px, truth.hits(components)))
@@ -156,7 +156,8 @@ def measure_segments(tasks: list[Task], cuts: Sequence[Separation]) -> SegmentTa
     tables = []
     with _one_thread():
         for task in tasks:
-            truth, segments = _Truth(task), find_segments(task.foreground, cuts)
+            foreground = unpack(task.packed)
+            truth, segments = _Truth(task.truth, foreground), find_segments(foreground, cuts)
             hits = [truth.hits(components) for components in segments.cuts]
             tables.append(
                 SegmentTable(

@@ -1,10 +1,10 @@
-"""The out-of-fold maps and the truth of all images, gone through as often as a rule needs them.
+"""The out-of-fold maps and the truth of all images, read once and measured as rules need them.
 
 `(ImageId, fold, maps)` and the true ships enter; what is measured of them leaves, or the ships that
-rules find. The maps of a whole competition never lie in memory at once.
+rules find. Of a whole competition's maps only the packed foregrounds lie in memory.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -20,16 +20,19 @@ from pipeline.calibration.measure import (
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
 from pipeline.selection.rules import AnyRules, Rules
-from pipeline.selection.submission import Maps, find_instances
+from pipeline.selection.submission import find_instances
 from pipeline.selection.workers import in_order
-from pipeline.separation.foreground import foreground_of
-from pipeline.separation.separate import Separation
+from pipeline.separation.foreground import Packed, pack
+from pipeline.separation.separate import ImageMaps, Separation
 
-__all__ = ["Problem"]
+__all__ = ["Maps", "Problem"]
+
+Maps = Iterable[tuple[str, int, ImageMaps | None]]
+_Image = tuple[str, int, Packed | None]
 
 
 class Problem:
-    """The maps and the truth of all images, as often as somebody needs them."""
+    """The maps and the truth of all images; they are read when they are measured first."""
 
     def __init__(
         self, maps: Maps, truth: pd.DataFrame, shape: tuple[int, int], lowest: int, jobs: int
@@ -38,48 +41,44 @@ class Problem:
         self._texts = ships.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
         self._maps, self._truth, self._shape = maps, truth, shape
         self._lowest, self._jobs = lowest, jobs
+        self._images: list[_Image] = []
+        self._max_prob: list[int] = []
 
     def measure(self, separations: list[Separation]) -> Measured:
-        """Measure all maps, and check that they are the truth's."""
-        image_ids: list[str] = []
-        folds: list[int] = []
-        max_prob: list[int] = []
-
-        def watched() -> Maps:
-            for image_id, fold, of_image in self._maps:
-                image_ids.append(image_id)
-                folds.append(fold)
-                max_prob.append(0 if of_image is None else int(of_image.prob_hw.max(initial=0)))
-                yield image_id, fold, of_image
-
+        """Read and measure all maps, and check that they are the truth's."""
         measure = partial(measure_components, separations=separations)
-        results = list(in_order(measure, self._tasks(watched()), self._jobs))
+        results = list(in_order(measure, self._tasks(self._read()), self._jobs))
         found = {one: Found.joined(result[one] for result in results) for one in separations}
+        image_ids = [image_id for image_id, _, _ in self._images]
+        folds = np.array([fold for _, fold, _ in self._images])
         _check_images(image_ids, set(self._truth["ImageId"]))
         n_true = np.array([len(self._texts.get(image_id, [])) for image_id in image_ids])
-        return Measured(image_ids, np.array(folds), n_true, np.array(max_prob), found)
+        return Measured(image_ids, folds, n_true, np.array(self._max_prob), found)
 
     def segments(self, cuts: tuple[Separation, ...]) -> SegmentTable:
-        """Measure the segments of all maps."""
+        """Measure the segments of all maps, which `measure` has read."""
         measure = partial(measure_segments, cuts=cuts)
-        return SegmentTable.joined(in_order(measure, self._tasks(self._maps), self._jobs))
+        return SegmentTable.joined(in_order(measure, self._tasks(self._images), self._jobs))
 
     def ships(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
-        """Return the instances that each fold's rules find in its maps."""
-        return find_instances(self._maps, fold_rules, jobs=self._jobs)
+        """Return the instances that each fold's rules find in what `measure` has read."""
+        return find_instances(self._images, fold_rules, jobs=self._jobs)
 
-    def _tasks(self, maps: Maps) -> Iterator[Task]:
-        for image, (image_id, _, of_image) in enumerate(maps):
-            if of_image is None:
-                continue
-            if of_image.prob_hw.shape != self._shape:
+    def _read(self) -> Iterator[_Image]:
+        for image_id, fold, maps in self._maps:
+            if maps is not None and maps.prob_hw.shape != self._shape:
                 raise ArtifactError(
                     f"the map of {image_id}: expected {self._shape[0]}x{self._shape[1]} px, the "
-                    f"size of the images, got {of_image.prob_hw.shape}. Predict again."
+                    f"size of the images, got {maps.prob_hw.shape}. Predict again."
                 )
-            foreground = foreground_of(of_image, self._lowest)
-            if foreground is not None:
-                yield Task(image, foreground, self._texts.get(image_id, []))
+            self._images.append((image_id, fold, pack(maps, self._lowest)))
+            self._max_prob.append(0 if maps is None else int(maps.prob_hw.max(initial=0)))
+            yield self._images[-1]
+
+    def _tasks(self, images: Iterable[_Image]) -> Iterator[Task]:
+        for image, (image_id, _, packed) in enumerate(images):
+            if packed is not None:
+                yield Task(image, packed, self._texts.get(image_id, []))
 
 
 def _check_images(image_ids: list[str], true_ids: set[str]) -> None:

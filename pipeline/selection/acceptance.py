@@ -109,6 +109,11 @@ class Acceptance:
     count: ShipCount
     gate: Gate
 
+    @property
+    def lowest(self) -> int:
+        """The least value of a ship's pixel."""
+        return self.cuts[0].threshold
+
     def choose(self, segments: Segments) -> tuple[int, ...]:
         """Return the segments to submit, none where that is expected to score more."""
         hits = expected_hits(self.trees, segments.features, self.least_px)

@@ -11,12 +11,12 @@ import numpy as np
 
 from pipeline.errors import ArtifactError
 from pipeline.selection.acceptance import Acceptance
-from pipeline.separation.foreground import foreground_of
+from pipeline.separation.foreground import Foreground, foreground_of
 from pipeline.separation.segments import draw_segments, find_segments
 from pipeline.separation.separate import ImageMaps, Separation, draw_labels, find_components
 from pipeline.ships.rle import Labels
 
-__all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
+__all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json", "ships_in"]
 
 RANGES = {
     "min_area_px": range(2**31),
@@ -46,6 +46,11 @@ class Rules:
             value = getattr(self, name)
             if type(value) is not int or value not in allowed:
                 raise ValueError(f"{name}: expected a whole number in {allowed}, got {value!r}")
+
+    @property
+    def lowest(self) -> int:
+        """The least value of a ship's pixel."""
+        return self.separation.threshold
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as a JSON object."""
@@ -118,19 +123,20 @@ def find_ships(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
         ArtifactError: The rules cut by the contact channel, and there is none.
         DataError: More than 65,534 components.
     """
-    if maps is None or not maps.prob_hw.size:
-        return None
+    foreground = None if maps is None else foreground_of(maps, rules.lowest)
+    return None if foreground is None else ships_in(foreground, rules)
+
+
+def ships_in(foreground: Foreground, rules: AnyRules) -> Labels | None:
+    """Do as `find_ships`, from all that reaches `rules.lowest` or less."""
     if isinstance(rules, Acceptance):
-        foreground = foreground_of(maps, rules.cuts[0].threshold)
-        if foreground is None:
-            return None
         segments = find_segments(foreground, rules.cuts)
         chosen = rules.choose(segments)
         return draw_segments(segments, chosen) if chosen else None
-    if int(maps.prob_hw.max()) < rules.gate_prob:
+    if int(foreground.maps.prob_hw.max()) < rules.gate_prob:
         return None
-    components = find_components(maps, rules.separation)
+    components = find_components(foreground.maps, rules.separation)
     keep = components.area_px >= rules.min_area_px
     if not keep.any() or int(np.max(components.area_px)) < rules.gate_area_px:
         return None
-    return draw_labels(components, keep)
+    return foreground.whole(draw_labels(components, keep))

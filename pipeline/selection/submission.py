@@ -6,15 +6,14 @@ from functools import partial
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.selection.rules import AnyRules, Rules, find_ships
+from pipeline.selection.rules import AnyRules, Rules, ships_in
 from pipeline.selection.workers import in_order
+from pipeline.separation.foreground import Packed, pack, unpack
 from pipeline.separation.separate import ImageMaps
 from pipeline.ships.instances import COLUMNS, check_instances
 from pipeline.ships.rle import encode_labels
 
-__all__ = ["Maps", "check_submission", "find_instances", "submit_maps"]
-
-Maps = Iterable[tuple[str, int, ImageMaps | None]]
+__all__ = ["check_submission", "find_instances", "submit_maps"]
 
 NAMED = 5  # offenders that a message names
 
@@ -44,37 +43,40 @@ def submit_maps(
     Raises:
         DataError: The table breaks a rule of the competition.
     """
-    alone = ((image_id, 0, of_image) for image_id, of_image in maps)
-    submission = find_instances(alone, {0: rules}, jobs=jobs)
+    packed = ((image_id, 0, pack(of_image, rules.lowest)) for image_id, of_image in maps)
+    submission = find_instances(packed, {0: rules}, jobs=jobs)
     check_submission(submission, sample_ids, height, width)
     return submission
 
 
 def find_instances(
-    maps: Maps, rules: Mapping[int, Rules] | Mapping[int, AnyRules], *, jobs: int = 1
+    foregrounds: Iterable[tuple[str, int, Packed | None]],
+    rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+    *,
+    jobs: int = 1,
 ) -> pd.DataFrame:
     """Return the instances that rules find.
 
     Args:
-        maps: `(ImageId, fold, maps)` of each image.
+        foregrounds: `(ImageId, fold, foreground)` of each image, of all that its rules may keep.
         rules: Of each fold.
         jobs: Processes to cut with.
 
     Returns:
         Instances in the order given.
     """
-    chunks = in_order(partial(_find_chunk, rules=rules), maps, jobs)
+    chunks = in_order(partial(_find_chunk, rules=rules), foregrounds, jobs)
     rows = [row for chunk in chunks for row in chunk]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
 def _find_chunk(
-    items: list[tuple[str, int, ImageMaps | None]],
+    items: list[tuple[str, int, Packed | None]],
     rules: Mapping[int, Rules] | Mapping[int, AnyRules],
 ) -> list[tuple[str, str]]:
     rows = []
-    for image_id, fold, of_image in items:
-        labels_hw = find_ships(of_image, rules[fold])
+    for image_id, fold, packed in items:
+        labels_hw = None if packed is None else ships_in(unpack(packed), rules[fold])
         texts = [] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts or [""]]
     return rows

@@ -1,17 +1,24 @@
 """The foreground of a map: the rows and columns with a pixel that any rule may call ship.
 
 Stretches of other rows or columns are cut to the two next to a kept one, which keeps apart what is
-apart. Areas and neighbours stay as they are, and a typical map becomes a tenth of its size.
+apart. Areas and neighbours stay as they are, and a typical map becomes a tenth of its size, packed
+a few kB: the maps of a whole competition can be kept, and sent to other processes.
 """
 
+import pickle
+import zlib
 from dataclasses import dataclass
+from typing import NewType
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.separation.separate import ImageMaps
+from pipeline.ships.rle import Labels
 
-__all__ = ["Foreground", "foreground_of"]
+__all__ = ["Foreground", "Packed", "foreground_of", "pack", "unpack"]
+
+Packed = NewType("Packed", bytes)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,24 @@ class Foreground:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     shape: tuple[int, int]
+
+    def whole(self, labels_hw: Labels) -> Labels:
+        """Return a label map of the image from one of the kept rows and columns."""
+        whole_hw = np.zeros(self.shape, np.int32)
+        whole_hw[np.ix_(self.rows, self.columns)] = labels_hw
+        return whole_hw
+
+
+def pack(maps: ImageMaps | None, lowest: int) -> Packed | None:
+    """Return the foreground as bytes of this process and its children; None where there is none."""
+    foreground = None if maps is None else foreground_of(maps, lowest)
+    return None if foreground is None else Packed(zlib.compress(pickle.dumps(foreground), 1))
+
+
+def unpack(packed: Packed) -> Foreground:
+    """Return what `pack` packed."""
+    foreground: Foreground = pickle.loads(zlib.decompress(packed))
+    return foreground
 
 
 def foreground_of(maps: ImageMaps, lowest: int) -> Foreground | None:

@@ -119,21 +119,19 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     Returns:
         int32 (h, w), 0 for sea, 1..n.
     """
-    foreground = segments.foreground
-    labels_hw = np.zeros(foreground.shape, np.int32)
+    labels = np.zeros(segments.foreground.maps.prob_hw.size, np.int32)
     ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])
     number = 0
     for segment in chosen:
         at = int(np.searchsorted(ends, segment, side="right"))
         cut = segments.cuts[at]
         label = segment - ends[at] + len(cut.area_px) + 1
-        row, column = np.divmod(cut.pixels[cut.labels == label], cut.shape[1])
-        row, column = foreground.rows[row], foreground.columns[column]
-        free = labels_hw[row, column] == 0
-        if free.any():
+        pixels = cut.pixels[cut.labels == label]
+        free = pixels[labels[pixels] == 0]
+        if len(free):
             number += 1
-            labels_hw[row[free], column[free]] = number
-    return labels_hw
+            labels[free] = number
+    return segments.foreground.whole(labels.reshape(segments.foreground.maps.prob_hw.shape))
 
 
 def _logit(image_prob: float | None) -> float:

@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from pipeline.config import load_config
 from pipeline.data.contact import contact
 from pipeline.s5_calibrate import candidates, learning
 from pipeline.selection.submission import find_instances, submit_maps
+from pipeline.separation.foreground import pack
 from pipeline.separation.separate import ImageMaps, Separation, separate
 from pipeline.ships.instances import COLUMNS
 from pipeline.ships.metric import score_images
@@ -156,11 +158,12 @@ def search(images, count):
         f"{result.scores['f2_ship_images']:.4f}, in sample {result.scores['f2_in_sample']:.4f}"
     )
 
-    sample = [one for one, _ in zip(Maps(images, 50), range(50), strict=False)]
+    sample = list(islice(Maps(images, 50), 50))
     part = truth[truth["ImageId"].isin([image_id for image_id, *_ in sample])]
     start = time.perf_counter()
     plain = CANDIDATES.rules((0, 0, 0, 0))
-    found = find_instances(sample, dict.fromkeys(range(5), plain))
+    packed = [(image_id, fold, pack(one, plain.lowest)) for image_id, fold, one in sample]
+    found = find_instances(packed, dict.fromkeys(range(5), plain))
     score_images(part, found, SIDE, SIDE)
     again_s = (time.perf_counter() - start) / len(sample) * count * sets
     print(

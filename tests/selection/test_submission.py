@@ -9,12 +9,13 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.selection.rules import Rules
 from pipeline.selection.submission import check_submission, find_instances
+from pipeline.separation.foreground import pack
 from pipeline.separation.separate import ImageMaps, Separation
 from pipeline.ships.instances import COLUMNS
 
 pytestmark = pytest.mark.unit
 
-MAPS = ImageMaps(np.array([[200, 200, 0, 0], [0, 0, 0, 200]], np.uint8))
+MAPS = pack(ImageMaps(np.array([[200, 200, 0, 0], [0, 0, 0, 200]], np.uint8)), 128)
 RULES = Rules(Separation("components", 128, 4), min_area_px=1)
 
 
@@ -23,7 +24,7 @@ def table(*rows):
 
 
 def test_a_row_per_ship_and_one_blank_row_without():
-    maps = [("b", 0, MAPS), ("a", 0, None), ("c", 1, ImageMaps(np.zeros((2, 4), np.uint8)))]
+    maps = [("b", 0, MAPS), ("a", 0, None), ("c", 1, None)]
     frame = find_instances(maps, {0: RULES, 1: RULES})
     expected = table(("b", "1 1 3 1"), ("b", "8 1"), ("a", ""), ("c", ""))
     pd.testing.assert_frame_equal(frame, expected)
