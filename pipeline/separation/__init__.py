@@ -2,5 +2,5 @@
 
 `separate` cuts maps at one threshold into components, split by `watershed` where ships touch, made
 turned rectangles by `rectangles`. `segments` cuts them at several and measures every piece, within
-the `foreground`, all that any threshold could keep.
+the `foreground`, all that any threshold could keep, from `sums` over its pixels.
 """

@@ -5,7 +5,7 @@ may be best outlined at one threshold and its neighbour at another. A segment li
 cut before, its parent, so the segments form trees; of two on the way from a leaf to its root at
 most one can be a ship. Nothing here knows the truth.
 
-A whole cut is measured at once from the list of its pixels; no segment has a frame.
+All cuts are measured at once, from `sums` over their segments; no segment has a frame.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, find_components
+from pipeline.separation.sums import Sums, sum_segments
 from pipeline.ships.rle import Labels
 
 __all__ = [
@@ -57,7 +58,6 @@ FEATURES = OF_CUT + OF_TREE + OF_IMAGE
 LOG_AREA, IMAGE_HEAD = FEATURES.index("log_area"), FEATURES.index("image_head")
 UNBOUNDED = 4.0  # growth of a segment without a parent, shrinkage of one without children
 SURE = 204  # a probability of 0.8
-NOBODY, OUTSIDE = -1, -2
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,16 @@ def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segment
         ArtifactError: The cuts need a contact channel and there is none.
         DataError: More than 65,534 components.
     """
-    frame = _Frame(foreground)
     found: list[Components] = []
-    measured, parents = [np.zeros((0, len(OF_CUT)))], [np.zeros(0, np.int64)]
     for cut in cuts:
         components = find_components(foreground.maps, cut)
         if not len(components.area_px):
             break
-        features, parent = frame.measure(components)
-        features[:, 0] = cut.threshold / 255
-        measured.append(features)
-        parents.append(parent)
         found.append(components)
-    of_cut, parent = np.concatenate(measured), np.concatenate(parents)
+    sums = sum_segments(foreground, found)
+    thresholds = np.array([cut.threshold for cut in cuts])[sums.cut]
+    area = np.concatenate([np.zeros(0), *(components.area_px for components in found)])
+    of_cut, parent = _measure_in_cut(thresholds, area, sums), sums.parent
     prob_hw = foreground.maps.prob_hw
     areas = [(prob_hw >= least).sum() for least in (cuts[0].threshold, SURE)]
     of_image = np.array([prob_hw.max() / 255, *np.log1p(areas), _logit(foreground.maps.image_prob)])
@@ -142,79 +139,33 @@ def _logit(image_prob: float | None) -> float:
     return float(np.log(chance / (1 - chance)))
 
 
-class _Frame:
-    """A foreground in a margin of one pixel, and which segment each of its pixels was last in."""
-
-    def __init__(self, foreground: Foreground) -> None:
-        self._foreground = foreground
-        prob_hw = np.pad(foreground.maps.prob_hw, 1)
-        self._width = prob_hw.shape[1]
-        self._prob = prob_hw.ravel().astype(np.int64)
-        owner_hw = np.full(prob_hw.shape, OUTSIDE)
-        owner_hw[1:-1, 1:-1] = NOBODY
-        self._owner = owner_hw.ravel()
-        self._count = 0
-
-    def measure(self, components: Components) -> tuple[Floats, Integers]:
-        """Return `OF_CUT` of each component, (n, f), and its parent, (n,); enter them as owners.
-
-        A component's border is made of the sides that its pixels share with other pixels; the
-        image's own edge is none.
-        """
-        foreground, area = self._foreground, components.area_px
-        # Sixteen bits, which is what components have, are sorted fastest.
-        order = np.argsort(components.labels.astype(np.uint16), kind="stable")
-        row, column = np.divmod(components.pixels[order], components.shape[1])
-        at = (row + 1) * self._width + column + 1
-        row, column = foreground.rows[row], foreground.columns[column]
-        starts = np.cumsum(area) - area
-        prob = self._prob[at]
-        maximum = np.maximum.reduceat(prob, starts)
-        brightest = np.flatnonzero(prob == np.repeat(maximum, area))
-        brightest = at[brightest[np.searchsorted(brightest, starts)]]
-        parent = np.maximum(self._owner[brightest], NOBODY)
-        own = np.repeat(np.arange(len(area)) + self._count, area)
-        self._owner[at] = own
-        self._count += len(area)
-
-        edges, outer = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
-        for step in (-self._width, -1, 1, self._width):
-            neighbour = self._owner[at + step]
-            differs = (neighbour != own) & (neighbour != OUTSIDE)
-            edges += differs
-            outer += differs * self._prob[at + step]
-        last_row, last_column = foreground.shape[0] - 1, foreground.shape[1] - 1
-        at_edge = (row == 0) | (row == last_row) | (column == 0) | (column == last_column)
-        per_pixel = (prob, prob**2, edges, edges * prob, outer, at_edge)
-        moments = (row, column, row**2, column**2, row * column)
-        sums = np.add.reduceat(np.stack([*per_pixel, *moments]), starts, axis=1)
-        return _features(area.astype(np.float64), maximum / 255, sums.astype(np.float64)), parent
-
-
-def _features(area: Floats, maximum: Floats, sums: Floats) -> Floats:
-    """Return `OF_CUT` of each component, (n, f), from sums over its pixels, (11, n)."""
-    prob_sum, square_sum, edges, inner, outer, at_edge = sums[:6]
-    mean = prob_sum / area
-    deviation = np.sqrt(np.maximum(square_sum / area - mean**2, 0))
-    length, width = _extent(sums[6:] / area)
-    sides = np.maximum(edges, 1)
-    top = np.sort(np.append(maximum, 0))
+def _measure_in_cut(thresholds: Integers, area: Floats, sums: Sums) -> Floats:
+    """Return `OF_CUT` of each segment, (n, f)."""
+    mean, sides = sums.prob / area, np.maximum(sums.edges, 1)
+    deviation = np.sqrt(np.maximum(sums.prob_square / area - mean**2, 0))
+    length, width = _extent(sums.moments / area)
+    maximum = sums.maximum / 255
+    # The largest and the second largest maximum of each cut; of one segment the second is 0.
+    last = np.searchsorted(sums.cut, sums.cut, side="right") - 1
+    ascending = np.append(maximum[np.lexsort((maximum, sums.cut))], 0)
+    others = np.bincount(sums.cut)[sums.cut] - 1
+    second = ascending[np.where(others > 0, last - 1, -1)]
     features = (
-        np.zeros(len(area)),
+        thresholds / 255,
         np.log(area),
         maximum,
         mean / 255,
         deviation / 255,
-        inner / sides / 255,
-        outer / sides / 255,
+        sums.inner / sides / 255,
+        sums.outer / sides / 255,
         np.log(length),
         np.log(width),
         area / (length * width),
-        edges / np.sqrt(area),
-        at_edge > 0,
-        np.full(len(area), len(area) - 1),
-        np.log1p(area.sum() - area),
-        np.where(maximum == top[-1], top[-2], top[-1]),
+        sums.edges / np.sqrt(area),
+        sums.at_edge > 0,
+        others,
+        np.log1p(np.bincount(sums.cut, area)[sums.cut] - area),
+        np.where(maximum == ascending[last], second, ascending[last]),
     )
     return np.stack(features, axis=1).astype(np.float64)
 
