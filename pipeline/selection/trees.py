@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024  # stay in the processor's cache
 ROWS_FOR_THREADS = 50_000
 
 
@@ -51,20 +51,22 @@ class Trees:
         return np.concatenate([np.zeros(0), *parts])
 
     def _predict(self, rows: Rows) -> Floats:
-        node = np.tile(self.roots, (len(rows), 1))
-        # A leaf leads to itself, so all rows take the steps of the deepest tree: cheaper than
-        # finding out which of them still move.
-        asked = np.maximum(self.feature, 0)
+        # Twice a node's index: the places of its left and its right child, side by side.
+        node = np.tile(2 * self.roots, (len(rows), 1))
+        child = 2 * np.stack([self.left, self.right], axis=1).ravel()
+        asked, threshold = np.repeat(np.maximum(self.feature, 0), 2), np.repeat(self.threshold, 2)
         first = np.arange(len(rows))[:, None] * rows.shape[1]
         values = rows.ravel()
+        # A leaf leads to itself, so all rows take the steps of the deepest tree: cheaper than
+        # finding out which of them still move.
         moved = True
         while moved:
-            goes_left = values.take(first + asked.take(node)) <= self.threshold.take(node)
-            following = np.where(goes_left, self.left.take(node), self.right.take(node))
+            goes_right = values.take(first + asked.take(node)) > threshold.take(node)
+            following = child.take(node + goes_right)
             moved = bool((following != node).any())
             node = following
         total = np.full(len(rows), self.baseline)
-        for value in self.value[node].T:  # one by one, as scikit-learn adds them
+        for value in self.value[node // 2].T:  # one by one, as scikit-learn adds them
             total += value
         return total
 
