@@ -43,7 +43,10 @@ def fit_rectangles(pixels: Integers, labels: Integers, width: int) -> tuple[Inte
 def _rectangle(pixels: Integers, width: int) -> Integers:
     row, column = np.divmod(pixels, width)
     top, left = int(row.min()), int(column.min())
-    points = np.stack([column - left, row - top], axis=1).astype(np.int32)
+    # The first and the last pixel of each row hold the others between them.
+    turns = row[1:] != row[:-1]
+    ends = np.append(True, turns) | np.append(turns, True)
+    points = np.stack([column[ends] - left, row[ends] - top], axis=1).astype(np.int32)
     corners = cv2.boxPoints(cv2.minAreaRect(points))
     rectangle_hw = np.zeros((int(row.max()) - top + 1, int(column.max()) - left + 1), np.uint8)
     cv2.fillConvexPoly(rectangle_hw, np.rint(corners).astype(np.int32), 1)
