@@ -124,7 +124,7 @@ def sum_segments(foreground: Foreground, found: Sequence[Components]) -> Sums:
 def _find_sides(found: Sequence[Components], shape: tuple[int, ...]) -> _Sides:
     width, count = shape[1] + 2, 0
     places = np.arange((shape[0] + 2) * width).reshape(-1, width)[1:-1, 1:-1].ravel()
-    segments = np.empty((shape[0] + 2) * width, np.int32)  # half the time of 64 bits
+    segments = np.empty((shape[0] + 2) * width, np.int32)
     none = np.zeros(0, np.int64)
     cuts = [(none, none, none, none, none.astype(np.bool_))]
     for components in found:
