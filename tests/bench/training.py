@@ -1,6 +1,7 @@
 """The whole training loop against the bare step, and against smp + Lightning.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py [--rounds 3] [--steps 24]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py --learn 300 [--seeds 0,1,2]
 
 The job: crops of 256 px from 768-px JPEGs on disk, some with ships; the demo's network and loss.
 Three ways, in turns in one process, each in CPU seconds of itself and its loaders, and in seconds:
@@ -12,7 +13,10 @@ Three ways, in turns in one process, each in CPU seconds of itself and its loade
   its EMA callback. It takes part if it is there: `pip install lightning==2.6.6`, which the project
   itself does not need.
 
-Printed are the crops per CPU second of each, the ratios, and the losses at the end.
+Printed are the crops per CPU second of each, and the ratios. With --learn the last two train for so
+many steps instead, and what is printed is the loss that the averaged weights of each have on the
+same crops of images that neither saw. On a GPU leave OMP_NUM_THREADS out, which the number of
+loader processes follows, and take 200 steps or more: loaders are ahead of the first ones.
 """
 
 import argparse
@@ -30,7 +34,6 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -46,7 +49,7 @@ from pipeline.training.loop import train
 from pipeline.training.losses import build_loss
 from pipeline.training.step import learning_rate
 
-SIDE_PX, IMAGES = 768, 24
+SIDE_PX, IMAGES, HELD_CROPS = 768, 24, 128
 JOB = [
     *("crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"),
     # Crops from anywhere, as a RandomCrop draws them: the same job for both.
@@ -54,9 +57,10 @@ JOB = [
 ]
 
 
-def draw_images(folder):
+def draw_images(folder, seed):
     """Sea, clouds and one ship or none, as JPEGs of the competition's size in bytes."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
+    folder.mkdir()
     paths, encoded = [], []
     for number in range(IMAGES):
         clouds = cv2.resize(random.random((12, 12, 3)), (SIDE_PX, SIDE_PX))
@@ -89,38 +93,56 @@ class Clock:
 
 
 class Bench:
-    """The job and the three ways to do it; each returns its last losses' mean."""
+    """The job and the three ways to do it; each returns its clock and what it has learnt."""
 
-    def __init__(self, config, folder, steps):
-        self.config, self.folder, self.steps = config, folder, steps
+    seed = 0
+
+    def __init__(self, config, folder):
+        self.config, self.folder = config, folder
         self.batch_size = config.crops.batch_size
-        self.paths, self.encoded = draw_images(folder)
+        self.paths, self.encoded = draw_images(folder / "train", 0)
         self.ships = TrueShips(self.encoded, SIDE_PX, SIDE_PX)
         self.device = Device.choose(config.machine)
         sizes = [path.stat().st_size / 1024 for path in self.paths]
         print(f"JPEGs of {np.mean(sizes):.0f} kB, {self.device.name}, {config.network.encoder}")
 
     def network(self):
-        torch.manual_seed(0)
+        torch.manual_seed(self.seed)
         return build_network(self.config.network, channels=1)
 
-    def crops(self, steps):
+    def crops(self, count, held=None):
+        paths, ships = held or (self.paths, self.ships)
         return CropDataset(
-            self.paths,
-            self.ships,
+            paths,
+            ships,
             targets=self.config.targets,
-            crops=self.config.crops.model_copy(update={"per_epoch": steps * self.batch_size}),
+            crops=self.config.crops.model_copy(update={"per_epoch": count}),
             augment=self.config.augment,
-            seed=0,
+            seed=self.seed,
             stream=("bench",),
         )
+
+    @torch.inference_mode()
+    def held_loss(self, network):
+        """The loss on crops of images that were not learnt from, the same for each way and seed."""
+        folder = self.folder / "held"
+        if not folder.exists():
+            paths, encoded = draw_images(folder, 1)
+            self.seed, seed = 0, self.seed
+            held = self.crops(HELD_CROPS, (paths, TrueShips(encoded, SIDE_PX, SIDE_PX)))
+            self.held = list(DataLoader([held[0, index] for index in range(HELD_CROPS)], 8))
+            self.seed = seed
+        loss = build_loss(self.config.train.loss)
+        network.cpu().eval()
+        values = [loss(network(b["image_chw"]).logits_nchw, b["target"])[0] for b in self.held]
+        return float(np.mean(values))
 
     def bare(self, steps):
         network = self.device.place(self.network()).train()
         loss = build_loss(self.config.train.loss)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
         loaded = batches.crop_batches(
-            self.crops(1),
+            self.crops(self.batch_size),
             self.batch_size,
             first_step=0,
             epochs=1,
@@ -145,7 +167,7 @@ class Bench:
             for _ in range(steps):
                 value = step()
             value.item()
-        return clock, float("nan")
+        return clock, network
 
     def ours(self, steps):
         folder = Path(tempfile.mkdtemp(dir=self.folder))
@@ -157,8 +179,7 @@ class Bench:
             (TrueShips(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
         )
         settings = self.config.train.model_copy(update={"epochs": 1})
-        batches.SETTLING_CROPS = self.batch_size  # once a run, so not of a step
-        network, crops = self.network(), self.crops(steps)
+        network, crops = self.network(), self.crops(steps * self.batch_size)
         with Clock() as clock:
             train(
                 job,
@@ -171,13 +192,16 @@ class Bench:
                 machine=self.config.machine,
                 batch_size=self.batch_size,
             )
-        return clock, pd.read_csv(folder / "history.csv").loss.iloc[-1]
+        network.load_state_dict(torch.load(folder / "final.pt")["model"])
+        return clock, network
 
     def lightning(self, steps):
-        fit = lightning_job(self, steps)
+        trainer, model, loader = lightning_job(self, steps)
         with Clock() as clock:
-            loss = fit()
-        return clock, loss
+            trainer.fit(model, loader)
+        network = self.network()
+        network.body.load_state_dict(model.model.state_dict())
+        return clock, network
 
 
 class OrdinaryDataset(Dataset):
@@ -209,7 +233,7 @@ class OrdinaryDataset(Dataset):
 
 
 def lightning_job(bench, steps):
-    """Return what fits the model."""
+    """Return the trainer, the model and its loader."""
     import lightning
     import segmentation_models_pytorch as smp
     from lightning.pytorch.callbacks import EMAWeightAveraging
@@ -219,18 +243,16 @@ def lightning_job(bench, steps):
     class Model(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            torch.manual_seed(0)
+            torch.manual_seed(bench.seed)
             self.model = smp.Unet(
                 bench.config.network.encoder, encoder_weights=None, **bench.config.network.options
             )
             self.loss = build_loss(settings.loss)  # smp's Dice is 0 without ships: another loss
-            self.losses = []
 
         def training_step(self, batch):
             images, masks = batch
             logits = self.model(images)
             loss, _ = self.loss(logits, masks)
-            self.losses.append(loss.item())
             self.log("loss", loss)
             return loss
 
@@ -265,19 +287,53 @@ def lightning_job(bench, steps):
         shuffle=True,
         num_workers=bench.device.loader_workers,
     )
-    model = Model()
+    return trainer, Model(), loader
 
-    def fit():
-        trainer.fit(model, loader)
-        return float(np.mean(model.losses))
 
-    return fit
+def time_steps(bench, ways, arguments):
+    """Print each way's speed in turns, and the ratios of the medians."""
+    rates = {way: [] for way in ways}
+    batches.SETTLING_CROPS = bench.batch_size  # once a run, so not of a step
+    for turn in range(arguments.rounds):
+        for way, rate in rates.items():
+            # What begins and ends a run is not a step: the difference of two lengths is.
+            short, _ = getattr(bench, way)(2)
+            long, _ = getattr(bench, way)(2 + arguments.steps)
+            count = arguments.steps * bench.batch_size
+            rate.append([count / (long.cpu_s - short.cpu_s), count / (long.wall_s - short.wall_s)])
+            cpu, wall = rate[-1]
+            print(
+                f"round {turn} {way:9}: {cpu:6.1f} crops per CPU second, {wall:6.1f} per second",
+                flush=True,
+            )
+    median = {way: np.median(np.array(rate), axis=0) for way, rate in rates.items()}
+    for way in set(median) - {"ours"}:
+        cpu, wall = median["ours"] / median[way]
+        print(f"ours / {way}: {cpu:.3f} by CPU time, {wall:.3f} by time")
+    if bench.device.is_cuda:
+        print(f"GPU memory, most of all ways: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+
+
+def compare_losses(bench, ways, arguments):
+    """Print the loss that each way reaches with each seed."""
+    losses = {way: [] for way in ways if way != "bare"}
+    for bench.seed in map(int, arguments.seeds.split(",")):
+        for way, reached in losses.items():
+            _, network = getattr(bench, way)(arguments.learn)
+            reached.append(bench.held_loss(network))
+            print(f"seed {bench.seed} {way:9}: {reached[-1]:.3f} on held images", flush=True)
+    for way, reached in losses.items():
+        print(f"{way}: {np.mean(reached):.3f}, standard deviation {np.std(reached, ddof=1):.3f}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--learn", type=int, metavar="STEPS")
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--ways", default="bare,ours,lightning")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_intermixed_args()
@@ -285,31 +341,12 @@ def main():
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     config = load_config(Path("configs/demo.yaml"), [*JOB, *arguments.overrides])
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(config, Path(folder), arguments.steps)
+        bench = Bench(config, Path(folder))
         ways = arguments.ways.split(",")
         if "lightning" in ways and importlib.util.find_spec("lightning") is None:
             print("without Lightning, which is not installed")
             ways.remove("lightning")
-        rates = {way: [] for way in ways}
-        for turn in range(arguments.rounds):
-            for way, rate in rates.items():
-                # What begins and ends a run is not a step: the difference of two lengths is.
-                short, _ = getattr(bench, way)(2)
-                long, loss = getattr(bench, way)(2 + arguments.steps)
-                count = arguments.steps * bench.batch_size
-                rate.append(
-                    [count / (long.cpu_s - short.cpu_s), count / (long.wall_s - short.wall_s)]
-                )
-                cpu, wall = rate[-1]
-                print(
-                    f"round {turn} {way:9}: {cpu:6.1f} crops per CPU second, {wall:6.1f} per "
-                    f"second, mean loss {loss:.3f}",
-                    flush=True,
-                )
-    median = {way: np.median(np.array(rate), axis=0) for way, rate in rates.items()}
-    for way in set(median) - {"ours"}:
-        cpu, wall = median["ours"] / median[way]
-        print(f"ours / {way}: {cpu:.3f} by CPU time, {wall:.3f} by time")
+        (compare_losses if arguments.learn else time_steps)(bench, ways, arguments)
 
 
 if __name__ == "__main__":
