@@ -56,7 +56,9 @@ class Device:
         if not available or machine.device == "cpu":
             _keep_freed_memory()
             return cls(torch.device("cpu"), torch.float32, _workers(machine, is_cuda=False))
-        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Cards before Ampere emulate bfloat16, many times slower than they compute float16.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        half = torch.bfloat16 if native else torch.float16
         dtype = half if machine.amp else torch.float32
         return cls(torch.device("cuda"), dtype, _workers(machine, is_cuda=True))
 

@@ -89,7 +89,8 @@ class State:
         """
         state = checkpoint.load(self.path, owner=self.job.owner, restart_hint=self.job.restart_hint)
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if state[name]:  # a scaler that passed gradients through saved nothing
+                part.load_state_dict(state[name])
         for name in _VALUES:
             setattr(self, name, state[name])
 
