@@ -80,11 +80,6 @@ def train(
     device, group = Device.choose(machine), Group.current()
     network = group.shared(device.place(network), device.where)
     asked = 1 if machine.accumulate == "auto" else machine.accumulate
-    if batch_size % asked:
-        raise ConfigError(
-            f"machine.accumulate: {asked}: expected a divisor of crops.batch_size={batch_size}, so "
-            "that all parts of a batch are alike."
-        )
     loss = Objective(settings.loss, image_weight)
     state = State(job, network, settings, device, terms=loss.terms, parts=asked)
     if state.path.is_file():
@@ -92,6 +87,12 @@ def train(
         if machine.accumulate != "auto":
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
+    if batch_size % (state.parts * group.size):
+        raise ConfigError(
+            f"machine.accumulate: {state.parts}: expected a divisor of the share that each of "
+            f"{group.size} process(es) has of crops.batch_size={batch_size}, so that all parts of "
+            "a batch are alike."
+        )
     with survival.StopRequest() as stop, deaths_named(device.loader_workers):
         record = Record(
             state,

@@ -182,8 +182,34 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, images):
     parts = run(tmp_path / "2", images, *options, network=Network(norm=False))
     for name, values in whole.items():
         assert torch.allclose(values, parts[name], atol=1e-4), name
-    with pytest.raises(ConfigError, match=r"machine.accumulate: 3: expected a divisor"):
-        run(tmp_path / "3", images, "machine.accumulate=3")
+
+
+class Absent(Group):
+    """A group whose other processes never come."""
+
+    def shared(self, network, device):
+        return network
+
+    def decided(self, decide):
+        return decide()
+
+    def any(self, flag):
+        return flag
+
+
+def test_parts_that_are_not_alike_are_refused(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(Group, "current", lambda: Absent(0, 2))
+    refused = r"machine.accumulate: 4: .* each of 2 process\(es\) has of crops.batch_size=4"
+    with pytest.raises(ConfigError, match=refused):
+        run(tmp_path / "a", images, "machine.accumulate=4")
+    with monkeypatch.context() as alone:
+        alone.setattr(Group, "current", Group)
+        small_memory(alone, 1)
+        killed_at(STEPS, alone, tmp_path / "a", images)
+    with pytest.raises(ConfigError, match=refused):
+        run(tmp_path / "a", images)
+    with pytest.raises(ConfigError, match=r"machine.accumulate: 3: "):
+        run(tmp_path / "b", images, "machine.accumulate=3")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
