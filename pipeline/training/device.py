@@ -6,6 +6,7 @@ losses are float32 everywhere.
 """
 
 import ctypes
+import gc
 import os
 import platform
 from contextlib import AbstractContextManager
@@ -75,6 +76,9 @@ class Device:
     def free_bytes(self) -> int:
         """Return the memory that nobody uses."""
         if self.is_cuda:
+            # What the fold before has left is kept for the next to ask for it.
+            gc.collect()
+            torch.cuda.empty_cache()
             return torch.cuda.mem_get_info()[0]
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

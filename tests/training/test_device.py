@@ -54,3 +54,22 @@ def test_a_run_goes_on_in_another_precision(tmp_path, saved, loaded):
     after.load()
     assert after.step == 7
     assert after.scaler.is_enabled() == (loaded == torch.float16)
+
+
+def test_memory_that_was_freed_counts_as_free(monkeypatch):
+    class Cycle:
+        def __init__(self):
+            self.own = self
+
+        def __del__(self):
+            memory["cached"] += memory.pop("held")
+
+    memory = {"free": 1, "cached": 2, "held": 4}
+
+    def empty_cache():
+        memory["free"] += memory.pop("cached")
+
+    Cycle()
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory["free"], 9))
+    assert Device(torch.device("cuda"), torch.float32, 0).free_bytes() == 7
