@@ -9,7 +9,8 @@ import ctypes
 import gc
 import os
 import platform
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from torch import nn
 from pipeline.config import Machine
 from pipeline.errors import ConfigError
 
-__all__ = ["Device"]
+__all__ = ["Device", "is_out_of_memory"]
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -82,6 +83,23 @@ class Device:
             return torch.cuda.mem_get_info()[0]
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
+    @contextmanager
+    def room_for(self, what: str, *, advice: str) -> Iterator[None]:
+        """Name what does not fit into memory, and what to do about it.
+
+        Raises:
+            ConfigError: Memory ended inside.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{what} do not fit into the memory of {self.name} ({said}). {advice}"
+            ) from error
+
     def place(self, network: Module) -> Module:
         """Move a network to the device, in the layout its convolutions are fastest in."""
         return network.to(self.where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -97,6 +115,11 @@ class Device:
     def scaler(self) -> torch.amp.GradScaler:
         """Return the gradient scaler; it passes through unless the forward pass is float16."""
         return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch could not get memory, from a GPU or from the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _workers(machine: Machine, *, is_cuda: bool) -> int:

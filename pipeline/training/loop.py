@@ -101,6 +101,7 @@ def train(
             kind=kind,
             epochs=settings.epochs,
             batch_size=batch_size,
+            size_px=crops.size_px,
             device=device,
             group=group,
             tensorboard=machine.tensorboard,
@@ -185,7 +186,7 @@ class _Loop:
         state.network.train()
         self._train_to((number + 1) * self.steps)
         if number + 1 == self.settings.epochs:
-            state.ema.settle(self._settling_images(number))
+            self._settle(number)
         self.record.close(self.steps * self.batch_size, self._leave_if_asked)
         self._save()
         self.record.show()
@@ -259,10 +260,20 @@ class _Loop:
                 image_ids=self.crops.image_ids(self.group.whole(batch["image"])),
             )
 
-    def _settling_images(self, epoch: int) -> Iterator[torch.Tensor]:
+    def _settle(self, epoch: int) -> None:
+        """Measure the average's BatchNorm on an epoch's crops, in parts as the steps had them."""
+        state, size = self.state, self.batch_size // self.state.parts
+        with self.device.room_for(
+            f"crops.batch_size: {size} crops of {self.crops.size_px} px, to settle the average on,",
+            advice=f"Set machine.accumulate={2 * state.parts}, if that divides the batch. What is "
+            "done stays.",
+        ):
+            state.ema.settle(self._settling_images(epoch, size))
+
+    def _settling_images(self, epoch: int, batch_size: int) -> Iterator[torch.Tensor]:
         for batch in settling_batches(
             self.crops,
-            self.batch_size,
+            batch_size,
             epoch=epoch,
             workers=self.device.loader_workers,
             pin=self.device.is_cuda,

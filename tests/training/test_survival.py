@@ -184,6 +184,52 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, images):
         assert torch.allclose(values, parts[name], atol=1e-4), name
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (lambda network: network.training, "4 crops of 24 px, to settle the average on, do not"),
+        (lambda network: not network.training, "4 images to watch, 2304 px of them at a time, do"),
+    ],
+)
+def test_memory_that_ends_outside_a_step_names_the_settings(
+    tmp_path, images, monkeypatch, where, said
+):
+    forward = Network.forward
+
+    def limited(self, images):
+        if not torch.is_grad_enabled() and where(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return forward(self, images)
+
+    monkeypatch.setattr(Network, "forward", limited)
+    with pytest.raises(ConfigError, match=f"crops.batch_size: {said}") as error:
+        run(tmp_path / "a", images, "train.epochs=1")
+    assert "9 GiB). Set machine.accumulate=2, if that divides the batch" in str(error.value)
+
+
+def test_the_average_sees_no_more_pixels_at_a_time_than_a_part_of_a_step(
+    tmp_path, images, monkeypatch
+):
+    seen, forward = set(), Network.forward
+
+    def watched(self, images):
+        if not torch.is_grad_enabled():
+            seen.add((self.training, images.shape[0]))
+        return forward(self, images)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    run(tmp_path / "whole", images)
+    whole = history(tmp_path / "whole")
+    # 4 crops of 24 px have the pixels of two images of 32 px.
+    assert seen == {(True, 4), (False, 2)}
+    seen.clear()
+    run(tmp_path / "parts", images, "machine.accumulate=2")
+    assert seen == {(True, 2), (False, 1)}
+    monkeypatch.setattr(torch.Tensor, "split", lambda whole, _size: (whole,))
+    run(tmp_path / "unsplit", images)
+    assert (history(tmp_path / "unsplit") - whole).abs().max(axis=None) < 1e-5
+
+
 class Absent(Group):
     """A group whose other processes never come."""
 
