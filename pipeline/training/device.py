@@ -125,14 +125,17 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def _workers(machine: Machine, *, is_cuda: bool) -> int:
     """Return how many loader processes to have: a GPU is fed by all cores, a CPU has few to spare.
 
-    torch's threads are this process's share of the cores.
+    torch's threads are this process's share of the cores, except under torchrun, which gives each
+    process one, whatever its share.
     """
     if machine.loader_workers != "auto":
         return machine.loader_workers
     threads = torch.get_num_threads()
-    if is_cuda:
-        return min(threads, MOST_WORKERS)
-    return threads // CORES_A_WORKER
+    if not is_cuda:
+        return threads // CORES_A_WORKER
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threads = len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])
+    return min(max(threads, 1), MOST_WORKERS)
 
 
 def _keep_freed_memory() -> None:

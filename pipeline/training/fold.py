@@ -81,6 +81,8 @@ def _datasets(
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
     device, group = Device.choose(config.machine), Group.current()
+    if config.machine.loader_workers == "auto":
+        LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
     crops = CropDataset(
         _paths(catalog, learned),
         _true_ships(catalog, ships, learned),

@@ -98,3 +98,14 @@ def test_loader_processes_follow_the_cores(monkeypatch):
         chosen.append(devices._workers(machine, is_cuda=True))
     assert chosen == [0, 1, 0, 2, 4, 8]
     assert devices._workers(machine.model_copy(update={"loader_workers": 3}), is_cuda=True) == 3
+
+
+@pytest.mark.parametrize(("processes", "workers"), [("1", 8), ("4", 4), ("32", 1)])
+def test_loader_processes_follow_the_cores_under_torchrun_too(monkeypatch, processes, workers):
+    machine = load_config(Path("configs/demo.yaml"), []).machine
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert devices._workers(machine, is_cuda=True) == workers
+    assert devices._workers(machine, is_cuda=False) == 0
