@@ -212,7 +212,6 @@ class _Loop:
                 state.step += 1
                 if state.step % LOOK_EVERY == 0 or state.step == end:
                     self._look_at_skipped(batch)
-                self._count_seconds(started, loaded)
                 watch.step(lambda: state.sums.means()["loss"])
                 self.progress.update(
                     self.batch_size,
@@ -222,6 +221,8 @@ class _Loop:
                     },
                 )
                 self._leave_if_asked()
+                # After all that waits for the device and for the others.
+                self._count_seconds(started, loaded)
                 if time.monotonic() - self.saved > 60 * self.machine.checkpoint_minutes:
                     self._save()
 
