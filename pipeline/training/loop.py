@@ -82,8 +82,8 @@ def train(
     asked = 1 if machine.accumulate == "auto" else machine.accumulate
     loss = Objective(settings.loss, image_weight)
     state = State(job, network, settings, device, terms=loss.terms, parts=asked)
-    if state.path.is_file():
-        state.load()
+    if group.decided(state.path.is_file):
+        state.load(group)
         if machine.accumulate != "auto":
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
@@ -264,6 +264,7 @@ class _Loop:
     def _settle(self, epoch: int) -> None:
         """Measure the average's BatchNorm on an epoch's crops, in parts as the steps had them."""
         state, size = self.state, self.batch_size // self.state.parts
+        state.seed_network("settling", self.group)
         with self.device.room_for(
             f"crops.batch_size: {size} crops of {self.crops.size_px} px, to settle the average on,",
             advice=f"Set machine.accumulate={2 * state.parts}, if that divides the batch. What is "

@@ -8,6 +8,7 @@ from toy_training import Network, job_in, settings
 
 from pipeline.config import load_config
 from pipeline.training.device import Device
+from pipeline.training.group import Group
 from pipeline.training.state import State
 
 pytestmark = pytest.mark.unit
@@ -51,7 +52,7 @@ def test_a_run_goes_on_in_another_precision(tmp_path, saved, loaded):
     before.step = 7
     before.save()
     after = state_on(tmp_path, loaded)
-    after.load()
+    after.load(Group())
     assert after.step == 7
     assert after.scaler.is_enabled() == (loaded == torch.float16)
 

@@ -24,6 +24,7 @@ from pipeline.command import exit_codes
 from pipeline.data.tiles import CropDataset
 from pipeline.errors import ArtifactError, ConfigError, DataError, Stopped
 from pipeline.training.batches import crop_batches
+from pipeline.training.ema import Ema
 from pipeline.training.group import Group
 from pipeline.training.survival import StopRequest
 
@@ -47,6 +48,22 @@ def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(
         assert saved_step(folder) == kept
     assert same(run(folder, images, network=Network(dropout=0.3)), whole)
     assert history(tmp_path / "whole").equals(history(folder))
+
+
+def test_a_run_killed_while_the_average_settles_ends_with_the_same_bits(
+    tmp_path, images, monkeypatch
+):
+    whole = run(tmp_path / "whole", images, network=Network(dropout=0.3))
+
+    def die(self, batches):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ema, "settle", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "a", images, EACH_STEP, network=Network(dropout=0.3))
+    assert saved_step(tmp_path / "a") == 3 * STEPS
+    assert same(run(tmp_path / "a", images, network=Network(dropout=0.3)), whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -256,6 +273,17 @@ def test_parts_that_are_not_alike_are_refused(tmp_path, images, monkeypatch):
         run(tmp_path / "a", images)
     with pytest.raises(ConfigError, match=r"machine.accumulate: 3: "):
         run(tmp_path / "b", images, "machine.accumulate=3")
+
+
+@pytest.mark.parametrize("first", [True, 2 * STEPS])
+def test_processes_that_do_not_share_a_state_are_told(tmp_path, images, monkeypatch, first):
+    if first is not True:
+        killed_at(STEPS, monkeypatch, tmp_path / "a", images)
+    # The first process has a state, of another step.
+    monkeypatch.setattr(Absent, "decided", lambda _, decide: first)
+    monkeypatch.setattr(Group, "current", lambda: Absent(1, 2))
+    with pytest.raises(ArtifactError, match=r"last.pt: "):
+        run(tmp_path / "a", images)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
