@@ -24,6 +24,7 @@ from pipeline.command import exit_codes
 from pipeline.data.tiles import CropDataset
 from pipeline.errors import ArtifactError, ConfigError, DataError, Stopped
 from pipeline.training.batches import crop_batches
+from pipeline.training.device import Device
 from pipeline.training.ema import Ema
 from pipeline.training.group import Group
 from pipeline.training.survival import StopRequest
@@ -147,6 +148,21 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, images, monk
     assert history(tmp_path / "a").skipped_steps.tolist() == [1, 2, 0]
     assert history(tmp_path / "a").notna().all(axis=None)
     assert all(torch.isfinite(values).all() for values in weights.values())
+
+
+def test_a_gradient_scaler_halves_its_scale_and_changes_nothing_else(
+    tmp_path, images, monkeypatch
+):
+    poisoned(monkeypatch, {3, STEPS * 3 + 3})
+    plain = run(tmp_path / "plain", images)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    monkeypatch.setattr(Device, "scaler", lambda _: scaler)
+    # A power of two is scaled by, and unscaled, without rounding.
+    assert same(run(tmp_path / "scaled", images), plain)
+    assert history(tmp_path / "scaled").equals(history(tmp_path / "plain"))
+    assert history(tmp_path / "scaled").skipped_steps.tolist() == [1, 0, 0]
+    saved = torch.load(tmp_path / "scaled" / "last.pt", weights_only=True)["scaler"]
+    assert (saved["scale"], saved["_growth_tracker"]) == (512.0, 3 * STEPS - 4)
 
 
 def test_gradients_that_stay_not_finite_stop_and_name_the_images(tmp_path, images, monkeypatch):
