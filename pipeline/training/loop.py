@@ -87,11 +87,12 @@ def train(
         if machine.accumulate != "auto":
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
-    if batch_size % (state.parts * group.size):
+    parts = state.parts * group.size
+    if batch_size % parts:
         raise ConfigError(
-            f"machine.accumulate: {state.parts}: expected a divisor of the share that each of "
-            f"{group.size} process(es) has of crops.batch_size={batch_size}, so that all parts of "
-            "a batch are alike."
+            f"crops.batch_size: {batch_size}: expected a multiple of {parts}, so that all parts of "
+            f"a batch are alike: machine.accumulate={state.parts} of them in each of {group.size} "
+            "process(es). Change one of these."
         )
     with survival.StopRequest() as stop, deaths_named(device.loader_workers):
         record = Record(
