@@ -100,7 +100,7 @@ def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
     """Do the parts as one of the processes that torchrun has started."""
     from pipeline.training.group import Group
 
-    with Group.joined(run.config.machine) as group:
+    with Group.joined(run.config.machine) as group, exit_codes():
         if not group.leads:
             LOG.setLevel(logging.WARNING)
         for part in parts:

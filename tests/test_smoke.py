@@ -217,6 +217,17 @@ def test_shards_make_the_maps_of_the_whole(finished):
     assert checkout.run(TINY).count("done before") > 5, "the maps are the same for who reads them"
 
 
+def test_two_processes_of_a_group_make_the_maps_of_one(finished):
+    checkout, _ = finished
+    folder = checkout.folder / "runs" / "tiny" / "predict" / "test"
+    before = (folder / "index.csv").read_text()
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds", "test", "--restart"]
+    output = checkout.run(*torchrun, *stage, program=sys.executable)
+    assert output.count("predict/test: running") == 1, output
+    assert (folder / "index.csv").read_text() == before
+
+
 def test_the_metrics_of_training_are_recorded(finished):
     run = finished[0].folder / "runs" / "tiny"
     manifest = json.loads((run / "train" / "fold0" / "manifest.json").read_text())

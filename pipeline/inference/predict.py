@@ -107,9 +107,18 @@ class MeanNetwork:
 
     @torch.inference_mode()
     def __call__(self, images_nchw: Tensor) -> Chances:
-        """Predict uint8 (N, 3, H, W)."""
-        inputs = self._device.move(images_nchw)
-        with self._device.autocast():
+        """Predict uint8 (N, 3, H, W).
+
+        Raises:
+            ConfigError: Memory does not suffice for so many images.
+        """
+        count, _, height, width = images_nchw.shape
+        room = self._device.room_for(
+            f"predict.batch_size: {count} images of {height} x {width} px",
+            advice="Lower predict.batch_size; where that is 1 already, set machine.device=cpu.",
+        )
+        with room, self._device.autocast():
+            inputs = self._device.move(images_nchw)
             each = [
                 mean_probability(network, inputs, self._symmetries, self._kind)
                 for network in self._networks
@@ -148,6 +157,7 @@ def predict_maps(
 
     Raises:
         ArtifactError: A state is that of another network, or a probability is not a number.
+        ConfigError: Memory does not suffice for a batch.
         DataError: An image cannot be read.
     """
     if not paths:

@@ -93,8 +93,8 @@ def crop_batches(
 def settling_batches(
     crops: CropDataset, batch_size: int, *, epoch: int, workers: int, pin: bool, group: Group
 ) -> Iterator[Item]:
-    """Yield the same of an epoch's first SETTLING_CROPS crops, for BatchNorm's statistics."""
-    count = min(SETTLING_CROPS, len(crops)) // batch_size * batch_size
+    """Yield the same of an epoch's first SETTLING_CROPS crops, but of one batch at least."""
+    count = min(max(SETTLING_CROPS, batch_size), len(crops)) // batch_size * batch_size
     keys = _Keys(epoch * len(crops), epoch * len(crops) + count, len(crops))
     share = _Share(keys, batch_size, group)
     yield from _load(crops, share.batch_size, share, workers=workers, pin=pin)

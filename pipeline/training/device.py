@@ -6,9 +6,11 @@ losses are float32 everywhere.
 """
 
 import ctypes
+import gc
 import os
 import platform
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ from torch import nn
 from pipeline.config import Machine
 from pipeline.errors import ConfigError
 
-__all__ = ["Device"]
+__all__ = ["Device", "is_out_of_memory"]
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -56,7 +58,9 @@ class Device:
         if not available or machine.device == "cpu":
             _keep_freed_memory()
             return cls(torch.device("cpu"), torch.float32, _workers(machine, is_cuda=False))
-        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Cards before Ampere emulate bfloat16, many times slower than they compute float16.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        half = torch.bfloat16 if native else torch.float16
         dtype = half if machine.amp else torch.float32
         return cls(torch.device("cuda"), dtype, _workers(machine, is_cuda=True))
 
@@ -73,8 +77,28 @@ class Device:
     def free_bytes(self) -> int:
         """Return the memory that nobody uses."""
         if self.is_cuda:
+            # What the fold before has left is kept for the next to ask for it.
+            gc.collect()
+            torch.cuda.empty_cache()
             return torch.cuda.mem_get_info()[0]
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    @contextmanager
+    def room_for(self, what: str, *, advice: str) -> Iterator[None]:
+        """Name what does not fit into memory, and what to do about it.
+
+        Raises:
+            ConfigError: Memory ended inside.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{what} do not fit into the memory of {self.name} ({said}). {advice}"
+            ) from error
 
     def place(self, network: Module) -> Module:
         """Move a network to the device, in the layout its convolutions are fastest in."""
@@ -93,17 +117,25 @@ class Device:
         return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch could not get memory, from a GPU or from the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def _workers(machine: Machine, *, is_cuda: bool) -> int:
     """Return how many loader processes to have: a GPU is fed by all cores, a CPU has few to spare.
 
-    torch's threads are this process's share of the cores.
+    torch's threads are this process's share of the cores, except under torchrun, which gives each
+    process one, whatever its share.
     """
     if machine.loader_workers != "auto":
         return machine.loader_workers
     threads = torch.get_num_threads()
-    if is_cuda:
-        return min(threads, MOST_WORKERS)
-    return threads // CORES_A_WORKER
+    if not is_cuda:
+        return threads // CORES_A_WORKER
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threads = len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])
+    return min(max(threads, 1), MOST_WORKERS)
 
 
 def _keep_freed_memory() -> None:

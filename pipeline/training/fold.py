@@ -80,14 +80,20 @@ def _datasets(
     count = min(settings.validation_images, len(watched))
     watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
     LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
-    device, side_px = Device.choose(config.machine), min(catalog.height, catalog.width)
+    device, group = Device.choose(config.machine), Group.current()
+    if config.machine.loader_workers == "auto":
+        LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
     crops = CropDataset(
         _paths(catalog, learned),
         _true_ships(catalog, ships, learned),
         targets=config.targets,
-        # The leader decides, by the memory it has for the whole batch.
-        crops=Group.current().decided(
-            lambda: decide_sizes(job, config.crops, network, device, side_px)
+        # The leader decides, by the memory it has for its share of a batch.
+        crops=group.decided(
+            lambda: decide_sizes(
+                *(job, config.crops, network, device),
+                min(catalog.height, catalog.width),
+                processes=group.size,
+            )
         ),
         augment=config.augment,
         seed=config.seed,

@@ -94,11 +94,12 @@ def _contexts(
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """Keep BatchNorm from counting the batch a second time."""
+    """Keep BatchNorm, of whatever kind, from counting the batch a second time."""
     norms = [part for part in block.modules() if isinstance(part, _NormBase)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    for norm, (_, count) in zip(norms, before, strict=True):
+        # The count is a copy, not None: SyncBatchNorm does not do without one.
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:

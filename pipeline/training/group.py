@@ -17,12 +17,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import Machine
-from pipeline.errors import ConfigError, Stopped
+from pipeline.errors import ConfigError
 from pipeline.training.statistics import share_statistics
 
 __all__ = ["Group"]
@@ -50,6 +49,8 @@ class Group:
     def joined(cls, machine: Machine) -> "Iterator[Group]":
         """Join the group that torchrun's variables name, and leave it in the end.
 
+        Whatever is raised inside ends this process: with the code of a SystemExit, else with 1.
+
         Raises:
             ConfigError: This process has no GPU to itself.
         """
@@ -65,14 +66,15 @@ class Group:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         try:
             yield cls.current()
-        except Stopped as stopped:
-            # All is saved. Where another process has left already, gloo's threads still wait for
-            # it, and an ordinary exit would wait for them.
-            LOG.warning("%s", stopped)
+        except BaseException as error:
+            # To leave the group, or to exit in the ordinary way, may wait for the others, and they
+            # for this one. Whoever started them sees it end, and ends them.
+            code = error.code if isinstance(error, SystemExit) else None
+            if code is None:
+                LOG.exception("process %d of the group failed", dist.get_rank())
             logging.shutdown()
-            os._exit(stopped.code)
-        finally:
-            dist.destroy_process_group()
+            os._exit(code if isinstance(code, int) else 1)
+        dist.destroy_process_group()
 
     @classmethod
     def current(cls) -> "Group":
@@ -89,6 +91,8 @@ class Group:
     def shared(self, network: Network, device: torch.device) -> Network:
         """Return the network with BatchNorm over the whole batch; its weights stay the same."""
         if self.size > 1 and device.type == "cuda":
+            from timm.layers import convert_sync_batchnorm
+
             network = convert_sync_batchnorm(network)
         elif self.size > 1:
             share_statistics(network)

@@ -80,18 +80,20 @@ def train(
     device, group = Device.choose(machine), Group.current()
     network = group.shared(device.place(network), device.where)
     asked = 1 if machine.accumulate == "auto" else machine.accumulate
-    if batch_size % asked:
-        raise ConfigError(
-            f"machine.accumulate: {asked}: expected a divisor of crops.batch_size={batch_size}, so "
-            "that all parts of a batch are alike."
-        )
     loss = Objective(settings.loss, image_weight)
     state = State(job, network, settings, device, terms=loss.terms, parts=asked)
-    if state.path.is_file():
-        state.load()
+    if group.decided(state.path.is_file):
+        state.load(group)
         if machine.accumulate != "auto":
             state.parts = asked
         LOG.info("%s: goes on after step %d", job.label, state.step)
+    parts = state.parts * group.size
+    if batch_size % parts:
+        raise ConfigError(
+            f"crops.batch_size: {batch_size}: expected a multiple of {parts}, so that all parts of "
+            f"a batch are alike: machine.accumulate={state.parts} of them in each of {group.size} "
+            "process(es). Change one of these."
+        )
     with survival.StopRequest() as stop, deaths_named(device.loader_workers):
         record = Record(
             state,
@@ -100,6 +102,7 @@ def train(
             kind=kind,
             epochs=settings.epochs,
             batch_size=batch_size,
+            size_px=crops.size_px,
             device=device,
             group=group,
             tensorboard=machine.tensorboard,
@@ -184,7 +187,7 @@ class _Loop:
         state.network.train()
         self._train_to((number + 1) * self.steps)
         if number + 1 == self.settings.epochs:
-            state.ema.settle(self._settling_images(number))
+            self._settle(number)
         self.record.close(self.steps * self.batch_size, self._leave_if_asked)
         self._save()
         self.record.show()
@@ -210,7 +213,6 @@ class _Loop:
                 state.step += 1
                 if state.step % LOOK_EVERY == 0 or state.step == end:
                     self._look_at_skipped(batch)
-                self._count_seconds(started, loaded)
                 watch.step(lambda: state.sums.means()["loss"])
                 self.progress.update(
                     self.batch_size,
@@ -220,6 +222,8 @@ class _Loop:
                     },
                 )
                 self._leave_if_asked()
+                # After all that waits for the device and for the others.
+                self._count_seconds(started, loaded)
                 if time.monotonic() - self.saved > 60 * self.machine.checkpoint_minutes:
                     self._save()
 
@@ -258,10 +262,21 @@ class _Loop:
                 image_ids=self.crops.image_ids(self.group.whole(batch["image"])),
             )
 
-    def _settling_images(self, epoch: int) -> Iterator[torch.Tensor]:
+    def _settle(self, epoch: int) -> None:
+        """Measure the average's BatchNorm on an epoch's crops, in parts as the steps had them."""
+        state, size = self.state, self.batch_size // self.state.parts
+        state.seed_network("settling", self.group)
+        with self.device.room_for(
+            f"crops.batch_size: {size} crops of {self.crops.size_px} px, to settle the average on,",
+            advice=f"Set machine.accumulate={2 * state.parts}, if that divides the batch. What is "
+            "done stays.",
+        ):
+            state.ema.settle(self._settling_images(epoch, size))
+
+    def _settling_images(self, epoch: int, batch_size: int) -> Iterator[torch.Tensor]:
         for batch in settling_batches(
             self.crops,
-            self.batch_size,
+            batch_size,
             epoch=epoch,
             workers=self.device.loader_workers,
             pin=self.device.is_cuda,

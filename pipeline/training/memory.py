@@ -12,6 +12,7 @@ import torch
 
 from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError
+from pipeline.training.device import is_out_of_memory
 from pipeline.training.state import State
 from pipeline.training.step import Step
 from pipeline.training.sums import Outcome
@@ -49,7 +50,7 @@ class FittingStep:
             try:
                 return self._step(batch)
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(len(batch["image_chw"]), error)
             # Outside of `except`: the error holds the failed step's memory.
@@ -75,8 +76,3 @@ class FittingStep:
             "the whole batch and BatchNorm see a part.",
             *(self._state.job.label, what, self._state.step, parts, batch_size // parts),
         )
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether torch could not get memory, from a GPU or from the machine."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -32,7 +32,8 @@ class Record:
         validation: Whole images that the average is scored on.
         kind: Of the targets.
         epochs: Of the whole training.
-        batch_size: Images a batch.
+        batch_size: Crops a step, and images a batch.
+        size_px: Of a crop.
         device: Where the network is.
         group: The processes that share the images.
         tensorboard: Whether TensorBoard shows the epochs too.
@@ -50,12 +51,13 @@ class Record:
         kind: str,
         epochs: int,
         batch_size: int,
+        size_px: int,
         device: Device,
         group: Group,
         tensorboard: bool,
     ) -> None:
         self._state, self._loss, self._validation, self._kind = state, loss, validation, kind
-        self._epochs, self._batch_size = epochs, batch_size
+        self._epochs, self._batch_size, self._size_px = epochs, batch_size, size_px
         self._device, self._group = device, group
         self._curves = (
             Curves(state.job.folder / "tensorboard", len(state.history))
@@ -67,20 +69,31 @@ class Record:
         """Score the average, add the row of an epoch of so many crops, and begin the next epoch.
 
         `between` is called before each batch of images.
+
+        Raises:
+            ConfigError: Memory does not suffice for the images.
         """
-        state, seconds = self._state, self._state.seconds
+        state, seconds, batch_size = self._state, self._state.seconds, self._batch_size
         started = time.perf_counter()
-        scores = validate(
-            state.ema.network,
-            self._loss,
-            self._validation,
-            kind=self._kind,
-            batch_size=self._batch_size,
-            workers=self._device.loader_workers,
-            device=self._device,
-            between=between,
-            group=self._group,
-        )
+        # What a part of a step fits into suffices for as many pixels without a backward pass.
+        pixels = batch_size * self._size_px**2 // (self._group.size * state.parts)
+        with self._device.room_for(
+            f"crops.batch_size: {batch_size} images to watch, {pixels} px of them at a time,",
+            advice=f"Set machine.accumulate={2 * state.parts}, if that divides the batch, or lower "
+            "crops.batch_size. What is done stays if only machine settings change.",
+        ):
+            scores = validate(
+                state.ema.network,
+                self._loss,
+                self._validation,
+                kind=self._kind,
+                batch_size=batch_size,
+                pixels=pixels,
+                workers=self._device.loader_workers,
+                device=self._device,
+                between=between,
+                group=self._group,
+            )
         row = {
             "epoch": float(len(state.history) + 1),
             **state.sums.means(),

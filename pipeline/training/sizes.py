@@ -12,6 +12,7 @@ import torch
 
 from pipeline.artifacts import read_json, write_json
 from pipeline.config import Crops
+from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
 from pipeline.training.device import Device
@@ -23,7 +24,7 @@ PARTS_OF_SIDE = (1.0, 2 / 3, 1 / 2, 1 / 3, 1 / 4)
 """Crops are the whole image, or the largest of these parts of it of which LEAST fit in memory."""
 
 LEAST, MOST = 8, 32
-"""Crops a step: fewer make BatchNorm noisy, more do not make a card faster."""
+"""Crops a step: fewer make BatchNorm noisy, more on each device do not make it faster."""
 
 MOST_PX_ON_CPU, MOST_ON_CPU = 256, 8
 """On a CPU time ends before memory does: more and smaller steps."""
@@ -36,7 +37,13 @@ USED_SHARE = 0.7
 
 
 def decide_sizes(
-    job: Job, crops: Crops, network: SegmentationNetwork, device: Device, side_px: int
+    job: Job,
+    crops: Crops,
+    network: SegmentationNetwork,
+    device: Device,
+    side_px: int,
+    *,
+    processes: int,
 ) -> Crops:
     """Return the section with numbers in place of `auto`.
 
@@ -46,16 +53,18 @@ def decide_sizes(
         network: That is to be trained.
         device: That it will be trained on.
         side_px: The shorter side of the images.
+        processes: That share a batch, each on a device like this one.
 
     Raises:
         ArtifactError: sizes.json is damaged.
+        ConfigError: The processes cannot share the crops of an epoch.
     """
     if "auto" not in (crops.size_px, crops.batch_size):
         return crops
     path = job.folder / "sizes.json"
     if not path.is_file():
         free = device.free_bytes()
-        write_json(path, _decide(crops, network, device, side_px, free))
+        write_json(path, _decide(crops, network, device, side_px, free=free, processes=processes))
         LOG.info(
             "%s: sizes for %.1f GiB of free memory on %s", job.label, free / 2**30, device.name
         )
@@ -68,14 +77,20 @@ def decide_sizes(
 
 
 def _decide(
-    crops: Crops, network: SegmentationNetwork, device: Device, side_px: int, free: int
+    crops: Crops,
+    network: SegmentationNetwork,
+    device: Device,
+    side_px: int,
+    *,
+    free: int,
+    processes: int,
 ) -> dict[str, int]:
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     usable = USED_SHARE * (free - WEIGHTS * weights)
 
     def fitting(size_px: int) -> int:
         needed = kept_bytes(network, size_px) * device.dtype.itemsize / 4
-        return max(int(usable / needed), 1)
+        return max(int(usable / needed), 1) * processes
 
     if crops.size_px != "auto":
         size_px = crops.size_px
@@ -86,8 +101,13 @@ def _decide(
         size_px = next((side for side in sides if fitting(side) >= wanted), sides[-1])
     if crops.batch_size != "auto":
         return {"size_px": size_px, "batch_size": crops.batch_size}
-    most = min(fitting(size_px), MOST if device.is_cuda else MOST_ON_CPU)
-    sizes = [size for size in range(1, most + 1) if crops.per_epoch % size == 0]
+    most = min(fitting(size_px), (MOST if device.is_cuda else MOST_ON_CPU) * processes)
+    sizes = [size for size in range(processes, most + 1, processes) if crops.per_epoch % size == 0]
+    if not sizes:
+        raise ConfigError(
+            f"crops.per_epoch: {crops.per_epoch}: expected a multiple of {processes}, the number "
+            "of processes that share a batch."
+        )
     return {"size_px": size_px, "batch_size": sizes[-1]}
 
 

@@ -14,11 +14,14 @@ import torch
 from torch import nn
 
 from pipeline.config import Optimisation
+from pipeline.errors import ArtifactError
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.run import Job
+from pipeline.seeds import stream_seed
 from pipeline.training import checkpoint
 from pipeline.training.device import Device
 from pipeline.training.ema import Ema
+from pipeline.training.group import Group
 from pipeline.training.sums import EpochSums
 
 __all__ = ["State"]
@@ -64,6 +67,15 @@ class State:
         )
         self.history: list[dict[str, float]] = []
 
+    def seed_network(self, purpose: str, group: Group) -> None:
+        """Begin the random stream that the network (dropout) draws from for `purpose`.
+
+        It is of the run, the fold, the step and, past the first of a group, of the process.
+        """
+        process = [group.rank] if group.rank else []
+        run = self.job.wanted["seed"], self.job.stage, str(self.job.fold)
+        torch.manual_seed(stream_seed(*run, self.step, purpose, *process))
+
     @property
     def path(self) -> Path:
         """Where the state is saved."""
@@ -81,17 +93,26 @@ class State:
         checkpoint.save(self.path, {"owner": self.job.owner, **parts, **values})
         self.seconds["save_s"] += time.perf_counter() - started
 
-    def load(self) -> None:
-        """Take up the state that was saved.
+    def load(self, group: Group) -> None:
+        """Take up the state that was saved, in each process of a group.
 
         Raises:
-            ArtifactError: It is damaged, or the state of another job.
+            ArtifactError: It is damaged, the state of another job, or not the same in all
+                processes.
         """
         state = checkpoint.load(self.path, owner=self.job.owner, restart_hint=self.job.restart_hint)
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if state[name]:  # a scaler that passed gradients through saved nothing
+                part.load_state_dict(state[name])
         for name in _VALUES:
             setattr(self, name, state[name])
+        first = group.decided(lambda: self.step)
+        if group.any(self.step != first):
+            raise ArtifactError(
+                f"{self.path}: expected one file that all processes share, got one of step "
+                f"{self.step} here and of step {first} in the first process. Put the runs' folder "
+                "on storage that all nodes share."
+            )
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,6 @@ from torch import nn
 from pipeline.config import Optimisation
 from pipeline.data.tiles import Item
 from pipeline.networks.build import Prediction
-from pipeline.seeds import stream_seed
 from pipeline.training.device import Device
 from pipeline.training.forward import Forward
 from pipeline.training.group import Group
@@ -50,17 +49,14 @@ class Step:
         self._settings, self._steps = settings, steps
         self._device, self._group = device, group
         self._parameters = [p for p in state.network.parameters() if p.requires_grad]
-        self._stream = state.job.wanted["seed"], state.job.stage, str(state.job.fold)
 
     def __call__(self, batch: Item) -> Outcome:
         """Take the next step, computing the batch in `state.parts` parts.
 
-        What is random in the network (dropout) depends on the run, the fold, the step and, past the
-        first of a group, on the process alone.
+        What is random in the network is of the step alone, in each process of a group.
         """
         state = self._state
-        process = [self._group.rank] if self._group.rank else []
-        torch.manual_seed(stream_seed(*self._stream, state.step, "network", *process))
+        state.seed_network("network", self._group)
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(self._settings, state.step, self._steps)
         state.optimizer.zero_grad(set_to_none=True)

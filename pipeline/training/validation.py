@@ -1,14 +1,14 @@
 """How good the averaged weights are on whole held-out images."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import ImageDataset
-from pipeline.networks.build import SegmentationNetwork
+from pipeline.networks.build import Prediction, SegmentationNetwork
 from pipeline.training.batches import whole_images
 from pipeline.training.coefficients import PixelCounts
 from pipeline.training.device import Device
@@ -25,6 +25,7 @@ def validate(
     *,
     kind: str,
     batch_size: int,
+    pixels: int,
     workers: int,
     device: Device,
     between: Callable[[], None],
@@ -37,7 +38,8 @@ def validate(
         loss: Of prediction and target.
         images: Whole images with their targets.
         kind: Of the targets.
-        batch_size: Images a batch.
+        batch_size: Images a batch, whose loss is computed together.
+        pixels: Of the images that are in the network at a time, if one has no more.
         workers: Loader processes.
         device: Where the network is.
         between: Called before each batch, in each process equally often.
@@ -53,10 +55,21 @@ def validate(
             break  # other processes have one batch more
         inputs = device.move(batch["image_chw"])
         target = device.move(batch["target"])
-        with device.autocast():
-            prediction = network(inputs)
+        at_once = max(pixels // inputs[0, 0].numel(), 1)
+        prediction = _predict(network, inputs.chunk(math.ceil(len(inputs) / at_once)), device)
         total += loss(prediction, target)[0] * len(inputs)
         counts.update(probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5, ship_truth(target))
     group.sum(total, *counts.sums)
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}
     return {"val_loss": (total / len(images)).item()} | coefficients
+
+
+def _predict(
+    network: SegmentationNetwork, parts: Sequence[torch.Tensor], device: Device
+) -> Prediction:
+    """Predict a batch in parts."""
+    with device.autocast():
+        each = [network(part) for part in parts]
+    heads = [one.image_logits for one in each if one.image_logits is not None]
+    logits_nchw = torch.cat([one.logits_nchw for one in each])
+    return Prediction(logits_nchw, torch.cat(heads) if heads else None)

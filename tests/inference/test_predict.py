@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ArtifactError
-from pipeline.inference.predict import as_maps
+from pipeline.config import load_config
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.inference import predict
+from pipeline.inference.predict import MeanNetwork, as_maps
 from pipeline.inference.tta import Chances
+from pipeline.training.device import Device
 
 pytestmark = pytest.mark.unit
 
@@ -39,3 +42,18 @@ def test_the_image_heads_answer_goes_with_the_maps():
     assert (one.image_prob, two.image_prob) == (0.25, 0.333333)
     with pytest.raises(ArtifactError, match="expected probabilities, got NaN"):
         list(as_maps(Chances(maps_nchw, image / torch.tensor([1.0, 0.0])), PATHS))
+
+
+def test_memory_that_does_not_suffice_names_the_setting(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB")
+
+    monkeypatch.setattr(predict, "mean_probability", full)
+    monkeypatch.setattr(predict, "build_trained", lambda *_, **__: torch.nn.Identity())
+    device = Device(torch.device("cpu"), torch.float32, 0)
+    network = MeanNetwork(load_config(Path("configs/demo.yaml"), []), device, [{}])
+    said = (
+        r"predict.batch_size: 2 images of 8 x 6 px do not fit .* of cpu \(.*memory. Tried .* 9 GiB"
+    )
+    with pytest.raises(ConfigError, match=said):
+        network(torch.zeros(2, 3, 8, 6, dtype=torch.uint8))

@@ -14,5 +14,5 @@ if __name__ == "__main__":
     end_with_parent()
     folder, *overrides = sys.argv[1:]
     machine = Machine.model_construct(device="cpu")
-    with exit_codes(), Group.joined(machine):
+    with exit_codes(), Group.joined(machine), exit_codes():
         train_once(Path(folder), *overrides)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 from toy_training import Network, run, same
@@ -14,10 +15,12 @@ from pipeline.training.forward import recompute_blocks
 pytestmark = pytest.mark.unit
 
 
-def trained(*, again):
+def trained(*, again, of_group=False):
     torch.manual_seed(0)
     section = Section(arch="unet", encoder="resnet18", weights="none", options={})
     network = build_network(section, channels=1).train()
+    if of_group:
+        network = convert_sync_batchnorm(network)
     names = list(network.state_dict())
     if again:
         assert recompute_blocks(network) == 8 + 5  # of the encoder's stages and of the decoder
@@ -36,9 +39,10 @@ def trained(*, again):
     return gradients, dict(network.named_buffers()), sum(kept)
 
 
-def test_blocks_computed_again_give_the_same_gradients_from_less_memory():
-    gradients, statistics, kept_bytes = trained(again=False)
-    gradients_again, statistics_again, kept_again = trained(again=True)
+@pytest.mark.parametrize("of_group", [False, True])
+def test_blocks_computed_again_give_the_same_gradients_from_less_memory(of_group):
+    gradients, statistics, kept_bytes = trained(again=False, of_group=of_group)
+    gradients_again, statistics_again, kept_again = trained(again=True, of_group=of_group)
     assert same(gradients_again, gradients)
     assert same(statistics_again, statistics)
     assert kept_again < kept_bytes / 2

@@ -133,11 +133,45 @@ def test_two_nodes_stopped_on_the_way_are_gone_on_with_by_one_process(tmp_path, 
     ]
     wait_until((folder / "last.pt").exists)
     nodes[1].terminate()
-    for node in nodes:
-        node.wait(timeout=200)
+    # torchrun's own codes: of the signal that it was sent, and of a process that failed.
+    assert [node.wait(timeout=200) for node in nodes] == [1, 1]
     assert not (folder / "final.pt").exists()
     train_once(folder)
     assert_close(weights(folder), weights(alone))
+
+
+FAILING = """
+import time
+import torch.distributed as dist
+from pipeline.command import exit_codes
+from pipeline.config import Machine
+from pipeline.errors import DataError
+from pipeline.launch.tasks import end_with_parent
+from pipeline.training.group import Group
+
+end_with_parent()
+# As NCCL may, which waits for the others.
+dist.destroy_process_group = lambda: time.sleep(250)
+with exit_codes(), Group.joined(Machine.model_construct(device="cpu")) as group, exit_codes():
+    if group.rank == 1:
+        raise DataError("7.jpg: gone bad")
+    group.any(flag=False)
+"""
+
+
+def test_a_process_that_fails_ends_and_so_do_the_others(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    task = Task("", "", "", ("failing",), tmp_path / "log", tmp_path / "told", 2)
+    paths = f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"
+    work = Processes(task, ENVIRONMENT | {"PYTHONPATH": paths})
+    wait_until(lambda: work._members[1].poll() is not None)
+    ended = time.monotonic()
+    wait_until(lambda: work._members[0].poll() is not None)
+    assert time.monotonic() - ended < 10
+    assert [member.poll() for member in work._members] == [1, 2]
+    told = (tmp_path / "log").read_text()
+    assert "7.jpg: gone bad" in told
+    assert "process 0 of the group failed\nTraceback" in told
 
 
 def test_a_batch_that_the_group_does_not_divide_is_refused(tmp_path):

@@ -6,6 +6,8 @@ import torch
 from toy_training import Network, dataset, run, same
 
 from pipeline.data.targets import CHANNELS
+from pipeline.training import batches
+from pipeline.training.group import Group
 
 pytestmark = pytest.mark.unit
 
@@ -68,3 +70,12 @@ def test_statistics_of_the_average_fit_its_weights(tmp_path, images):
     statistics = averaged.layers[1].running_mean, averaged.layers[1].running_var
     for ours, measured in zip(statistics, exact, strict=True):
         assert torch.allclose(ours, measured, rtol=0.05, atol=0.01)
+
+
+@pytest.mark.parametrize(("batch_size", "count"), [(4, 2), (12, 1), (24, 1)])
+def test_statistics_are_measured_on_a_batch_at_least(images, monkeypatch, batch_size, count):
+    monkeypatch.setattr(batches, "SETTLING_CROPS", 8)
+    settling = batches.settling_batches(
+        dataset(images), batch_size, epoch=0, workers=0, pin=False, group=Group()
+    )
+    assert [len(batch["image_chw"]) for batch in settling] == [batch_size] * count

@@ -24,9 +24,11 @@ def device(monkeypatch, *, gib, is_cuda=True):
     return Device(torch.device("cuda" if is_cuda else "cpu"), torch.float32, 0)
 
 
-def decided(folder, chosen, *overrides, side_px=768):
+def decided(folder, chosen, *overrides, side_px=768, processes=1):
     crops = settings(*AUTO, *overrides).crops
-    return decide_sizes(job_in(folder), crops, Network(), chosen, side_px).fixed_sizes()
+    return decide_sizes(
+        job_in(folder), crops, Network(), chosen, side_px, processes=processes
+    ).fixed_sizes()
 
 
 def test_what_a_crop_keeps_is_counted_on_shapes():
@@ -45,6 +47,24 @@ def test_less_memory_gives_smaller_crops_and_batches(tmp_path, monkeypatch, gib,
     # 19 kept values a pixel, so 43 MiB a crop of 768 px; the largest divisor of an epoch that fits.
     card = device(monkeypatch, gib=gib)
     assert decided(tmp_path, card, "crops.per_epoch=960") == expected
+
+
+@pytest.mark.parametrize(
+    ("gib", "processes", "expected"),
+    [(80, 8, (768, 240)), (1.2, 3, (768, 60)), (0.4, 4, (768, 24)), (1e-9, 3, (192, 3))],
+)
+def test_each_process_of_a_group_has_a_card_to_fill(
+    tmp_path, monkeypatch, gib, processes, expected
+):
+    # As above: 32 crops of 768 px are enough, 20 fit into 1.2 GiB, and 6 into 0.4.
+    card = device(monkeypatch, gib=gib)
+    found = decided(tmp_path, card, "crops.per_epoch=960", processes=processes)
+    assert found == expected
+
+
+def test_an_epoch_that_a_group_cannot_share_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"crops.per_epoch: 3200: expected a multiple of 3"):
+        decided(tmp_path, device(monkeypatch, gib=80), processes=3)
 
 
 def test_a_cpu_takes_small_crops_however_much_memory_it_has(tmp_path, monkeypatch):
@@ -78,3 +98,14 @@ def test_loader_processes_follow_the_cores(monkeypatch):
         chosen.append(devices._workers(machine, is_cuda=True))
     assert chosen == [0, 1, 0, 2, 4, 8]
     assert devices._workers(machine.model_copy(update={"loader_workers": 3}), is_cuda=True) == 3
+
+
+@pytest.mark.parametrize(("processes", "workers"), [("1", 8), ("4", 4), ("32", 1)])
+def test_loader_processes_follow_the_cores_under_torchrun_too(monkeypatch, processes, workers):
+    machine = load_config(Path("configs/demo.yaml"), []).machine
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert devices._workers(machine, is_cuda=True) == workers
+    assert devices._workers(machine, is_cuda=False) == 0

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 import torch
+from torch import nn
 from toy_training import (
     STEPS,
     Network,
@@ -24,6 +25,8 @@ from pipeline.command import exit_codes
 from pipeline.data.tiles import CropDataset
 from pipeline.errors import ArtifactError, ConfigError, DataError, Stopped
 from pipeline.training.batches import crop_batches
+from pipeline.training.device import Device
+from pipeline.training.ema import Ema
 from pipeline.training.group import Group
 from pipeline.training.survival import StopRequest
 
@@ -47,6 +50,28 @@ def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(
         assert saved_step(folder) == kept
     assert same(run(folder, images, network=Network(dropout=0.3)), whole)
     assert history(tmp_path / "whole").equals(history(folder))
+
+
+def test_a_run_killed_while_the_average_settles_ends_with_the_same_bits(
+    tmp_path, images, monkeypatch
+):
+    def network():
+        """With dropout before BatchNorm, whose statistics depend on it."""
+        made = Network()
+        made.layers.insert(0, nn.Dropout(0.3))
+        return made
+
+    whole = run(tmp_path / "whole", images, network=network())
+
+    def die(self, batches):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ema, "settle", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "a", images, EACH_STEP, network=network())
+    assert saved_step(tmp_path / "a") == 3 * STEPS
+    assert same(run(tmp_path / "a", images, network=network()), whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -132,6 +157,21 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, images, monk
     assert all(torch.isfinite(values).all() for values in weights.values())
 
 
+def test_a_gradient_scaler_halves_its_scale_and_changes_nothing_else(tmp_path, images, monkeypatch):
+    with monkeypatch.context() as patched:
+        poisoned(patched, {3})
+        plain = run(tmp_path / "plain", images)
+    poisoned(monkeypatch, {3})
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    monkeypatch.setattr(Device, "scaler", lambda _: scaler)
+    # A power of two is scaled by, and unscaled, without rounding.
+    assert same(run(tmp_path / "scaled", images), plain)
+    assert history(tmp_path / "scaled").equals(history(tmp_path / "plain"))
+    assert history(tmp_path / "scaled").skipped_steps.tolist() == [1, 0, 0]
+    saved = torch.load(tmp_path / "scaled" / "last.pt", weights_only=True)["scaler"]
+    assert (saved["scale"], saved["_growth_tracker"]) == (512.0, 3 * STEPS - 4)
+
+
 def test_gradients_that_stay_not_finite_stop_and_name_the_images(tmp_path, images, monkeypatch):
     poisoned(monkeypatch, set(range(STEPS, 2 * STEPS)))
     with pytest.raises(ArtifactError, match=r"6 steps in a row.*not_finite.json.*train.learning"):
@@ -182,8 +222,91 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, images):
     parts = run(tmp_path / "2", images, *options, network=Network(norm=False))
     for name, values in whole.items():
         assert torch.allclose(values, parts[name], atol=1e-4), name
-    with pytest.raises(ConfigError, match=r"machine.accumulate: 3: expected a divisor"):
-        run(tmp_path / "3", images, "machine.accumulate=3")
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (lambda network: network.training, "4 crops of 24 px, to settle the average on, do not"),
+        (lambda network: not network.training, "4 images to watch, 2304 px of them at a time, do"),
+    ],
+)
+def test_memory_that_ends_outside_a_step_names_the_settings(
+    tmp_path, images, monkeypatch, where, said
+):
+    forward = Network.forward
+
+    def limited(self, images):
+        if not torch.is_grad_enabled() and where(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return forward(self, images)
+
+    monkeypatch.setattr(Network, "forward", limited)
+    with pytest.raises(ConfigError, match=f"crops.batch_size: {said}") as error:
+        run(tmp_path / "a", images, "train.epochs=1")
+    assert "9 GiB). Set machine.accumulate=2, if that divides the batch" in str(error.value)
+
+
+def test_the_average_sees_no_more_pixels_at_a_time_than_a_part_of_a_step(
+    tmp_path, images, monkeypatch
+):
+    seen, forward = set(), Network.forward
+
+    def watched(self, images):
+        if not torch.is_grad_enabled():
+            seen.add((self.training, images.shape[0]))
+        return forward(self, images)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    run(tmp_path / "whole", images)
+    whole = history(tmp_path / "whole")
+    # 4 crops of 24 px have the pixels of two images of 32 px.
+    assert seen == {(True, 4), (False, 2)}
+    seen.clear()
+    run(tmp_path / "parts", images, "machine.accumulate=2")
+    assert seen == {(True, 2), (False, 1)}
+    monkeypatch.setattr(torch.Tensor, "chunk", lambda whole, _count: (whole,))
+    run(tmp_path / "unsplit", images)
+    assert (history(tmp_path / "unsplit") - whole).abs().max(axis=None) < 1e-5
+
+
+class Absent(Group):
+    """A group whose other processes never come."""
+
+    def shared(self, network, device):
+        return network
+
+    def decided(self, decide):
+        return decide()
+
+    def any(self, flag):
+        return flag
+
+
+def test_parts_that_are_not_alike_are_refused(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(Group, "current", lambda: Absent(0, 2))
+    refused = r"crops.batch_size: 4: expected a multiple of 8.*accumulate=4 .* each of 2 proc"
+    with pytest.raises(ConfigError, match=refused):
+        run(tmp_path / "a", images, "machine.accumulate=4")
+    with monkeypatch.context() as alone:
+        alone.setattr(Group, "current", Group)
+        small_memory(alone, 1)
+        killed_at(STEPS, alone, tmp_path / "a", images)
+    with pytest.raises(ConfigError, match=refused):
+        run(tmp_path / "a", images)
+    with pytest.raises(ConfigError, match=r"multiple of 6.*accumulate=3 "):
+        run(tmp_path / "b", images, "machine.accumulate=3")
+
+
+@pytest.mark.parametrize("first", [True, 2 * STEPS])
+def test_processes_that_do_not_share_a_state_are_told(tmp_path, images, monkeypatch, first):
+    if first is not True:
+        killed_at(STEPS, monkeypatch, tmp_path / "a", images)
+    # The first process has a state, of another step.
+    monkeypatch.setattr(Absent, "decided", lambda _, decide: first)
+    monkeypatch.setattr(Group, "current", lambda: Absent(1, 2))
+    with pytest.raises(ArtifactError, match=r"last.pt: "):
+        run(tmp_path / "a", images)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

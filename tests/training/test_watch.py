@@ -5,10 +5,11 @@ import time
 
 import pandas as pd
 import pytest
-from toy_training import job_in, run
+from toy_training import STEPS, job_in, run
 
 from pipeline.errors import ConfigError
 from pipeline.training import watch
+from pipeline.training.group import Group
 from pipeline.training.watch import EpochWatch, write_history
 
 pytestmark = pytest.mark.unit
@@ -39,6 +40,21 @@ def test_the_history_says_where_the_seconds_went(tmp_path, images):
     assert set(phases) < set(table)
     assert (table.train_s - table.data_wait_s - table.step_s).abs().max() < 1e-6
     assert (table[["data_wait_s", "step_s", "val_s"]] > 0).all(axis=None)
+
+
+def test_waits_between_steps_are_seconds_of_training(tmp_path, images, monkeypatch):
+    def slow(function):
+        def waiting(*arguments, **named):
+            time.sleep(0.05)
+            return function(*arguments, **named)
+
+        return waiting
+
+    monkeypatch.setattr(EpochWatch, "step", slow(EpochWatch.step))
+    monkeypatch.setattr(Group, "any", slow(Group.any))
+    run(tmp_path / "a", images, "train.epochs=1")
+    table = pd.read_csv(tmp_path / "a" / "history.csv")
+    assert table.step_s.sum() >= 2 * STEPS * 0.05
 
 
 def test_the_history_is_written_as_epochs_end(tmp_path):
