@@ -100,7 +100,7 @@ def cross_fitted(tried, fold):
 
 
 def main():
-    flags = parser(__doc__, "separation")
+    flags = parser(__doc__, "separation", crops=1600, epochs=5)
     flags.add_argument("--seeds", default="0,1,2")
     flags.add_argument("--kinds", default=",".join(CONFIGS), help="default: %(default)s")
     arguments = flags.parse_intermixed_args()
