@@ -152,6 +152,10 @@ class MapReader:
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
 
+    def image_prob(self, image_id: str) -> float | None:
+        """Return the image head's answer, also where no map is stored; None without a head."""
+        return self._image_prob.get(image_id)
+
     def read(self, image_id: str) -> ImageMaps | None:
         """Return the maps of an image, or None where no ship rose above the floor.
 
@@ -176,7 +180,7 @@ class MapReader:
         return ImageMaps(
             picture[: self._height],
             contact_hw if len(contact_hw) else None,
-            self._image_prob.get(image_id),
+            self.image_prob(image_id),
         )
 
 
