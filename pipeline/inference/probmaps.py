@@ -32,9 +32,10 @@ Row = tuple[str, float, float, float | None, int]
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
     """Tell whether a map, uint8 (H, W), is worth keeping: its maximum probability reaches `floor`.
 
-    A map that does not is the same as none, for calibration and submission alike.
+    A map that does not is the same as none, for calibration and submission alike. The floor is
+    rounded as calibration rounds its thresholds, so that one at the floor loses nothing.
     """
-    return bool(prob_hw.max() / 255 >= floor)
+    return bool(prob_hw.max() >= round(255 * floor))
 
 
 class MapWriter:
