@@ -19,8 +19,20 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
+def _ascending_steps(values: list[float]) -> list[float]:
+    steps = [round(255 * value) for value in values]
+    if steps != sorted(set(steps)):
+        raise ValueError(
+            "expected values that ascend, each in another of the maps' 255 steps, got "
+            f"{values}, which are {steps}."
+        )
+    return values
+
+
 Ascending = AfterValidator(_ascending)
-Probabilities = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Ascending]
+Steps = AfterValidator(_ascending_steps)
+Step = Annotated[float, Field(ge=1 / 255, lt=1)]
+Probabilities = Annotated[list[Step], Field(min_length=1), Steps]
 Areas = Annotated[list[Annotated[int, Field(ge=0)]], Ascending]
 
 
@@ -55,10 +67,18 @@ class Calibrate(Section):
     min_areas_px: Areas
     connectivities: Annotated[list[Literal[4, 8]], Ascending]
     watershed: Watershed | None
-    rectangles: list[Annotated[float, Field(gt=0, lt=1)]]
-    gate_probabilities: Annotated[list[Share], Ascending]
+    rectangles: Annotated[list[Step], Steps]
+    gate_probabilities: Annotated[list[Share], Field(min_length=1), Steps]
     gate_areas_px: Areas
     acceptance: Acceptance | None
+
+    @property
+    def lowest(self) -> float:
+        """The least probability of a ship's pixel that any rule may take."""
+        tried = [*self.thresholds, *self.rectangles]
+        tried += [] if self.watershed is None else self.watershed.thresholds
+        tried += [] if self.acceptance is None else self.acceptance.levels
+        return min(tried)
 
     @model_validator(mode="after")
     def _gates(self) -> Self:

@@ -106,9 +106,10 @@ class Targets(Section):
 
 
 class ImageHead(Section):
-    """A second output of the network: is there any ship in the image? For the image gate.
+    """A second output of the network: is there any ship in the image?
 
-    `weight` is that of its loss beside the pixels'; 0: no such head.
+    `weight` is that of its loss beside the pixels'; 0: no such head. Only `calibrate.acceptance`
+    uses its answer.
     """
 
     weight: Annotated[float, Field(ge=0)]
@@ -198,7 +199,10 @@ class Ensemble(Section):
 
 
 class Predict(Section):
-    """Inference on whole images; a map whose maximum is below `floor` is not stored."""
+    """Inference on whole images; a map whose maximum is below `floor` is not stored.
+
+    No rule that calibration tries may look lower.
+    """
 
     tta: Literal["d4", "flips", "none"]
     batch_size: Count
@@ -265,6 +269,27 @@ class Config(Section):
         if wrong:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return stage
+
+    @model_validator(mode="after")
+    def _prediction_for_the_calibration(self) -> Self:
+        floor, weight, lowest = self.predict.floor, self.image_head.weight, self.calibrate.lowest
+        wrong = []
+        if floor > lowest:
+            message = (
+                f"expected at most {lowest}, the least probability that calibrate tries, got "
+                f"{floor}: maps that are not stored would be a gate that nothing calibrates. Lower "
+                "it, or try no value below it."
+            )
+            wrong.append(defect(("predict", "floor"), message, floor))
+        if weight > 0 and self.calibrate.acceptance is None:
+            message = (
+                f"expected 0 where calibrate.acceptance is null, got {weight}: nothing else uses "
+                "the head's answer. Give both or neither."
+            )
+            wrong.append(defect(("image_head", "weight"), message, weight))
+        if wrong:
+            raise ValidationError.from_exception_data(type(self).__name__, wrong)
+        return self
 
 
 def load_config(path: Path, overrides: list[str]) -> Config:

@@ -48,6 +48,7 @@ _atrous: dict[str, Any] = {
     "decoder_aspp_separable": bool,
     "decoder_aspp_dropout": Dropout,
 }
+# FCN's and U-Net + FPN's decoders have no max_unpool: no pooling of theirs has as many channels.
 _fcn: dict[str, Any] = {
     "upsample": Literal["nearest", "bilinear", "bed_of_nails", "transposed"],
     "fc_channels": Width,

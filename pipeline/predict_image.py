@@ -148,18 +148,12 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
         ConfigError: The run has no networks of its own.
     """
     from pipeline.data.catalog import Catalog
-    from pipeline.inference.predict import MeanNetwork, as_maps, trained_state
+    from pipeline.inference.predict import MeanNetwork, as_maps, trained_networks, trained_state
     from pipeline.inference.windows import predict_windows
     from pipeline.training.device import Device
 
-    config = run.config
-    if config.predict.ensemble is not None:
-        raise ConfigError(
-            f"--run {config.name}: it has no networks of its own, it averages the maps of "
-            f"{', '.join(config.predict.ensemble.runs)}. Give one of them."
-        )
+    config, trained = run.config, trained_networks(run)
     catalog = Catalog.load(run.result("data").folder)
-    trained = [run.result("finetune", fold=fold) for fold in range(config.folds.count)]
     network = MeanNetwork(config, Device.choose(config.machine), map(trained_state, trained))
 
     def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":

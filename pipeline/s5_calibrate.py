@@ -99,6 +99,8 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
             "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
             "kept" if trial.kept else "not kept",
         )
+    if run.config.image_head.weight > 0 and not found.trials[-1].kept:
+        LOG.warning("calibrate: the image head is not used: only acceptance would, not kept")
     write_json(folder / "rules.json", rules)
     # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.
     coefficients = score_pixels(catalog.instances, found.instances, *shape)

@@ -62,6 +62,28 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
         ("seed: -1\n", r"mine.yaml:2: seed: expected greater than or equal to 0, got -1"),
         ("name: a/b\n", r"mine.yaml:2: name: .*'a/b'"),
         ("predict:\n  tta: D4\n", r"mine.yaml:3: predict.tta: expected 'd4', 'flips' or 'none'"),
+        (
+            "calibrate:\n  thresholds: [0.5, 0.501]\n",
+            r"mine.yaml:3: calibrate.thresholds: expected .* 255 steps, got .* are \[128, 128\]",
+        ),
+        (
+            "calibrate:\n  gate_probabilities: [0.0, 0.001]\n",
+            r"mine.yaml:3: calibrate.gate_probabilities: expected .* are \[0, 0\]",
+        ),
+        ("calibrate:\n  rectangles: [0.5, 0.4]\n", r"calibrate.rectangles: expected .* ascend"),
+        (
+            "calibrate:\n  acceptance:\n    levels: [0.001, 0.5]\n",
+            r"mine.yaml:4: calibrate.acceptance.levels.0: expected greater than .*, got 0.001",
+        ),
+        ("calibrate:\n  thresholds: []\n", r"calibrate.thresholds: .* at least 1 item"),
+        (
+            "predict:\n  floor: 0.35\n",
+            r"mine.yaml:3: predict.floor: expected at most 0.2, .* got 0.35",
+        ),
+        (
+            "image_head:\n  weight: 0.1\ncalibrate:\n  acceptance: null\n",
+            r"mine.yaml:3: image_head.weight: expected 0 where calibrate.acceptance is null",
+        ),
         ("crops:\n  per_epoch: 17\n", r"mine.yaml:2: crops: expected per_epoch to be a multiple"),
         ("train: 3\n", r"mine.yaml:2: train: expected an object, got 3"),
         (
@@ -75,6 +97,16 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
 def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
     with pytest.raises(ConfigError, match=expected):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "where", ["thresholds", "rectangles", "watershed.thresholds", "acceptance.levels"]
+)
+def test_no_rule_looks_below_the_floor(tmp_path, where):
+    load(tmp_path, "", [f"calibrate.{where}=[0.2]"])
+    load(tmp_path, "", ["calibrate.rectangles=[]", "calibrate.watershed=", "predict.floor=0.1"])
+    with pytest.raises(ConfigError, match=r"predict\.floor: expected at most 0\.19,.* got 0\.2:"):
+        load(tmp_path, "", [f"calibrate.{where}=[0.19]"])
 
 
 def test_a_missing_key_is_an_error(tmp_path):

@@ -2,10 +2,11 @@
 
 The runs may differ in everything but the images and their folds: networks, losses, crop sizes,
 seeds. Calibration and submission take the mean like the maps of any run. A map that a run did not
-store, since it stayed below its floor, counts as 0.
+store, since it stayed below its floor, counts as 0; its image head's answer counts as it is.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,8 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
     """Return the runs of an ensemble, after checking that their maps can be averaged.
 
     Raises:
-        ConfigError: One does not exist, or its networks tell other channels.
+        ConfigError: One does not exist, or its networks tell other channels, or an image head's
+            answer where this run says none, or the other way round.
         ArtifactError: One has other folds.
     """
     found = []
@@ -49,6 +51,14 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                 f"predict.ensemble.runs: {name}: expected maps {'with' if own else 'without'} "
                 f"contact, as targets.kind={run.config.targets.kind} says, got those of "
                 f"{member.config.targets.kind}. Give all runs and this one the same kind."
+            )
+        head, own_head = (one.config.image_head.weight > 0 for one in (member, run))
+        if head != own_head:
+            raise ConfigError(
+                f"predict.ensemble.runs: {name}: expected maps {'with' if own_head else 'without'} "
+                f"an image head's answer, as image_head.weight={run.config.image_head.weight} "
+                f"says, got a run with {member.config.image_head.weight}. Give all runs and this "
+                "one a head, or none."
             )
         here, there = (
             one.result("split").manifest["outputs"]["folds.csv"]["sha256"][:12]
@@ -106,7 +116,10 @@ def predict_ensemble(
     written = writer.written
     for image_id in part.of(image_ids):
         if image_id not in written:
-            each = [reader.read(image_id) or sea for reader in readers]
+            each = [
+                reader.read(image_id) or replace(sea, image_prob=reader.image_prob(image_id))
+                for reader in readers
+            ]
             writer.add(image_id, _mean_of(each, ensemble.mean))
     writer.end(image_ids, "cpu")
 
@@ -115,9 +128,8 @@ def _mean_of(each: Sequence[ImageMaps], mean: Mean) -> ImageMaps:
     contacts = [one.contact_hw for one in each if one.contact_hw is not None]
     prob_hw = average_maps([one.prob_hw for one in each], mean)
     contact_hw = average_maps(contacts, mean) if contacts else None
-    # Only where all runs that saw something have a head, a mean says the same everywhere.
     heads = [one.image_prob for one in each if one.image_prob is not None]
-    image_prob = round(float(np.mean(heads)), 6) if len(heads) == len(each) else None
+    image_prob = round(float(np.mean(heads)), 6) if heads else None
     return ImageMaps(prob_hw, contact_hw, image_prob)
 
 

@@ -15,17 +15,24 @@ from tqdm import tqdm
 from pipeline.config import Config
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained
 from pipeline.parts import Part
 from pipeline.progress import Progress
-from pipeline.run import Job
+from pipeline.run import Job, Run
 from pipeline.separation.separate import ImageMaps
 from pipeline.training.device import Device
 
-__all__ = ["MeanNetwork", "as_maps", "predict", "predict_maps", "trained_state"]
+__all__ = [
+    "MeanNetwork",
+    "as_maps",
+    "predict",
+    "predict_maps",
+    "trained_networks",
+    "trained_state",
+]
 
 
 def predict(
@@ -69,6 +76,22 @@ def predict(
             bar.update()
             progress.update(1)
     writer.end(list(images), device.name)
+
+
+def trained_networks(run: Run) -> list[Job]:
+    """Return the finished training of each fold's network.
+
+    Raises:
+        ArtifactError: One is not finished.
+        ConfigError: The run has no networks of its own.
+    """
+    config = run.config
+    if config.predict.ensemble is not None:
+        raise ConfigError(
+            f"run {config.name}: expected networks of its own, but it averages the maps of "
+            f"{', '.join(config.predict.ensemble.runs)}. Give one of them."
+        )
+    return [run.result("finetune", fold=fold) for fold in range(config.folds.count)]
 
 
 def trained_state(source: Job) -> dict[str, Tensor]:

@@ -32,9 +32,10 @@ Row = tuple[str, float, float, float | None, int]
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
     """Tell whether a map, uint8 (H, W), is worth keeping: its maximum probability reaches `floor`.
 
-    A map that does not is the same as none, for calibration and submission alike.
+    A map that does not is the same as none, for calibration and submission alike. The floor is
+    rounded as calibration rounds its thresholds, so that one at the floor loses nothing.
     """
-    return bool(prob_hw.max() / 255 >= floor)
+    return bool(prob_hw.max() >= round(255 * floor))
 
 
 class MapWriter:
@@ -152,6 +153,10 @@ class MapReader:
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
 
+    def image_prob(self, image_id: str) -> float | None:
+        """Return the image head's answer, also where no map is stored; None without a head."""
+        return self._image_prob.get(image_id)
+
     def read(self, image_id: str) -> ImageMaps | None:
         """Return the maps of an image, or None where no ship rose above the floor.
 
@@ -176,7 +181,7 @@ class MapReader:
         return ImageMaps(
             picture[: self._height],
             contact_hw if len(contact_hw) else None,
-            self._image_prob.get(image_id),
+            self.image_prob(image_id),
         )
 
 

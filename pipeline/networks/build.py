@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.network_schema import SMP_ARCHITECTURES, Network
 from pipeline.networks.fcn import Fcn
-from pipeline.networks.frame import MEAN_255, STD_255, normalise, pad_to_multiple
+from pipeline.networks.frame import normalise, pad_to_multiple
 from pipeline.networks.segnet import SegNet
-from pipeline.networks.smp_networks import build_encoder, build_smp, image_head_of, smp_stride_px
+from pipeline.networks.smp_networks import (
+    build_encoder,
+    build_smp,
+    image_head_of,
+    mean_and_std,
+    smp_stride_px,
+)
 from pipeline.networks.ternausnet import TernausNet
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.unet_fpn import UnetFpn
@@ -38,17 +44,20 @@ class SegmentationNetwork(nn.Module):
         body: (N, 3, H, W) normalised, H and W multiples of `stride` -> logits (N, C, H, W), or a
             tuple of them and image logits (N, 1).
         stride: In pixels.
+        mean_255: What the encoder's weights expect, (3, 1, 1).
+        std_255: The same.
     """
 
     mean_255: Tensor
     std_255: Tensor
 
-    def __init__(self, body: nn.Module, stride: int) -> None:
+    def __init__(self, body: nn.Module, stride: int, encoder: str | None) -> None:
         super().__init__()
         self.body = body
         self.stride = stride
-        for name, values in (("mean_255", MEAN_255), ("std_255", STD_255)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        for name, values in zip(("mean_255", "std_255"), mean_and_std(encoder), strict=True):
+            values_255 = torch.tensor([255 * value for value in values])
+            self.register_buffer(name, values_255.view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Prediction:
         """Predict.
@@ -125,14 +134,14 @@ def _build_random(network: Network, channels: int, image_head: bool) -> Segmenta
     """Build with random weights; the architectures of smp are built by smp."""
     if network.arch in SMP_ARCHITECTURES:
         body = build_smp(network, channels, image_head)
-        return SegmentationNetwork(body, smp_stride_px(network.arch, body))
+        return SegmentationNetwork(body, smp_stride_px(network.arch, body), network.encoder)
     try:
         own, stride = _build_own(network, channels)
     except ValueError as error:
         raise ConfigError(f"network.options: {network.arch}: {error}.") from error
     if image_head:
         own.image_head = image_head_of(own.deep_channels)
-    return SegmentationNetwork(own, stride)
+    return SegmentationNetwork(own, stride, network.encoder)
 
 
 def _build_own(network: Network, channels: int) -> tuple[TwoHeaded, int]:

@@ -1,26 +1,24 @@
 """The one normalisation and the one pad rule: what stands between an image and a network.
 
-Images of any size enter, 0..255; what leaves has ImageNet's mean and deviation and a height and
-width that the network can halve as often as it must. Padding goes to the bottom and the right, so
+Images of any size enter, 0..255; what leaves has the colours that the encoder's weights expect, in
+most ImageNet's mean and deviation, and a height and width that the network can halve as often as it
+must. Padding goes to the bottom and the right, so
 that cropping back is a slice.
 """
 
 import torch
 from torch import Tensor
 
-__all__ = ["MEAN_255", "STD_255", "normalise", "pad_to_multiple"]
-
-MEAN_255 = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-STD_255 = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+__all__ = ["normalise", "pad_to_multiple"]
 
 
 def normalise(images: Tensor, mean_255: Tensor, std_255: Tensor) -> Tensor:
-    """Return float32 images of zero mean and unit deviation over ImageNet.
+    """Return float32 images of zero mean and unit deviation over the encoder's training data.
 
     Args:
         images: (N, 3, H, W), uint8 or float, RGB, 0..255.
-        mean_255: `MEAN_255` as (3, 1, 1), on the images' device.
-        std_255: `STD_255` likewise.
+        mean_255: (3, 1, 1), on the images' device.
+        std_255: The same.
     """
     return (images.to(torch.float32) - mean_255) / std_255
 

@@ -8,12 +8,27 @@ import timm
 from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING
 from segmentation_models_pytorch.base import ClassificationHead
 from segmentation_models_pytorch.encoders import encoders, get_encoder
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_DPN_MEAN,
+    IMAGENET_DPN_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
 from torch import nn
 
 from pipeline.errors import ConfigError
 from pipeline.network_schema import Network, nearest
 
-__all__ = ["build_encoder", "build_smp", "image_head_of", "smp_stride_px"]
+__all__ = ["build_encoder", "build_smp", "image_head_of", "mean_and_std", "smp_stride_px"]
+
+_INCEPTIONS = IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
+_NOT_IMAGENETS = {
+    **dict.fromkeys(("inception", "xception", "timm-tf_efficientnet_lite"), _INCEPTIONS),
+    "dpn": (IMAGENET_DPN_MEAN, IMAGENET_DPN_STD),
+}
+"""What smp's encoders expect, by the start of their names, as timm has it for the same weights."""
 
 HEAD = {"classes": 1, "pooling": "max", "dropout": 0.0}
 """Maximum, since a ship fills a thousandth of an image and a mean would drown it."""
@@ -73,6 +88,23 @@ def check_encoder(name: str) -> None:
         raise ConfigError(
             f"network.encoder: unknown encoder {name!r}.{hint} Or tu-<name of a timm network>."
         )
+
+
+def mean_and_std(name: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the deviation, of colours 0..1, that an encoder's weights expect.
+
+    They are those its published weights were trained with: timm's are timm's, of smp's all but
+    those below have ImageNet's. They go by the name alone, so that weights from anywhere, and
+    trained ones, meet the same colours. Without an encoder: ImageNet's.
+    """
+    if name is not None and name.startswith("tu-"):
+        known = timm.get_pretrained_cfg(name.removeprefix("tu-"))
+        if known is not None:
+            return known.mean, known.std
+    for prefix, found in _NOT_IMAGENETS.items():
+        if name is not None and name.startswith(prefix):
+            return found
+    return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
 def image_head_of(channels: int) -> nn.Module:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from pipeline.artifacts import read_json, sha256_file, write_atomic, write_json
 from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
-from pipeline.inference.predict import trained_state
+from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
 from pipeline.offline.contents import CONFIG, MANIFEST, RULES, weights_name
 from pipeline.offline.notebook import NOTEBOOK, dataset_metadata, notebook, notebook_metadata
@@ -40,8 +40,8 @@ def build_package(run: Run, owner: str, wheels: Sequence[str]) -> Path:
     Raises:
         ArtifactError: The run is not finished, was made for another configuration, or is damaged;
             or a wheel cannot be had.
-        ConfigError: Kaggle would not take the name of the account or of the run; or `wheels` names
-            something that is not here.
+        ConfigError: Kaggle would not take the name of the account or of the run; or the run has no
+            networks of its own; or `wheels` names something that is not here.
     """
     dataset, name = _names(owner, run.config.name)
     folder = run.folder / "package"
@@ -79,7 +79,7 @@ def _names(owner: str, run: str) -> tuple[str, str]:
 
 def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     """Write weights, rules, configuration and wheels, and at last the manifest."""
-    trained = [run.result("finetune", fold=fold) for fold in range(run.config.folds.count)]
+    trained = trained_networks(run)
     calibrated, data = run.result("calibrate"), run.result("data")
     catalog = Catalog.load(data.folder)
     for fold, source in enumerate(trained):

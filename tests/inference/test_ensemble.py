@@ -21,6 +21,7 @@ from pipeline.run import Run
 from pipeline.separation.separate import ImageMaps
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
+HEAD = "image_head.weight=0.1"
 
 
 @pytest.mark.unit
@@ -60,7 +61,7 @@ def _shared_data(tmp_path_factory):
 
 
 def predict_noise(run, seed, shape=(96, 96), only=None):
-    """Finish the run's maps without a network; every third image stays below the floor."""
+    """Finish the run's maps without a network; every `seed + 2`th stays below the floor."""
     rng = np.random.default_rng(seed)
     catalog = Catalog.load(run.result("data").folder)
     parts = [("predict/oof", 0), ("predict/oof", 1), ("predict/test", None)]
@@ -76,15 +77,17 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
             smooth_hw = cv2.normalize(
                 cv2.GaussianBlur(noise_hw, (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX
             )
-            writer.add(image_id, ImageMaps((smooth_hw * (1 if i % 3 else 0.1)).astype(np.uint8)))
+            prob_hw = (smooth_hw * (1 if i % (seed + 2) else 0.1)).astype(np.uint8)
+            head = i % 10 / 10 if run.config.image_head.weight else None
+            writer.add(image_id, ImageMaps(prob_hw, image_prob=head))
         writer.end(ids[:only], "cpu")
 
 
 @pytest.mark.contract
 def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
     for seed, name in enumerate("ab"):
-        predict_noise(a_run(name, f"predict.batch_size={seed + 1}"), seed)
-    run = a_run("both", "predict.ensemble={runs: [a, b], mean: logit}")
+        predict_noise(a_run(name, HEAD, f"predict.batch_size={seed + 1}"), seed)
+    run = a_run("both", HEAD, "predict.ensemble={runs: [a, b], mean: logit}")
     with caplog.at_level(logging.INFO):
         s2_train.stage(run, ["0", "1"])
         s3_finetune.stage(run, ["0", "1"])
@@ -98,16 +101,21 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
         for name in ("a", "b", "both")
     ]
     readers = [MapReader(job, catalog.usable_test_ids, 96, 96, contact=False) for job in jobs]
+    sea_hw = np.zeros((96, 96), np.uint8)
     for i, image_id in enumerate(catalog.usable_test_ids):
         one, other, both = (reader.read(image_id) for reader in readers)
-        if i % 3 == 0:
-            assert one is other is both is None
+        assert (one is None, other is None) == (i % 2 == 0, i % 3 == 0)
+        expected = average_maps([sea_hw if m is None else m.prob_hw for m in (one, other)], "logit")
+        if expected.max() < 255 * run.config.predict.floor:
+            assert both is None
         else:
-            expected = average_maps([one.prob_hw, other.prob_hw], "logit")
             np.testing.assert_array_equal(both.prob_hw, expected)
+        # Also where a map, or the mean, stays below the floor.
+        assert readers[2].image_prob(image_id) == i % 10 / 10
     s4_predict.stage(run, ["0", "1", "test"])  # done before
     s5_calibrate.stage(run)
-    assert (run.folder / "calibrate" / "rules.json").is_file()
+    tried = read_json(run.folder / "calibrate" / "rules.json")["tried"]
+    assert ("the image head is not used" in caplog.text) is not tried[-1]["kept"]
 
 
 @pytest.mark.contract
@@ -116,6 +124,7 @@ def test_runs_that_cannot_be_averaged_are_named():
     predict_noise(a_run("few"), 0, only=3)
     a_run("unpredicted")
     a_run("contact", "targets.kind=ship_contact")
+    a_run("head", HEAD)
     folds = a_run("folds").folder / "split" / "manifest.json"
     manifest = read_json(folds)
     manifest["outputs"]["folds.csv"]["sha256"] = "0" * 64
@@ -124,6 +133,7 @@ def test_runs_that_cannot_be_averaged_are_named():
         "nothing": (ConfigError, "runs: nothing: expected another run that has predicted"),
         "refused": (ConfigError, "refused: expected another run"),
         "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
+        "head": (ConfigError, r"head: expected maps without .* image_head\.weight=0\.0 .* 0\.1\."),
         "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
         "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),
         "few": (ArtifactError, r"few.*index\.csv: expected the maps of \d+ images, got 3"),

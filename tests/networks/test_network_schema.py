@@ -50,6 +50,10 @@ def test_a_good_section_passes():
             {"arch": "fcn8s", "encoder": "vgg16", "options": "{upsample: max_unpool}"},
             "options.upsample: expected 'nearest', 'bilinear', 'bed_of_nails' or 'transposed', got",
         ),
+        (
+            {"arch": "unet_fpn", "options": "{upsample: max_unpool}"},
+            "options.upsample: expected 'nearest', 'bilinear', 'bed_of_nails' or 'transposed', got",
+        ),
         ({"arch": "unet_original"}, "encoder: expected null, since unet_original has no encoder"),
         ({"encoder": "null"}, "encoder: expected the name of an encoder for unet, got null."),
         (

@@ -6,10 +6,11 @@ import pytest
 from annotations import KINDS, annotate
 
 from pipeline.data.contact import contact
+from pipeline.data.demo import render_demo
 from pipeline.separation.separate import ImageMaps, Separation, separate
-from pipeline.ships.instances import COLUMNS
+from pipeline.ships.instances import COLUMNS, read_instances
 from pipeline.ships.metric import score_images
-from pipeline.ships.rle import encode_labels
+from pipeline.ships.rle import decode_labels, encode_labels
 
 pytestmark = pytest.mark.unit
 
@@ -21,11 +22,9 @@ METHODS = {
 }
 
 
-def f2_by_method(kind):
-    random = np.random.default_rng(7)
+def f2_by_method(label_maps, size_px=SPAN):
     truth, found = [], {method: [] for method in METHODS}
-    for index in range(IMAGES):
-        labels_hw = annotate(random, kind, SPAN)
+    for index, labels_hw in enumerate(label_maps):
         ship_hw, contact_hw = labels_hw > 0, contact(labels_hw, 2)
         maps = ImageMaps(*(255 * each.astype(np.uint8) for each in (ship_hw, contact_hw)))
         truth += [(f"{index}", text) for text in encode_labels(labels_hw)]
@@ -34,16 +33,26 @@ def f2_by_method(kind):
             assert np.array_equal(separated_hw > 0, ship_hw)
             found[method] += [(f"{index}", text) for text in encode_labels(separated_hw)]
     tables = [pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (truth, *found.values())]
-    scored = [score_images(tables[0], table, SPAN, SPAN).f2.mean() for table in tables[1:]]
+    scored = [score_images(tables[0], table, size_px, size_px).f2.mean() for table in tables[1:]]
     return dict(zip(METHODS, scored, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_contact_gives_touching_ships_back(kind):
-    f2 = f2_by_method(kind)
+    random = np.random.default_rng(7)
+    f2 = f2_by_method(annotate(random, kind, SPAN) for _ in range(IMAGES))
     assert f2["contact"] >= f2["components"]
     # Ships that cross are cut into pieces by what they share: no separation joins those.
-    assert f2["contact"] > (0.6 if kind == "crossing" else 0.95), f2
+    assert f2["contact"] >= {"typical": 0.99, "crossing": 0.6}.get(kind, 0.95), f2
     if kind in {"raft", "marina", "string"}:
         assert f2["contact"] > f2["components"] + 0.3, f2
         assert f2["distance"] > f2["components"], f2
+
+
+def test_contact_gives_the_demos_ships_back(tmp_path):
+    sizes = {"tile_px": 144, "train_tiles": 60, "test_tiles": 1, "max_ship_px": 130}
+    render_demo(tmp_path / "demo", seed=0, empty_share=0.0, **sizes)
+    ships = read_instances(tmp_path / "demo" / "train_ship_segmentations_v2.csv")
+    images = ships.groupby("ImageId").EncodedPixels.apply(list)
+    f2 = f2_by_method((decode_labels(texts, 144, 144) for texts in images), 144)
+    assert f2["contact"] >= 0.99 > f2["components"], f2
