@@ -3,7 +3,10 @@
 Every message says what is wrong, where, what was expected, what was found, and what to do.
 """
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError", "Stopped"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError", "Stopped", "about"]
 
 
 class PipelineError(Exception):
@@ -34,3 +37,12 @@ class Stopped(Exception):  # noqa: N818  nothing went wrong
     def __str__(self) -> str:
         """Return what was stopped, and how to go on."""
         return f"{super().__str__()} Run the same command again: it goes on from there."
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Begin the message of an error with what it is about, where its origin cannot know that."""
+    try:
+        yield
+    except PipelineError as error:
+        raise type(error)(f"{what}: {error}") from error

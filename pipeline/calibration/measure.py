@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import about
 from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
 from pipeline.separation.separate import Components, Separation, find_components
@@ -32,9 +33,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Task:
-    """One image to measure: its index, its maps where they matter, and its true ships' texts."""
+    """One image to measure: index, ImageId, its maps where they matter, its true ships' texts."""
 
     image: int
+    image_id: str
     packed: Packed
     truth: list[str]
 
@@ -144,7 +146,8 @@ def measure_components(
             foreground = unpack(task.packed)
             truth = _Truth(task.truth, foreground)
             for how in separations:
-                components = find_components(foreground.maps, how)
+                with about(task.image_id):
+                    components = find_components(foreground.maps, how)
                 image = np.full(len(components.area_px), task.image, np.int32)
                 area_px = components.area_px.astype(np.int32)
                 found[how].append(Found(image, area_px, truth.hits(components)))
@@ -157,7 +160,9 @@ def measure_segments(tasks: list[Task], cuts: Sequence[Separation]) -> SegmentTa
     with _one_thread():
         for task in tasks:
             foreground = unpack(task.packed)
-            truth, segments = _Truth(task.truth, foreground), find_segments(foreground, cuts)
+            truth = _Truth(task.truth, foreground)
+            with about(task.image_id):
+                segments = find_segments(foreground, cuts)
             hits = [truth.hits(components) for components in segments.cuts]
             tables.append(
                 SegmentTable(

@@ -78,7 +78,7 @@ class Problem:
     def _tasks(self, images: Iterable[_Image]) -> Iterator[Task]:
         for image, (image_id, _, packed) in enumerate(images):
             if packed is not None:
-                yield Task(image, packed, self._texts.get(image_id, []))
+                yield Task(image, image_id, packed, self._texts.get(image_id, []))
 
 
 def _check_images(image_ids: list[str], true_ids: set[str]) -> None:

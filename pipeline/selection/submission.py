@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, about
 from pipeline.selection.rules import AnyRules, Rules, ships_in
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack, unpack
@@ -76,7 +76,8 @@ def _find_chunk(
 ) -> list[tuple[str, str]]:
     rows = []
     for image_id, fold, packed in items:
-        labels_hw = None if packed is None else ships_in(unpack(packed), rules[fold])
+        with about(image_id):
+            labels_hw = None if packed is None else ships_in(unpack(packed), rules[fold])
         texts = [] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts or [""]]
     return rows

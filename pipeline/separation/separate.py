@@ -159,7 +159,7 @@ def find_components(maps: ImageMaps, how: Separation) -> Components:
             seed=how.seed,
             merge_below_px=how.merge_below_px,
         )
-        _check_count(int(labels.max()), shape)
+        _check_count(int(labels.max()))
     if how.rectangles:
         pixels, labels = fit_rectangles(pixels, labels, shape[1])
     return Components(pixels + top * shape[1], labels, np.bincount(labels)[1:], shape)
@@ -193,16 +193,15 @@ def _label(
         count, labels_hw = cv2.connectedComponents(
             ship_hw, connectivity=connectivity, ltype=cv2.CV_32S
         )
-        _check_count(count - 1, ship_hw.shape)
+        _check_count(count - 1)
     return labels_hw
 
 
-def _check_count(count: int, shape: tuple[int, ...]) -> None:
+def _check_count(count: int) -> None:
     if count > MAX_COMPONENTS:
         raise DataError(
-            f"a map of {shape[0]}x{shape[1]} px has {count:,} connected components; expected at "
-            f"most {MAX_COMPONENTS:,}. Such a map is noise: look at the network's training, or "
-            "raise the threshold."
+            f"a map has {count:,} connected components; expected at most {MAX_COMPONENTS:,}. Such "
+            "a map is noise: look at the network's training, or raise the threshold."
         ) from None
 
 

@@ -240,6 +240,15 @@ def test_maps_and_truth_must_belong_together():
         calibrate(maps, truth, 25, 30, GRID)
 
 
+def test_a_map_that_cannot_be_cut_is_named():
+    prob_hw = np.zeros((512, 512), np.uint8)
+    prob_hw[::2, ::2] = 255
+    maps = [("a.jpg", 0, None), ("b.jpg", 1, ImageMaps(prob_hw))]
+    truth = pd.DataFrame([("a.jpg", ""), ("b.jpg", "")], columns=COLUMNS)
+    with pytest.raises(DataError, match=r"b\.jpg: a map has 65,536 connected components"):
+        calibrate(maps, truth, 512, 512, GRID)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

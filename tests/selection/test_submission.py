@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import ArtifactError, DataError
 from pipeline.selection.rules import Rules
 from pipeline.selection.submission import check_submission, find_instances
 from pipeline.separation.foreground import pack
@@ -35,6 +35,21 @@ def test_each_fold_has_its_rules():
     large = replace(RULES, min_area_px=2)
     frame = find_instances([("a", 0, MAPS), ("b", 1, MAPS)], {0: RULES, 1: large})
     assert frame.ImageId.tolist() == ["a", "a", "b"]
+
+
+def noise():
+    """More dots than a map can hold."""
+    prob_hw = np.zeros((512, 512), np.uint8)
+    prob_hw[::2, ::2] = 255
+    return ImageMaps(prob_hw)
+
+
+def test_a_map_that_cannot_be_cut_is_named():
+    with pytest.raises(DataError, match=r"b\.jpg: a map has 65,536 connected components"):
+        find_instances([("a.jpg", 0, MAPS), ("b.jpg", 0, pack(noise(), 128))], {0: RULES})
+    contact = {0: Rules(Separation("contact", 128, 8, 64), min_area_px=1)}
+    with pytest.raises(ArtifactError, match=r"a\.jpg: the rules cut ships by the contact channel"):
+        find_instances([("a.jpg", 0, MAPS)], contact)
 
 
 def test_no_image_at_all():
