@@ -91,13 +91,16 @@ def _tensor(image_hwc: np.ndarray) -> torch.Tensor:
 
 
 class ImageDataset(Dataset[Item]):
-    """Whole images in order: `image_chw` uint8 (3, H, W), and `target` if the truth is known.
+    """Whole images in order: `image_chw` uint8 (3, H, W).
+
+    If the truth is known also `labels_hw`, int32 (H, W), 0 for sea, n for the n-th ship, and
+    `target`, which is made of it.
 
     Args:
         paths: Path of each image.
         height: Of every image, px.
         width: Of every image, px.
-        truth: Their true ships, and what the network learns of them, which makes the target.
+        truth: Their true ships, and what the network learns of them.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class ImageDataset(Dataset[Item]):
             ships, targets = self._truth
             height, width = image_hwc.shape[:2]
             labels_hw = ships.labels(index, slice(0, height), slice(0, width))
+            item["labels_hw"] = torch.from_numpy(np.ascontiguousarray(labels_hw))
             item["target"] = make_target(labels_hw, targets)
         return item
 

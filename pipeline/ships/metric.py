@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.ships.rle import Runs, find_overlaps, parse_rows
+from pipeline.ships.rle import Labels, Runs, find_overlaps, parse_rows
 
 __all__ = [
     "THRESHOLDS",
@@ -31,6 +31,7 @@ __all__ = [
     "match_ships",
     "pairwise_iou",
     "score_images",
+    "score_labels",
 ]
 
 THRESHOLDS = 10
@@ -165,6 +166,17 @@ def _matches(ids: pd.Index, true_image: Integers, found_image: Integers, pairs: 
     overlaps = {"true": pairs.true, "predicted": pairs.found, "shared_px": pairs.shared_px}
     found_ships = found_ships.assign(size_px=size_px)
     return Matches(pd.DataFrame(images), true_ships, found_ships, pd.DataFrame(overlaps))
+
+
+def score_labels(true_hw: Labels, found_hw: Labels) -> float:
+    """Score one image as `score_images` does, from maps: 0 for sea, 1..n for the n ships."""
+    n_true, n_found = int(true_hw.max(initial=0)), int(found_hw.max(initial=0))
+    pairs = true_hw.astype(np.int64) * (n_found + 1) + found_hw
+    size = (n_true + 1) * (n_found + 1)
+    shared = np.bincount(pairs.ravel(), minlength=size).reshape(-1, n_found + 1)
+    true_px, found_px = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
+    hits = hits_from_areas(shared[1:, 1:], true_px[:, None] + found_px - shared[1:, 1:])
+    return float(f2_from_counts(hits.sum(), n_true, n_found))
 
 
 def hits_from_areas(intersection_px: Integers, union_px: Integers) -> Integers:

@@ -18,6 +18,7 @@ from pipeline.ships.metric import (
     match_ships,
     pairwise_iou,
     score_images,
+    score_labels,
 )
 from pipeline.ships.rle import encode_labels, parse_runs
 
@@ -74,6 +75,7 @@ def test_same_scores_as_the_reference(pairs, similar):
         assert row.n_predicted == found[row.ImageId].max()
         expected = reference_f2(truth[row.ImageId], found[row.ImageId])
         assert row.f2 == pytest.approx(float(expected), abs=1e-12)
+        assert score_labels(truth[row.ImageId], found[row.ImageId]) == row.f2
 
 
 @settings(max_examples=60)

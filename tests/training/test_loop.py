@@ -18,6 +18,8 @@ def test_it_learns_and_records(tmp_path, images):
     assert history.epoch.tolist() == [1, 2, 3, 4, 5]
     assert history.loss.iloc[-1] < 0.6 * history.loss.iloc[0]
     assert history.val_dice.iloc[-1] > 0.8
+    assert history.val_f2.between(0, 1).all()
+    assert history.val_f2.iloc[-1] > 0.3
     assert history.learning_rate.is_monotonic_decreasing
     assert history.learning_rate.iloc[-1] < 0.1 * history.learning_rate.max()
 
