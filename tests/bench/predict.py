@@ -5,12 +5,14 @@
 The test images of a finished run (default `runs/demo`) go through the bare network of its fold 0
 (batches in memory, one forward pass each), through the whole of stage 4 without symmetries, and
 through it with all eight. Each is timed in turn, several times over; the least processor time of
-each counts, so that other work on the machine does not.
+each counts, so that other work on the machine does not. What a stage costs once, such as building
+the network, is no image's: one batch is timed as well, and the difference counts.
 """
 
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,8 +30,8 @@ from pipeline.run import Job, Run
 from pipeline.separation.separate import ImageMaps
 from pipeline.training.device import Device
 
-ROUNDS = 2
-TIMES = 3  # each image, so that building the network, once a stage, weighs little
+ROUNDS = 3
+TIMES = 3  # each image
 
 
 def cpu_s(work):
@@ -58,6 +60,7 @@ def main():
     run = Run(config, restart=False)
     catalog = Catalog.load(run.result("data").folder)
     paths = [catalog.test_path(name) for name in catalog.usable_test_ids] * TIMES
+    paths = paths[: len(paths) // config.predict.batch_size * config.predict.batch_size]
     state = trained_state(run.result("finetune", fold=0))
     head = config.image_head.weight > 0
     device = Device.choose(config.machine)
@@ -66,24 +69,28 @@ def main():
     images = [cv2.imread(str(path))[:, :, ::-1].transpose(2, 0, 1) for path in paths]
     batches = torch.from_numpy(np.stack(images)).split(config.predict.batch_size)
 
-    def bare():
+    def bare(count):
         with torch.inference_mode(), device.autocast():
-            for batch in batches:
+            for batch in batches[: count // config.predict.batch_size]:
                 network(device.move(batch))
 
     with tempfile.TemporaryDirectory() as name:
 
-        def run_stage(tta):
-            changed = config.predict.model_copy(update={"tta": tta})
-            folder = Path(name) / tta
-            whole(config.model_copy(update={"predict": changed}), state, paths, catalog, folder)
+        def run_stage(tta, count):
+            changed = config.model_copy(
+                update={"predict": config.predict.model_copy(update={"tta": tta})}
+            )
+            whole(changed, state, paths[:count], catalog, Path(name) / tta)
 
-        works = {"bare": bare, "none": lambda: run_stage("none"), "d4": lambda: run_stage("d4")}
-        times = {kind: [] for kind in works}
+        works = {"bare": bare, "none": partial(run_stage, "none"), "d4": partial(run_stage, "d4")}
+        short, long = config.predict.batch_size, len(paths)
+        times = {(kind, count): [] for kind in works for count in (short, long)}
         for _ in range(ROUNDS):
-            for kind, work in works.items():
-                times[kind].append(cpu_s(work))
-        once, none, d4 = (min(each) / len(paths) for each in times.values())
+            for (kind, count), each in times.items():
+                each.append(cpu_s(partial(works[kind], count)))
+        once, none, d4 = (
+            (min(times[kind, long]) - min(times[kind, short])) / (long - short) for kind in works
+        )
         print(
             f"{config.network.arch} with {config.network.encoder}, {len(paths)} images of "
             f"{catalog.width} px: bare forward {1e3 * once:.1f} ms an image; stage 4 without "
