@@ -19,7 +19,7 @@ from pipeline.network_schema import ENCODERS, OPTIONS, Network
 from pipeline.networks.build import SegmentationNetwork, build_network
 from pipeline.training.device import Device
 
-__all__ = ["BATCH_SIZE", "PAPERS", "Row", "count", "network_of", "rows"]
+__all__ = ["BATCH_SIZE", "PAPERS", "Row", "count", "network_of", "rows", "speeds"]
 
 PAPERS = {
     "fcn32s": "Long 2015",
@@ -106,7 +106,7 @@ def rows(config: Config, device: Device) -> Iterator[Row]:
         except ConfigError as error:
             yield Row(arch, encoder, problem=str(error))
             continue
-        forward, step = _speeds(network, size_px, device)
+        forward, step = speeds(network, size_px, device)
         yield Row(arch, encoder, parameters, macs, forward, step)
 
 
@@ -124,7 +124,8 @@ def count(section: Network, size_px: int) -> tuple[int, int]:
     return sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2
 
 
-def _speeds(network: SegmentationNetwork, size_px: int, device: Device) -> tuple[float, float]:
+def speeds(network: SegmentationNetwork, size_px: int, device: Device) -> tuple[float, float]:
+    """Return how many square images a second the network takes, evaluating and training."""
     images = torch.randint(0, 256, (BATCH_SIZE, 3, size_px, size_px), dtype=torch.uint8)
     images = device.move(images)
     optimizer = torch.optim.AdamW(network.parameters())

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 __all__ = ["Score", "budget_of", "parser", "run_trial"]
 
 
@@ -27,14 +25,12 @@ class Score:
         f2: Honest out-of-fold F2 of all images; `f2_ship` of the images with ships.
         f2_ship_error: Its standard error over scenes.
         dice: Of the pixels of all ships of all images, out of fold, after calibration.
-        crops_per_s: Training speed of one process, mean over epochs and folds.
     """
 
     f2: float
     f2_ship: float
     f2_ship_error: float
     dice: float
-    crops_per_s: float
 
 
 # The same for every trial: eight symmetries and large watched sets cost more than they would say.
@@ -69,11 +65,9 @@ def run_trial(config: Path, name: str, overrides: Sequence[str]) -> Score:
     subprocess.run(command, env=environment, check=True)
     run = Path("runs") / name
     scores = json.loads((run / "calibrate" / "scores.json").read_text())
-    training = [pd.read_csv(path) for path in sorted(run.glob("train/fold*/history.csv"))]
     return Score(
         f2=scores["f2"],
         f2_ship=scores["f2_ship_images"],
         f2_ship_error=scores["f2_ship_images_standard_error"],
         dice=scores["coefficients"]["dice"],
-        crops_per_s=pd.concat(training).crops_per_s.mean(),
     )
