@@ -9,7 +9,7 @@ from pipeline.data.targets import CHANNELS
 from pipeline.training import batches
 from pipeline.training.group import Group
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 
 def test_it_learns_and_records(tmp_path, images):

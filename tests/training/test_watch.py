@@ -12,7 +12,7 @@ from pipeline.training import watch
 from pipeline.training.group import Group
 from pipeline.training.watch import EpochWatch, write_history
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 
 def test_a_log_gets_a_plain_line_a_minute(monkeypatch, caplog, capsys):
