@@ -21,7 +21,7 @@ from pipeline.data.signatures import (
 from pipeline.errors import ArtifactError, DataError
 from pipeline.find_overlaps import find_overlaps
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 KINDS = ("calm", "sea", "coast", "texture")
 
