@@ -145,9 +145,9 @@ def measure_components(
         for task in tasks:
             foreground = unpack(task.packed)
             truth = _Truth(task.truth, foreground)
-            for how in separations:
-                with about(task.image_id):
-                    components = find_components(foreground.maps, how)
+            with about(task.image_id):
+                cuts = [find_components(foreground.maps, how) for how in separations]
+            for how, components in zip(separations, cuts, strict=True):
                 image = np.full(len(components.area_px), task.image, np.int32)
                 area_px = components.area_px.astype(np.int32)
                 found[how].append(Found(image, area_px, truth.hits(components)))
