@@ -72,15 +72,14 @@ def main() -> None:
     names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     if arguments.only:
         names = arguments.only.split(",")
-    scores, parameters, images_per_s = {}, {}, {}
+    configs, scores, parameters, images_per_s = {}, {}, {}, {}
     for name in names:
         path, overrides = CONFIGS / f"{name}.yaml", budget_of(arguments)
-        config = load_config(path, overrides)
+        config = configs[name] = load_config(path, overrides)
         parameters[name], _ = count(config.network, config.crops.size_px)
         scores[name] = run_trial(path, f"{arguments.prefix}-{name}", overrides)
     torch.set_num_threads(1)
-    for name in names:
-        config = load_config(CONFIGS / f"{name}.yaml", [])
+    for name, config in configs.items():
         device = Device.choose(config.machine)
         network = device.place(build_network(config.network, channels=1))
         _, images_per_s[name] = speeds(network, config.crops.size_px, device)

@@ -122,19 +122,17 @@ class Bench:
             stream=("bench",),
         )
 
+    def held_batches(self):
+        """Crops of images that are not learnt from."""
+        paths, encoded = draw_images(self.folder / "held", 1)
+        crops = self.crops(HELD_CROPS, (paths, TrueShips(encoded, SIDE_PX, SIDE_PX)))
+        return list(DataLoader([crops[0, index] for index in range(HELD_CROPS)], 8))
+
     @torch.inference_mode()
-    def held_loss(self, network):
-        """The loss on crops of images that were not learnt from, the same for each way and seed."""
-        folder = self.folder / "held"
-        if not folder.exists():
-            paths, encoded = draw_images(folder, 1)
-            self.seed, seed = 0, self.seed
-            held = self.crops(HELD_CROPS, (paths, TrueShips(encoded, SIDE_PX, SIDE_PX)))
-            self.held = list(DataLoader([held[0, index] for index in range(HELD_CROPS)], 8))
-            self.seed = seed
+    def loss_on(self, held, network):
         loss = build_loss(self.config.train.loss)
         network.cpu().eval()
-        values = [loss(network(b["image_chw"]).logits_nchw, b["target"])[0] for b in self.held]
+        values = [loss(network(b["image_chw"]).logits_nchw, b["target"])[0] for b in held]
         return float(np.mean(values))
 
     def bare(self, steps):
@@ -317,10 +315,11 @@ def time_steps(bench, ways, arguments):
 def compare_losses(bench, ways, arguments):
     """Print the loss that each way reaches with each seed."""
     losses = {way: [] for way in ways if way != "bare"}
+    held = bench.held_batches()  # the same for each way and seed
     for bench.seed in map(int, arguments.seeds.split(",")):
         for way, reached in losses.items():
             _, network = getattr(bench, way)(arguments.learn)
-            reached.append(bench.held_loss(network))
+            reached.append(bench.loss_on(held, network))
             print(f"seed {bench.seed} {way:9}: {reached[-1]:.3f} on held images", flush=True)
     for way, reached in losses.items():
         print(f"{way}: {np.mean(reached):.3f}, standard deviation {np.std(reached, ddof=1):.3f}")
