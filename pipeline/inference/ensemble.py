@@ -2,20 +2,22 @@
 
 The runs may differ in everything but the images and their folds: networks, losses, crop sizes,
 seeds. Calibration and submission take the mean like the maps of any run. A map that a run did not
-store, since it stayed below its floor, counts as 0; its image head's answer counts as it is.
+store, since it stayed below its floor, counts as 0; its image head's answer counts as it is. The
+disagreement of symmetries is the mean of each run's own, as it is over the networks of one run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from pipeline.config import Ensemble, load_config
+from pipeline.config import Config, Ensemble, load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.inference.tta import SYMMETRIES
 from pipeline.parts import Part
 from pipeline.run import Job, Run
 from pipeline.separation.separate import ImageMaps, ProbabilityMap
@@ -23,6 +25,25 @@ from pipeline.separation.separate import ImageMaps, ProbabilityMap
 __all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
 
 Mean = Literal["probability", "logit"]
+
+HOLDS: dict[str, tuple[str, Callable[[Config], object], Callable[[Config], bool]]] = {
+    "contact": (
+        "targets.kind",
+        lambda config: config.targets.kind,
+        lambda config: CHANNELS[config.targets.kind] > 1,
+    ),
+    "an image head's answer": (
+        "image_head.weight",
+        lambda config: config.image_head.weight,
+        lambda config: config.image_head.weight > 0,
+    ),
+    "the symmetries' disagreement": (
+        "predict.tta",
+        lambda config: config.predict.tta,
+        lambda config: len(SYMMETRIES[config.predict.tta]) > 1,
+    ),
+}
+"""What maps may hold beside ships: the setting it depends on, its value, and whether they do."""
 
 # A map's value v stands for the probabilities around v / 255, so 0 and 255 have finite logits.
 LOGITS = np.log((np.arange(256) + 0.5) / (255.5 - np.arange(256)))
@@ -32,8 +53,8 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
     """Return the runs of an ensemble, after checking that their maps can be averaged.
 
     Raises:
-        ConfigError: One does not exist, or its networks tell other channels, or an image head's
-            answer where this run says none, or the other way round.
+        ConfigError: One does not exist, or its maps hold something that this run's settings say
+            they do not, or the other way round.
         ArtifactError: One has other folds.
     """
     found = []
@@ -45,21 +66,14 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                 f"is none. Name some of {folder.parent}."
             )
         member = Run(load_config(folder / "config.yaml", []), restart=False)
-        channels, own = (CHANNELS[one.config.targets.kind] > 1 for one in (member, run))
-        if channels != own:
-            raise ConfigError(
-                f"predict.ensemble.runs: {name}: expected maps {'with' if own else 'without'} "
-                f"contact, as targets.kind={run.config.targets.kind} says, got those of "
-                f"{member.config.targets.kind}. Give all runs and this one the same kind."
-            )
-        head, own_head = (one.config.image_head.weight > 0 for one in (member, run))
-        if head != own_head:
-            raise ConfigError(
-                f"predict.ensemble.runs: {name}: expected maps {'with' if own_head else 'without'} "
-                f"an image head's answer, as image_head.weight={run.config.image_head.weight} "
-                f"says, got a run with {member.config.image_head.weight}. Give all runs and this "
-                "one a head, or none."
-            )
+        for what, (setting, value, holds) in HOLDS.items():
+            if holds(member.config) != holds(run.config):
+                raise ConfigError(
+                    f"predict.ensemble.runs: {name}: expected maps "
+                    f"{'with' if holds(run.config) else 'without'} {what}, as "
+                    f"{setting}={value(run.config)} says, got those of a run with "
+                    f"{value(member.config)}. Let all runs and this one have it, or none."
+                )
         here, there = (
             one.result("split").manifest["outputs"]["folds.csv"]["sha256"][:12]
             for one in (run, member)
@@ -108,10 +122,13 @@ def predict_ensemble(
     """
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.load(run.result("data").folder)
-    shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
+    shape = catalog.height, catalog.width
+    contact, _, disagreement = (holds(run.config) for _, _, holds in HOLDS.values())
     readers = [MapReader(each, image_ids, *shape, contact=contact) for each in maps]
     sea_hw = np.zeros(shape, np.uint8)
-    sea = ImageMaps(sea_hw, sea_hw if contact else None)
+    sea = ImageMaps(
+        sea_hw, sea_hw if contact else None, disagreement_hw=sea_hw if disagreement else None
+    )
     writer = MapWriter(job, part, floor=run.config.predict.floor)
     written = writer.written
     for image_id in part.of(image_ids):
@@ -126,11 +143,13 @@ def predict_ensemble(
 
 def _mean_of(each: Sequence[ImageMaps], mean: Mean) -> ImageMaps:
     contacts = [one.contact_hw for one in each if one.contact_hw is not None]
+    apart = [one.disagreement_hw for one in each if one.disagreement_hw is not None]
     prob_hw = average_maps([one.prob_hw for one in each], mean)
     contact_hw = average_maps(contacts, mean) if contacts else None
+    disagreement_hw = average_maps(apart, "probability") if apart else None
     heads = [one.image_prob for one in each if one.image_prob is not None]
     image_prob = round(float(np.mean(heads)), 6) if heads else None
-    return ImageMaps(prob_hw, contact_hw, image_prob)
+    return ImageMaps(prob_hw, contact_hw, image_prob, disagreement_hw)
 
 
 def average_maps(maps: Sequence[ProbabilityMap], mean: Mean) -> ProbabilityMap:

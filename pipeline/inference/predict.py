@@ -2,6 +2,8 @@
 
 Images and the folds' weights enter; 8-bit probability maps of ship, and of contact where the
 networks tell it, leave: the mean over symmetries, and over networks where several see an image.
+With them goes how far the symmetries disagree about a ship, each network with itself; how far
+networks do could not be learnt from, since out of fold one network sees an image.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,6 +154,7 @@ class MeanNetwork:
         return Chances(
             torch.stack([one.maps_nchw for one in each]).mean(0),
             torch.stack(heads).mean(0) if heads else None,
+            each[0].disagreement,
         )
 
 
@@ -193,16 +196,20 @@ def predict_maps(
         pin_memory=device.is_cuda,
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
-        yield from as_maps(network(batch["image_chw"]), paths[first:])
+        mean = network(batch["image_chw"])
+        yield from as_maps(mean, paths[first:], floor=config.predict.floor)
 
 
-def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
+def as_maps(mean: Chances, paths: Sequence[Path], *, floor: float) -> Iterator[ImageMaps]:
     """Turn the mean over the networks' answers for the first paths into maps.
+
+    Disagreement where the probability of ship is below `floor`, of which no rule looks at a pixel,
+    becomes 0, which costs no bytes.
 
     Raises:
         ArtifactError: A probability is not a number.
     """
-    maps_nchw, image = mean
+    maps_nchw, image, disagreement = mean
     heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no ship". One in a map makes the sum one.
     wrong = ~maps_nchw.flatten(1).sum(1).isfinite()
@@ -212,8 +219,11 @@ def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    bytes_nchw = (maps_nchw * 255).round_().to(torch.uint8).cpu().numpy()
-    for maps_chw, chance in zip(bytes_nchw, heads, strict=True):
+    bytes_nchw = (maps_nchw * 255).round_().to(torch.uint8)
+    if disagreement:
+        bytes_nchw[:, -1] *= bytes_nchw[:, 0] >= round(255 * floor)
+    for (prob_hw, *more), chance in zip(bytes_nchw.cpu().numpy(), heads, strict=True):
+        disagreement_hw = more.pop() if disagreement else None
         # Rounded here, so that it is the same with and without a file in between.
         image_prob = None if chance is None else round(chance, 6)
-        yield ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None, image_prob)
+        yield ImageMaps(prob_hw, more[0] if more else None, image_prob, disagreement_hw)

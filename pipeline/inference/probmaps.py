@@ -1,7 +1,8 @@
 """Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
 
-Maps enter image by image as uint8; a folder leaves. The PNG is the ship map and, from networks that
-tell contact, the contact map below it. Where no ship rises above the floor there is only the line.
+Maps enter image by image as uint8; a folder leaves. The PNG is the ship map; below it the contact
+map, from networks that tell contact; below that the disagreement of the symmetries, where there are
+several. Where no ship rises above the floor there is only the line in the index.
 A killed writer goes on after the images it had recorded; several may write shards of one folder at
 a time; a reader takes only a whole one.
 """
@@ -24,9 +25,16 @@ from pipeline.separation.separate import ImageMaps
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 
-COLUMNS = ["ImageId", "max_probability", "mean_probability", "image_probability", "bytes"]
+COLUMNS = [
+    "ImageId",
+    "max_probability",
+    "mean_probability",
+    "mean_disagreement",  # empty without several symmetries
+    "image_probability",  # empty without an image head
+    "bytes",
+]
 RECORD_EVERY = 500
-Row = tuple[str, float, float, float | None, int]
+Row = tuple[str, float, float, float | None, float | None, int]
 
 
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
@@ -63,10 +71,10 @@ class MapWriter:
 
     def _rows_of(self, path: Path) -> list[Row]:
         recorded = read_json(path)
-        if recorded["owner"] != self._job.owner:
+        if recorded["owner"] != self._job.owner or recorded.get("columns") != COLUMNS:
             raise ArtifactError(
-                f"{path}: unfinished maps of another configuration or of other weights. "
-                f"{self._job.restart_hint}"
+                f"{path}: unfinished maps of another configuration, of other weights or of another "
+                f"version. {self._job.restart_hint}"
             )
         return [tuple(row) for row in recorded["rows"]]
 
@@ -77,22 +85,25 @@ class MapWriter:
 
     def add(self, image_id: str, maps: ImageMaps) -> None:
         """Store the maps of one image."""
-        prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
+        prob_hw, disagreement_hw = maps.prob_hw, maps.disagreement_hw
         highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
+        apart = None if disagreement_hw is None else round(disagreement_hw.mean() / 255, 6)
         size = 0
         if rises_above(prob_hw, self._floor):
-            picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
+            strips = (prob_hw, maps.contact_hw, disagreement_hw)
+            picture = np.concatenate([strip for strip in strips if strip is not None])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content, sync=False)
             size = len(content)
-        self._rows.append((image_id, round(highest, 4), round(mean, 6), maps.image_prob, size))
+        row = (image_id, round(highest, 4), round(mean, 6), apart, maps.image_prob, size)
+        self._rows.append(row)
         if len(self._rows) % RECORD_EVERY == 0:
             self._record()
 
     def _record(self) -> None:
         os.sync()  # a record names only maps that are on the disk; syncing each costs far more
-        write_json(self._own, {"owner": self._job.owner, "rows": self._rows})
+        write_json(self._own, {"owner": self._job.owner, "columns": COLUMNS, "rows": self._rows})
 
     def end(self, image_ids: Sequence[str], device: str) -> None:
         """Record the maps; where the part is whole, write the index of all and finish the job.
@@ -134,21 +145,28 @@ class MapReader:
         contact: Whether each has a contact map.
 
     Raises:
-        ArtifactError: The index is damaged or speaks of other images.
+        ArtifactError: The index is damaged, of another version, or speaks of other images.
     """
 
     def __init__(
         self, job: Job, image_ids: Collection[str], height: int, width: int, *, contact: bool
     ) -> None:
-        self._job, self._height = job, height
-        self._shape = (2 * height if contact else height, width)
-        index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}).set_index("ImageId")
+        index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str})
+        if list(index.columns) != COLUMNS:
+            raise ArtifactError(
+                f"{job.folder / 'index.csv'}: expected the columns {', '.join(COLUMNS)}, got "
+                f"{', '.join(index.columns)}: maps of another version. {job.restart_hint}"
+            )
+        index = index.set_index("ImageId")
         wrong = sorted(set(index.index) ^ set(image_ids))
         if wrong:
             raise ArtifactError(
                 f"{job.folder / 'index.csv'}: expected the maps of {len(set(image_ids))} images, "
                 f"got {len(index)}; only in one of both: {', '.join(wrong[:3])}. {job.restart_hint}"
             )
+        self._job, self._contact = job, contact
+        self._disagreement = bool(index["mean_disagreement"].notna().any())
+        self._shape = (1 + contact + self._disagreement, height, width)
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
@@ -171,18 +189,17 @@ class MapReader:
         picture: np.ndarray | None = None
         if len(content) == expected:
             picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.shape != self._shape:
+        strips, height, width = self._shape
+        if picture is None or picture.shape != (strips * height, width):
             found = f"{len(content)} bytes" if picture is None else f"shape {picture.shape}"
             raise ArtifactError(
-                f"{path}: expected a map of shape {self._shape} in {expected} bytes, got {found}. "
-                f"{self._job.restart_hint}"
+                f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
+                f"got {found}. {self._job.restart_hint}"
             )
-        contact_hw = picture[self._height :]
-        return ImageMaps(
-            picture[: self._height],
-            contact_hw if len(contact_hw) else None,
-            self.image_prob(image_id),
-        )
+        prob_hw, *more = picture.reshape(self._shape)
+        disagreement_hw = more.pop() if self._disagreement else None
+        contact_hw = more.pop() if self._contact else None
+        return ImageMaps(prob_hw, contact_hw, self.image_prob(image_id), disagreement_hw)
 
 
 def _map_path(folder: Path, image_id: str) -> Path:

@@ -13,7 +13,7 @@ from typing import NewType
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.separation.separate import ImageMaps
+from pipeline.separation.separate import ImageMaps, ProbabilityMap
 from pipeline.ships.rle import Labels
 
 __all__ = ["Foreground", "Packed", "foreground_of", "pack", "unpack"]
@@ -58,17 +58,22 @@ def unpack(packed: Packed) -> Foreground:
 
 def foreground_of(maps: ImageMaps, lowest: int) -> Foreground | None:
     """Keep what reaches `lowest`, 1..255, and its neighbours; None where nothing does."""
-    prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
+    prob_hw = maps.prob_hw
     if int(prob_hw.max(initial=0)) < lowest:
         return None
     rows = _kept(prob_hw.max(axis=1) >= lowest)
     columns = _kept(prob_hw.max(axis=0) >= lowest)
-    part = ImageMaps(
-        prob_hw[rows].take(columns, axis=1),
-        None if contact_hw is None else contact_hw[rows].take(columns, axis=1),
+
+    def part(map_hw: ProbabilityMap) -> ProbabilityMap:
+        return map_hw[rows].take(columns, axis=1)
+
+    kept = ImageMaps(
+        part(prob_hw),
+        None if maps.contact_hw is None else part(maps.contact_hw),
         maps.image_prob,
+        None if maps.disagreement_hw is None else part(maps.disagreement_hw),
     )
-    return Foreground(part, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
+    return Foreground(kept, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
 
 
 def _kept(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -47,11 +47,14 @@ class ImageMaps:
         prob_hw: Probability of ship x 255, uint8 (h, w).
         contact_hw: Probability of contact x 255, likewise; None from a network without the channel.
         image_prob: Probability of any ship, 0..1; None from a network without an image head.
+        disagreement_hw: Standard deviation of the probability of ship over the symmetries x 255,
+            as `prob_hw`; None without several symmetries.
     """
 
     prob_hw: ProbabilityMap
     contact_hw: ProbabilityMap | None = None
     image_prob: float | None = None
+    disagreement_hw: ProbabilityMap | None = None
 
 
 @dataclass(frozen=True)

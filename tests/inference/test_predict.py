@@ -1,5 +1,6 @@
 """Probabilities become bytes, or an error that names the image."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from pipeline.config import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference import predict
-from pipeline.inference.predict import MeanNetwork, as_maps
+from pipeline.inference.predict import MeanNetwork
+from pipeline.inference.predict import as_maps as any_maps
 from pipeline.inference.tta import Chances
 from pipeline.training.device import Device
 
 pytestmark = pytest.mark.unit
 
+as_maps = partial(any_maps, floor=0.2)
 PATHS = [Path("a.jpg"), Path("b.jpg"), Path("c.jpg")]
 
 
@@ -26,6 +29,15 @@ def test_probabilities_become_the_maps_of_each_image():
     (both,) = as_maps(Chances(torch.tensor([[[[1.0]], [[0.2]]]]), None), PATHS[:1])
     assert (both.prob_hw.item(), both.contact_hw.item()) == (255, 51)
     assert both.prob_hw.dtype == both.contact_hw.dtype == np.uint8
+
+
+@pytest.mark.parametrize("contact", [[], [[[0.3, 0.4, 0.6]]]])
+def test_disagreement_counts_where_a_ship_is_likely(contact):
+    layers_chw = [[[0.1, 0.2, 1.0]], *contact, [[0.2, 0.4, 0.5]]]
+    (one,) = as_maps(Chances(torch.tensor([layers_chw]), None, disagreement=True), PATHS[:1])
+    assert one.disagreement_hw.tolist() == [[0, 102, 128]]
+    assert one.prob_hw.tolist() == [[26, 51, 255]]
+    assert one.contact_hw is None if not contact else one.contact_hw.tolist() == [[76, 102, 153]]
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -44,16 +56,30 @@ def test_the_image_heads_answer_goes_with_the_maps():
         list(as_maps(Chances(maps_nchw, image / torch.tensor([1.0, 0.0])), PATHS))
 
 
+def a_mean_network(monkeypatch, count):
+    monkeypatch.setattr(predict, "build_trained", lambda *_, **__: torch.nn.Identity())
+    device = Device(torch.device("cpu"), torch.float32, 0)
+    return MeanNetwork(load_config(Path("configs/demo.yaml"), []), device, [{}] * count)
+
+
 def test_memory_that_does_not_suffice_names_the_setting(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB")
 
     monkeypatch.setattr(predict, "mean_probability", full)
-    monkeypatch.setattr(predict, "build_trained", lambda *_, **__: torch.nn.Identity())
-    device = Device(torch.device("cpu"), torch.float32, 0)
-    network = MeanNetwork(load_config(Path("configs/demo.yaml"), []), device, [{}])
+    network = a_mean_network(monkeypatch, 1)
     said = (
         r"predict.batch_size: 2 images of 8 x 6 px do not fit .* of cpu \(.*memory. Tried .* 9 GiB"
     )
     with pytest.raises(ConfigError, match=said):
         network(torch.zeros(2, 3, 8, 6, dtype=torch.uint8))
+
+
+def test_of_several_networks_each_disagrees_with_itself(monkeypatch):
+    answers = [torch.tensor([0.0, 0.1]), torch.tensor([1.0, 0.3])]
+    each = iter([Chances(one.view(1, 2, 1, 1), None, disagreement=True) for one in answers])
+    monkeypatch.setattr(predict, "mean_probability", lambda *_: next(each))
+    network = a_mean_network(monkeypatch, 2)
+    maps_nchw, _, disagreement = network(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    assert disagreement
+    assert maps_nchw.flatten().tolist() == pytest.approx([0.5, 0.2])

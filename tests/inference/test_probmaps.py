@@ -1,9 +1,11 @@
 """Maps on disk: whole, complete, of this job, or refused."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.errors import ArtifactError
@@ -49,7 +51,7 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
-    assert "a.jpg,0.1569,0.156863,,0" in (tmp_path / "index.csv").read_text()
+    assert "a.jpg,0.1569,0.156863,,,0" in (tmp_path / "index.csv").read_text()
 
 
 def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
@@ -135,17 +137,37 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
         MapReader(job, list(maps), 7, 9).read("b.jpg")
 
 
-def test_a_contact_map_is_kept_below_the_ship_map(tmp_path, maps):
-    both = ImageMaps(maps["b.jpg"], maps["c.jpg"])
-    low = ImageMaps(maps["a.jpg"], maps["b.jpg"])
+@pytest.mark.parametrize("disagreement", [False, True])
+@pytest.mark.parametrize("contact", [False, True])
+def test_other_maps_are_kept_below_the_ship_map(tmp_path, maps, contact, disagreement):
+    contact_hw, disagreement_hw = maps["b.jpg"][::-1], maps["b.jpg"] // 2
+    more = contact_hw if contact else None, None, disagreement_hw if disagreement else None
+    both, low = (ImageMaps(maps[name], *more) for name in ("b.jpg", "a.jpg"))
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     writer.add("b.jpg", both)
     writer.add("a.jpg", low)
     writer.end(["a.jpg", "b.jpg"], "cpu")
-    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=True)
-    read = reader.read("b.jpg")
-    assert np.array_equal(read.prob_hw, both.prob_hw)
-    assert np.array_equal(read.contact_hw, both.contact_hw)
+    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=contact)
     assert reader.read("a.jpg") is None
-    with pytest.raises(ArtifactError, match=r"expected a map of shape \(7, 9\).*got shape \(14, 9"):
-        MapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9).read("b.jpg")
+    for name, value in vars(reader.read("b.jpg")).items():
+        np.testing.assert_array_equal(value, getattr(both, name))
+    height, other = (7 * (1 + each + disagreement) for each in (contact, not contact))
+    wrong = rf"expected a map of shape \({other}, 9\).*got shape \({height}, 9"
+    with pytest.raises(ArtifactError, match=wrong):
+        AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=not contact).read("b.jpg")
+
+
+def test_maps_of_another_version_are_refused(tmp_path, maps, monkeypatch):
+    monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(probmaps, "COLUMNS", [f"{name}_then" for name in probmaps.COLUMNS])
+        write(tmp_path, maps, finish=False)
+    with pytest.raises(ArtifactError, match=r"records.*0of1\.json: unfinished .*another version"):
+        write(tmp_path, maps)
+    shutil.rmtree(tmp_path / "records")
+    write(tmp_path, maps)
+    index = pd.read_csv(tmp_path / "index.csv").drop(columns="mean_disagreement")
+    index.to_csv(tmp_path / "index.csv", index=False)
+    job_in(tmp_path).finish(["index.csv"], {})
+    with pytest.raises(ArtifactError, match=r"index\.csv: .*mean_disagreement.*another version"):
+        MapReader(job_in(tmp_path), list(maps), 7, 9)
