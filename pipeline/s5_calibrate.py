@@ -63,7 +63,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
-    from pipeline.selection.rules import rules_to_json
+    from pipeline.selection.rules import Rules, rules_to_json
     from pipeline.selection.workers import worker_count
     from pipeline.ships.instances import write_instances
     from pipeline.training.coefficients import score_pixels
@@ -99,7 +99,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
             "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
             "kept" if trial.kept else "not kept",
         )
-    if run.config.image_head.weight > 0 and not found.trials[-1].kept:
+    if run.config.image_head.weight > 0 and isinstance(found.rules, Rules):
         LOG.warning("calibrate: the image head is not used: only acceptance would, not kept")
     write_json(folder / "rules.json", rules)
     # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.

@@ -15,7 +15,7 @@ from pipeline.selection.rules import Rules
 from pipeline.separation.separate import Separation
 from pipeline.ships.metric import f2_from_counts
 
-__all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2"]
+__all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2", "passes"]
 
 # Scores that differ by less are equal but for the order of summation.
 TIE = 1e-9
@@ -137,13 +137,18 @@ def by_threshold(
 
 def image_f2(measured: Measured, rules: Rules) -> npt.NDArray[np.float64]:
     """Return the F2 of each image by one set of rules."""
-    found = measured.found[rules.separation]
-    images, f2 = _f2(measured, found, rules.min_area_px)
-    passed = measured.max_prob >= rules.gate_prob
-    passed &= _largest_px(found, len(passed)) >= rules.gate_area_px
+    images, f2 = _f2(measured, measured.found[rules.separation], rules.min_area_px)
+    passed = passes(measured, rules)
     result: npt.NDArray[np.float64] = (measured.n_true == 0).astype(np.float64)
     result[images[passed[images]]] = f2[passed[images]]
     return result
+
+
+def passes(measured: Measured, rules: Rules) -> npt.NDArray[np.bool_]:
+    """Tell which images the gates of the rules let pass, (images,)."""
+    largest_px = _largest_px(measured.found[rules.separation], len(measured.max_prob))
+    passed: npt.NDArray[np.bool_] = measured.max_prob >= rules.gate_prob
+    return passed & (largest_px >= rules.gate_area_px)
 
 
 def _largest_px(found: Found, images: int) -> npt.NDArray[np.int64]:

@@ -5,7 +5,8 @@ IoU thresholds a segment will reach (0 for what is no ship), `hits`. An image wi
 k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segments, no two on one way
 to a root, maximises this ratio. It is the F2 to expect over images with and without ships alike,
 p s: the chance p that there is a ship, times the F2 s if there is. Submitting nothing scores 1 - p.
-So ships are submitted where p s > 1 - p, which is p > 1 / (1 + s).
+So ships are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where calibration did not keep
+this gate, that of plain rules stands in its place.
 
 Source of the rule: the metric's definition, and the competition's write-ups on image gates.
 """
@@ -18,10 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
+from pipeline.selection.thresholds import Rules
 from pipeline.selection.trees import Trees
-from pipeline.separation.segments import FEATURES, IMAGE_HEAD, LOG_AREA, Features, Segments
+from pipeline.separation.foreground import Foreground
+from pipeline.separation.segments import (
+    FEATURES,
+    IMAGE_HEAD,
+    LOG_AREA,
+    Features,
+    draw_segments,
+    find_segments,
+)
 from pipeline.separation.separate import Separation
 from pipeline.ships.metric import THRESHOLDS
+from pipeline.ships.rle import Labels
 
 __all__ = [
     "Acceptance",
@@ -100,30 +111,37 @@ class Acceptance:
         least_px: Smaller segments are never submitted.
         trees: Hits over ten from a segment's features.
         count: True ships of an image.
-        gate: The chance of any.
+        gate: The chance of any, or rules whose gate says which images have none.
     """
 
     cuts: tuple[Separation, ...]
     least_px: int
     trees: Trees
     count: ShipCount
-    gate: Gate
+    gate: Gate | Rules
 
     @property
     def lowest(self) -> int:
-        """The least value of a ship's pixel."""
-        return self.cuts[0].threshold
+        """The least value of a pixel that matters."""
+        levels = [self.cuts[0].threshold]
+        return min([*levels, self.gate.lowest] if isinstance(self.gate, Rules) else levels)
 
-    def choose(self, segments: Segments) -> tuple[int, ...]:
-        """Return the segments to submit, none where that is expected to score more."""
+    def find(self, foreground: Foreground) -> Labels | None:
+        """Return the ships of an image as `pipeline.selection.rules.find_ships` does."""
+        if isinstance(self.gate, Rules) and self.gate.components(foreground.maps) is None:
+            return None
+        segments = find_segments(foreground, self.cuts)
         hits = expected_hits(self.trees, segments.features, self.least_px)
-        return self.decide(
+        chosen = self.decide(
             best_choice(hits, segments.parent, self.count, head_of(segments.features))
         )
+        return draw_segments(segments, chosen) if chosen else None
 
     def decide(self, choice: Choice) -> tuple[int, ...]:
-        """Return the choice's segments, or none where that is expected to score more."""
-        return choice.segments if choice.f2 > 1 - self.gate.chance(choice) else ()
+        """Return the choice's segments, or none where a learnt gate expects that to score more."""
+        if isinstance(self.gate, Gate) and choice.f2 <= 1 - self.gate.chance(choice):
+            return ()
+        return choice.segments
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -156,12 +174,14 @@ class Acceptance:
                 f"{', '.join(differing) or 'another order'}. Run the calibration again."
             )
         try:
+            gate = value["gate"]
+            plain = "separation" in gate
             return cls(
                 cuts=tuple(Separation(**cut) for cut in value["cuts"]),
                 least_px=value["least_px"],
                 trees=Trees.from_json(value["trees"], f"{source}: trees"),
                 count=ShipCount(**value["count"]),
-                gate=Gate(**value["gate"]),
+                gate=Rules.from_json(gate, f"{source}: gate") if plain else Gate(**gate),
             )
         except (TypeError, ValueError) as error:
             raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None

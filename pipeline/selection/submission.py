@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from pipeline.errors import DataError, about
-from pipeline.selection.rules import AnyRules, Rules, ships_in
+from pipeline.selection.rules import AnyRules, Rules
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack, unpack
 from pipeline.separation.separate import ImageMaps
@@ -77,7 +77,7 @@ def _find_chunk(
     rows = []
     for image_id, fold, packed in items:
         with about(image_id):
-            labels_hw = None if packed is None else ships_in(unpack(packed), rules[fold])
+            labels_hw = None if packed is None else rules[fold].find(unpack(packed))
         texts = [] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts or [""]]
     return rows

@@ -1,6 +1,7 @@
 """The search against a loop over all rules that looks at every map again, and its honesty."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,13 +9,14 @@ import pandas as pd
 import pytest
 
 from pipeline.calibration.calibrate import calibrate
+from pipeline.calibration.gain import try_rule
 from pipeline.calibration.learn import Learning
 from pipeline.calibration.problem import Problem
 from pipeline.calibration.search import Candidates, best_rules, f2_sums, image_f2
 from pipeline.errors import ArtifactError, DataError
 from pipeline.selection import workers
-from pipeline.selection.acceptance import Acceptance
-from pipeline.selection.rules import find_ships
+from pipeline.selection.acceptance import Acceptance, Gate
+from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
 from pipeline.selection.submission import find_instances
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import ImageMaps, Separation
@@ -158,7 +160,7 @@ def test_nothing_but_empty_images():
     assert result.scores["f2"] == 1
     assert result.scores["f2_ship_images"] is None
     assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no gate
-    assert [trial.kept for trial in result.trials] == [False, False]
+    assert [trial.kept for trial in result.trials] == [False] * 3
     assert (result.instances["EncodedPixels"] == "").all()
 
 
@@ -195,8 +197,11 @@ def test_acceptance_is_learnt_where_it_pays():
     plain = Candidates((PLAIN[0],), min_areas_px=(0,))
     groups = {image_id: int(image_id) // 4 for image_id, *_ in maps}
     result = calibrate(maps, truth, *SHAPE, plain, learning=LEARNING, groups=groups)
-    assert [trial.kept for trial in result.trials] == [True]
-    assert result.trials[0].gain == pytest.approx(0.5)
+    assert [(trial.rule, trial.kept) for trial in result.trials] == [
+        ("acceptance", False),  # it submits the best of any blob
+        ("acceptance and learnt gate", True),
+    ]
+    assert result.trials[1].gain == pytest.approx(0.5)
     assert result.scores["f2"] == 1
     assert isinstance(result.rules, Acceptance)
     again = Acceptance.from_json(json.loads(json.dumps(result.rules.to_json())), "rules.json")
@@ -204,6 +209,37 @@ def test_acceptance_is_learnt_where_it_pays():
         ships, same = (find_ships(one, rules) for rules in (result.rules, again))
         assert (ships is None) == (one.prob_hw.max() < 250) == (same is None)
         assert ships is None or (ships == same).all()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"gate"},
+        {"gate", "acceptance"},
+        {"gate", "acceptance", "learnt gate"},
+        {"gate", "acceptance and learnt gate"},
+        {"acceptance"},
+    ],
+    ids=", ".join,
+)
+def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
+    """Each state that rules may be in: the F2 of its trial is that of its ships, also from JSON."""
+
+    def keep(rule, *of_images):
+        return replace(try_rule(rule, *of_images), kept=rule in kept)
+
+    monkeypatch.setattr("pipeline.calibration.calibrate.try_rule", keep)
+    maps, truth = problem(24, 2)
+    result = calibrate(maps, truth, *SHAPE, GRID, learning=replace(LEARNING, trees=5))
+    last = [trial for trial in result.trials if trial.kept][-1]
+    assert last.f2 == pytest.approx(result.scores["f2"])
+    assert {trial.rule for trial in result.trials if trial.kept} == kept
+    written = {fold: json.dumps(rules_to_json(one)) for fold, one in result.fold_rules.items()}
+    read = {fold: read_rules(json.loads(text), "rules.json") for fold, text in written.items()}
+    packed = [(image_id, fold, pack(one, read[fold].lowest)) for image_id, fold, one in maps]
+    pd.testing.assert_frame_equal(find_instances(packed, read), result.instances)
+    gates = {type(rules.gate) for rules in read.values() if isinstance(rules, Acceptance)}
+    assert gates == ({Gate} if last.rule.endswith("learnt gate") else {Rules} - {type(read[0])})
 
 
 def test_ties_go_to_the_middle_and_to_no_gate():

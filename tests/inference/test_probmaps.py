@@ -158,7 +158,7 @@ def test_other_maps_are_kept_below_the_ship_map(tmp_path, maps, contact, disagre
 
 
 def test_maps_of_another_version_are_refused(tmp_path, maps, monkeypatch):
-    monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 1)
+    monkeypatch.setattr(probmaps, "RECORD_EVERY", len(maps))
     with monkeypatch.context() as patch:
         patch.setattr(probmaps, "COLUMNS", [f"{name}_then" for name in probmaps.COLUMNS])
         write(tmp_path, maps, finish=False)

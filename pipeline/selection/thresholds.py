@@ -1,0 +1,98 @@
+"""Rules that are a few numbers: how to cut a map, a least area, and a gate on the whole map.
+
+The maps of an image enter; its ships leave, or nothing where the gate says that there are none.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pipeline.errors import ArtifactError
+from pipeline.separation.foreground import Foreground
+from pipeline.separation.separate import (
+    Components,
+    ImageMaps,
+    Separation,
+    draw_labels,
+    find_components,
+)
+from pipeline.ships.rle import Labels
+
+__all__ = ["Rules"]
+
+RANGES = {
+    "min_area_px": range(2**31),
+    "gate_prob": range(256),
+    "gate_area_px": range(2**31),
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one run, in the units of the 8-bit maps.
+
+    Attributes:
+        separation: How maps are cut into components.
+        min_area_px: Smaller components are dropped.
+        gate_prob: A map whose maximum is below holds no ship at all; 0 is no gate.
+        gate_area_px: A map whose largest component is smaller holds no ship at all; 0 is no gate.
+    """
+
+    separation: Separation
+    min_area_px: int
+    gate_prob: int = 0
+    gate_area_px: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or value not in allowed:
+                raise ValueError(f"{name}: expected a whole number in {allowed}, got {value!r}")
+
+    @property
+    def lowest(self) -> int:
+        """The least value of a ship's pixel."""
+        return self.separation.threshold
+
+    def components(self, maps: ImageMaps) -> Components | None:
+        """Return all components of an image's maps; None where a gate says that it has no ship."""
+        if int(maps.prob_hw.max()) < self.gate_prob:
+            return None
+        components = find_components(maps, self.separation)
+        passes = int(components.area_px.max(initial=0)) >= self.gate_area_px
+        return components if passes else None
+
+    def find(self, foreground: Foreground) -> Labels | None:
+        """Return the ships of an image as `pipeline.selection.rules.find_ships` does."""
+        components = self.components(foreground.maps)
+        if components is None:
+            return None
+        keep = components.area_px >= self.min_area_px
+        return foreground.whole(draw_labels(components, keep)) if keep.any() else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, source: str) -> "Rules":  # noqa: ANN401  any JSON value
+        """Read what `to_json` gave.
+
+        Raises:
+            ArtifactError: A rule is missing, unknown, or out of range; `source` is named.
+        """
+        _check_names(cls, value, source)
+        _check_names(Separation, value["separation"], f"{source}: separation")
+        try:
+            return cls(**value | {"separation": Separation(**value["separation"])})
+        except ValueError as error:
+            raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
+
+
+def _check_names(of: type[Rules | Separation], value: object, source: str) -> None:
+    names = {field.name for field in fields(of)}
+    if not isinstance(value, dict) or set(value) != names:
+        got = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise ArtifactError(
+            f"{source}: expected exactly the rules {sorted(names)}, got {got}. They are of "
+            "another version: run the calibration again."
+        )
