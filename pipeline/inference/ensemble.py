@@ -7,7 +7,6 @@ disagreement of symmetries is the mean of each run's own, as it is over the netw
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -122,21 +121,13 @@ def predict_ensemble(
     """
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.load(run.result("data").folder)
-    shape = catalog.height, catalog.width
-    contact, _, disagreement = (holds(run.config) for _, _, holds in HOLDS.values())
+    shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
     readers = [MapReader(each, image_ids, *shape, contact=contact) for each in maps]
-    sea_hw = np.zeros(shape, np.uint8)
-    sea = ImageMaps(
-        sea_hw, sea_hw if contact else None, disagreement_hw=sea_hw if disagreement else None
-    )
     writer = MapWriter(job, part, floor=run.config.predict.floor)
     written = writer.written
     for image_id in part.of(image_ids):
         if image_id not in written:
-            each = [
-                reader.read(image_id) or replace(sea, image_prob=reader.image_prob(image_id))
-                for reader in readers
-            ]
+            each = [reader.read(image_id) or reader.sea(image_id) for reader in readers]
             writer.add(image_id, _mean_of(each, ensemble.mean))
     writer.end(image_ids, "cpu")
 

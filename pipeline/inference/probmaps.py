@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pipeline.artifacts import read_json, write_atomic, write_json
@@ -186,7 +187,7 @@ class MapReader:
             return None
         path = _map_path(self._job.folder, image_id)
         content = path.read_bytes() if path.is_file() else b""
-        picture: np.ndarray | None = None
+        picture: npt.NDArray[np.uint8] | None = None
         if len(content) == expected:
             picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         strips, height, width = self._shape
@@ -196,7 +197,14 @@ class MapReader:
                 f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
                 f"got {found}. {self._job.restart_hint}"
             )
-        prob_hw, *more = picture.reshape(self._shape)
+        return self._maps_of(image_id, picture.reshape(self._shape))
+
+    def sea(self, image_id: str) -> ImageMaps:
+        """Return the maps of an image without a stored one: 0 everywhere."""
+        return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
+
+    def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8]) -> ImageMaps:
+        prob_hw, *more = strips
         disagreement_hw = more.pop() if self._disagreement else None
         contact_hw = more.pop() if self._contact else None
         return ImageMaps(prob_hw, contact_hw, self.image_prob(image_id), disagreement_hw)

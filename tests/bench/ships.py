@@ -2,15 +2,17 @@
 
     PYTHONPATH=. python tests/bench/ships.py [images]
 
-Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses),
-stored as PNG and decoded each time they are asked for, as the pipeline does. `images` (default
-20,000) have ships; 15,606 maps go into the submission, fewer in proportion where `images` is less.
+Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses, and
+disagreement of symmetries), stored as PNG and decoded each time they are asked for, as the pipeline
+does. `images` (default 20,000) have ships; 15,606 maps go into the submission, fewer in proportion
+where `images` is less.
 """
 
 import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -57,8 +59,17 @@ def image(rng):
         blob(rng, prob_hw, rng.uniform(60, 190))
     prob_hw = cv2.GaussianBlur(np.roll(prob_hw, rng.integers(-1, 2, 2), (0, 1)), (0, 0), 1.5)
     numbered = np.searchsorted(np.append(0, present), labels_hw).astype(np.int32)
-    png = cv2.imencode(".png", prob_hw.clip(0, 255).astype(np.uint8))[1]
+    apart_hw = np.where(prob_hw < 51, 0, np.sqrt(prob_hw * (255 - prob_hw).clip(0)) / 3)
+    strips = np.concatenate(
+        [prob_hw, apart_hw + rng.uniform(0, 4, apart_hw.shape) * (apart_hw > 0)]
+    )
+    png = cv2.imencode(".png", strips.clip(0, 255).astype(np.uint8))[1]
     return encode_labels(numbered), png
+
+
+def read(png):
+    prob_hw, apart_hw = cv2.imdecode(png, cv2.IMREAD_UNCHANGED).reshape(2, SIDE, SIDE)
+    return ImageMaps(prob_hw, disagreement_hw=apart_hw)
 
 
 class Maps:
@@ -70,7 +81,7 @@ class Maps:
     def __iter__(self):
         for index in range(self.count):
             _, png = self.images[index % len(self.images)]
-            yield f"{index:06}.jpg", index % 5, ImageMaps(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
+            yield f"{index:06}.jpg", index % 5, read(png)
         for index in range(self.count, 4 * self.count):
             yield f"{index:06}.jpg", index % 5, None
 
@@ -111,7 +122,7 @@ def with_contact(texts, png):
     """The maps of a network that also tells contact, as blurred as its ships."""
     contact_hw = contact(decode_labels(texts, SIDE, SIDE), 2).astype(np.float32)
     contact_hw = cv2.GaussianBlur(250 * contact_hw, (0, 0), 1)
-    return ImageMaps(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), contact_hw.astype(np.uint8))
+    return replace(read(png), contact_hw=contact_hw.astype(np.uint8))
 
 
 def separation(images):
@@ -177,7 +188,7 @@ def submit(images, rules, count):
     ids = [f"{index:06}.jpg" for index in range(count)]
     start = time.perf_counter()
     cpu_start = sum(os.times()[:4])
-    maps = ((i, ImageMaps(cv2.imdecode(images[n % len(images)][1], -1))) for n, i in enumerate(ids))
+    maps = ((i, read(images[n % len(images)][1])) for n, i in enumerate(ids))
     frame = submit_maps(maps, rules, ids, SIDE, SIDE, jobs=2)
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     print(
