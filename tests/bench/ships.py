@@ -60,9 +60,7 @@ def image(rng):
     prob_hw = cv2.GaussianBlur(np.roll(prob_hw, rng.integers(-1, 2, 2), (0, 1)), (0, 0), 1.5)
     numbered = np.searchsorted(np.append(0, present), labels_hw).astype(np.int32)
     apart_hw = np.where(prob_hw < 51, 0, np.sqrt(prob_hw * (255 - prob_hw).clip(0)) / 3)
-    strips = np.concatenate(
-        [prob_hw, apart_hw + rng.uniform(0, 4, apart_hw.shape) * (apart_hw > 0)]
-    )
+    strips = np.concatenate([prob_hw, apart_hw])
     png = cv2.imencode(".png", strips.clip(0, 255).astype(np.uint8))[1]
     return encode_labels(numbered), png
 
