@@ -98,11 +98,13 @@ class Targets(Section):
     """What the network learns of each pixel: see `pipeline.data.targets`.
 
     `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact; in
-    narrow ships less.
+    narrow ships less. `contact_weight` is that of the loss of `ship_contact`'s second channel
+    beside the first's.
     """
 
     kind: Literal["ship", "ship_contact", "classes"]
     contact_px: Count
+    contact_weight: Positive
 
 
 class ImageHead(Section):
@@ -118,8 +120,9 @@ class ImageHead(Section):
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
-    `ship_share` of the crops hold a ship, `empty_share` lie in images without ships, the rest
-    anywhere in images with ships. Crops that need not hold a ship lie at the busiest of
+    `ship_share` of the crops hold a ship, `contact_share` a pixel of contact as `targets` has it
+    (where no ships meet: a ship), `empty_share` lie in images without ships, the rest anywhere in
+    images with ships. Crops that need not hold a ship lie at the busiest of
     `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
     earlier run whose out-of-fold maps say how often an empty image is taken; without it all are
     taken alike. `auto` is decided by the network and the device: see `pipeline.training.sizes`.
@@ -129,6 +132,7 @@ class Crops(Section):
     batch_size: Count | Literal["auto"]
     per_epoch: Count
     ship_share: Share
+    contact_share: Share
     empty_share: Share
     busiest_of: Count
     hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
@@ -148,10 +152,11 @@ class Crops(Section):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        if self.ship_share + self.empty_share > 1:
+        shares = self.ship_share, self.contact_share, self.empty_share
+        if sum(shares) > 1 + 1e-9:
             raise ValueError(
-                f"expected ship_share + empty_share to be at most 1, got {self.ship_share} + "
-                f"{self.empty_share}."
+                "expected ship_share + contact_share + empty_share to be at most 1, got "
+                f"{' + '.join(map(str, shares))}."
             )
         return self
 

@@ -4,7 +4,8 @@ A label map of ships enters, after every augmentation, and the target leaves; on
 enter and the probabilities of ship and contact leave, whatever the target's kind.
 
 - `ship`: one sigmoid channel, ship or not.
-- `ship_contact`: two sigmoid channels, ship, and contact: where ships meet or nearly do.
+- `ship_contact`: two sigmoid channels, ship, and contact: where ships meet or nearly do. It is
+  learnt on pixels of ships and of contact alone, so it is the chance of contact if a ship is there.
 - `classes`: a softmax over background, ship, and ship in contact. One class a pixel: contact counts
   on ships only, so that P(ship) + P(contact) is exactly the probability of being a ship's pixel,
   and the gap between two ships stays background.
@@ -66,4 +67,7 @@ def probabilities(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
         classes_nchw = logits_nchw.softmax(1)
         ship_nchw = classes_nchw[:, 1:].sum(1, keepdim=True)
         return torch.cat([ship_nchw, classes_nchw[:, 2:]], 1)
-    return logits_nchw.sigmoid()
+    found_nchw = logits_nchw.sigmoid()
+    if kind == "ship_contact":
+        found_nchw[:, 1] *= found_nchw[:, 0]
+    return found_nchw

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config import Augment, Crops, Targets
+from pipeline.data.contact import contact
 from pipeline.data.images import Images
 from pipeline.data.targets import make_target
 from pipeline.seeds import generator, stream_seed
@@ -64,6 +65,42 @@ class TrueShips:
         run = int(np.searchsorted(ends, drawn, side="right"))
         position = runs[run, 0] + runs[run, 1] - (ends[run] - drawn)
         return np.array([position % self.height, position // self.height])
+
+    def contacts(self, within_px: int) -> dict[int, np.ndarray]:
+        """Return the pixels of contact of each image that has any, rows and columns, (n, 2).
+
+        Args:
+            within_px: See `pipeline.data.contact.contact`.
+        """
+        found = {}
+        boxes = self._boxes()
+        for image in np.flatnonzero(np.diff(self._ship_ends) > 1).tolist():
+            first, last = boxes[:, slice(*self._ship_ends[image : image + 2])]
+            # Two within reach of a pixel are within twice the reach of each other.
+            reached = (first[:, None] - last[None] <= 2 * within_px).all(-1)
+            near = (reached & reached.T).sum(0) > 1
+            if not near.any():
+                continue
+            corner = np.maximum(first[near].min(0) - within_px, 0)
+            end = np.minimum(last[near].max(0) + within_px + 1, (self.height, self.width))
+            rows, columns = (slice(*ends) for ends in np.stack([corner, end], 1).tolist())
+            pixels = np.argwhere(contact(self.labels(image, rows, columns), within_px))
+            if len(pixels):
+                found[image] = pixels + corner
+        return found
+
+    def _boxes(self) -> np.ndarray:
+        """Return the first and the last row and column of every ship, (2, ships, 2)."""
+        first = self._runs[:, 0]
+        last = first + self._runs[:, 1] - 1
+        (column, row), (last_column, last_row) = (
+            divmod(each, self.height) for each in (first, last)
+        )
+        wraps = last_column > column
+        low = np.stack([np.where(wraps, 0, row), column], 1)
+        high = np.stack([np.where(wraps, self.height - 1, last_row), last_column], 1)
+        starts = self._run_ends[:-1]
+        return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)])
 
     def labels(self, image: int, rows: slice, columns: slice) -> np.ndarray:
         """Paint a window of the image: int32 (rows, columns), 0 for sea, n for the n-th ship."""
@@ -173,6 +210,7 @@ class CropDataset(Dataset[Item]):
         self._augmenter = Augmenter(augment)
         self._seed, self._stream = seed, stream
         self._with_ships = ships.images_with_ships()
+        self._contacts = ships.contacts(targets.contact_px) if crops.contact_share > 0 else {}
         self._empty = np.setdiff1d(np.arange(len(paths)), self._with_ships)
         self._weights = None if hardness is None else hardness[self._empty]
         self._plan = lru_cache(maxsize=2)(self._make_plan)
@@ -186,23 +224,30 @@ class CropDataset(Dataset[Item]):
         return [self._images.path(image).name for image in images.tolist()]
 
     def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Choose each crop's image, and whether the crop must hold a ship."""
+        """Choose each crop's image, and what the crop must hold."""
         random = generator(self._seed, *self._stream, epoch, "images")
-        count = self._crops.per_epoch
-        ships, empty = round(count * self._crops.ship_share), round(count * self._crops.empty_share)
+        crops, count = self._crops, self._crops.per_epoch
+        shares = crops.ship_share, crops.empty_share, crops.contact_share
+        ends = np.rint(count * np.cumsum(shares)).astype(int)
+        ships, empty, contacts = np.diff(ends, prepend=0).tolist()
+        if not self._contacts:
+            ships, contacts = ships + contacts, 0
         if not self._with_ships.size:
             ships, empty = 0, count
         elif not self._empty.size:
             empty = 0
+        rest = count - ships - empty - contacts
         images = np.concatenate(
             [
                 _cycle(self._with_ships, ships, random),
                 self._some_empty(empty, random),
-                _cycle(self._with_ships, count - ships - empty, random),
+                _cycle(np.array([*self._contacts], int), contacts, random),
+                _cycle(self._with_ships, rest, random),
             ]
         )
+        held = np.repeat(["ship", "", "contact", ""], [ships, empty, contacts, rest])
         order = random.permutation(count)
-        return images[order], order < ships
+        return images[order], held[order]
 
     def _some_empty(self, count: int, random: np.random.Generator) -> np.ndarray:
         if self._weights is None:
@@ -212,12 +257,14 @@ class CropDataset(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, index = key
         stream = (*self._stream, epoch, index)
-        images, wants_ship = self._plan(epoch)
+        images, held = self._plan(epoch)
         image = int(images[index])
         whole_hwc = self._images[image]
         random = generator(self._seed, *stream, "place")
-        if wants_ship[index]:
+        if held[index] == "ship":
             rows, columns = self._place(random, self._ships.random_pixel(image, random))
+        elif held[index] == "contact":
+            rows, columns = self._place(random, random.choice(self._contacts[image]))
         else:
             places = [self._place(random) for _ in range(self._crops.busiest_of)]
             rows, columns = max(places, key=lambda place: _busyness(whole_hwc[place]))

@@ -54,7 +54,7 @@ def train_fold(
         network,
         crops,
         validation,
-        kind=config.targets.kind,
+        targets=config.targets,
         settings=settings,
         image_weight=image_weight,
         machine=config.machine,

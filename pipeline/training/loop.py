@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import torch
 
-from pipeline.config import Machine, Optimisation
+from pipeline.config import Machine, Optimisation, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, PipelineError, Stopped
 from pipeline.networks.build import SegmentationNetwork
@@ -49,7 +49,7 @@ def train(
     crops: CropDataset,
     validation: ImageDataset,
     *,
-    kind: str,
+    targets: Targets,
     settings: Optimisation,
     image_weight: float,
     machine: Machine,
@@ -62,7 +62,7 @@ def train(
         network: Start weights; moved to the device and changed in place.
         crops: Training crops.
         validation: Whole images of the held-out fold, scored by the EMA after each epoch.
-        kind: Of the targets, which the network has the channels for.
+        targets: Which the network has the channels for.
         settings: Loss, schedule and EMA.
         image_weight: Of the image head's loss; 0 for a network without one.
         machine: Device, precision, loader processes, and how often the state is saved.
@@ -80,7 +80,7 @@ def train(
     device, group = Device.choose(machine), Group.current()
     network = group.shared(device.place(network), device.where)
     asked = 1 if machine.accumulate == "auto" else machine.accumulate
-    loss = Objective(settings.loss, image_weight)
+    loss = Objective(settings.loss, targets, image_weight)
     state = State(job, network, settings, device, terms=loss.terms, parts=asked)
     if group.decided(state.path.is_file):
         state.load(group)
@@ -99,7 +99,7 @@ def train(
             state,
             loss=loss,
             validation=validation,
-            kind=kind,
+            kind=targets.kind,
             epochs=settings.epochs,
             batch_size=batch_size,
             size_px=crops.size_px,

@@ -1,6 +1,10 @@
 """What training makes small: the loss of the pixels, and of the image head where there is one.
 
 A network's prediction and the target enter; one number leaves, and its terms by name.
+
+Contact is rare, one pixel in a thousand, and matters only where ships are: it tells them apart. So
+the network is asked for it on the pixels of ships and of contact alone; elsewhere its answer counts
+as a sure no, which moves no loss. Asked everywhere it learns to say no everywhere.
 """
 
 from collections.abc import Sequence
@@ -8,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.config import Targets
 from pipeline.data.targets import ship_truth
 from pipeline.loss_schema import LossTerm
 from pipeline.networks.build import Prediction
@@ -15,22 +20,27 @@ from pipeline.training.losses import build_loss
 
 __all__ = ["Objective"]
 
-IMAGE_HEAD = "image_head"
+IMAGE_HEAD, CONTACT = "image_head", "contact"
+SURE_NO = -20.0  # as a logit
 
 
 class Objective(nn.Module):
     """The loss of a whole prediction.
 
     Args:
-        terms: The loss of the pixels.
+        terms: The loss of the pixels: of every channel, and with `ship_contact` of ships and of
+            contact each by itself.
+        targets: What is learnt, and the weight of contact beside ships.
         image_weight: Of the image head's binary cross-entropy: is there a ship's pixel in the crop?
             0 for networks without the head.
     """
 
-    def __init__(self, terms: Sequence[LossTerm], image_weight: float) -> None:
+    def __init__(self, terms: Sequence[LossTerm], targets: Targets, image_weight: float) -> None:
         super().__init__()
         self._pixels, self._image_weight = build_loss(terms), image_weight
-        self.terms = [term.name for term in terms] + [IMAGE_HEAD] * (image_weight > 0)
+        self._contact_weight = targets.contact_weight if targets.kind == "ship_contact" else 0.0
+        self.terms: list[str] = [term.name for term in terms]
+        self.terms += [CONTACT] * (self._contact_weight > 0) + [IMAGE_HEAD] * (image_weight > 0)
 
     def forward(
         self, prediction: Prediction, target: torch.Tensor
@@ -41,7 +51,16 @@ class Objective(nn.Module):
             prediction: Logits (N, C, H, W), and image logits (N,) where the head has a weight.
             target: As `pipeline.data.targets.make_target` gives it, in a batch.
         """
-        total, values = self._pixels(prediction.logits_nchw, target)
+        logits_nchw = prediction.logits_nchw
+        if self._contact_weight > 0:
+            asked = target.amax(1, keepdim=True) > 0
+            contact = torch.where(asked, logits_nchw[:, 1:], SURE_NO)
+            total, values = self._pixels(logits_nchw[:, :1], target[:, :1])
+            value, _ = self._pixels(contact, target[:, 1:])
+            total = total + self._contact_weight * value
+            values[CONTACT] = value.detach()
+        else:
+            total, values = self._pixels(logits_nchw, target)
         if self._image_weight > 0:
             if prediction.image_logits is None:
                 raise ValueError("expected image logits, for the image head has a weight; got none")

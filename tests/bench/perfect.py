@@ -59,7 +59,9 @@ def cut(images, size, contact_px):
     for image_id, texts in images:
         labels_hw = decode_labels(texts, *size)
         maps = {
-            kind: perfect_maps(labels_hw, Targets(kind=kind, contact_px=contact_px))
+            kind: perfect_maps(
+                labels_hw, Targets(kind=kind, contact_px=contact_px, contact_weight=1.0)
+            )
             for kind in CHANNELS
         }
         for method, (kind, how) in METHODS.items():
@@ -79,7 +81,7 @@ def legal_ships(frame, size):
 def scores(ships, size, contact_px, jobs):
     """F2 of each image for every method, and its number of ships."""
     images = list(ships.groupby("ImageId")["EncodedPixels"].apply(list).items())
-    work = partial(cut, size=size, contact_px=contact_px)
+    work = partial(cut, size=size, contact_px=contact_px, contact_weight=1.0)
     with get_context("spawn").Pool(jobs) as pool:
         parts = pool.map(work, [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)])
     table = {}

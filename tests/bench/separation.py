@@ -1,6 +1,6 @@
 """What contact and watershed are worth on trained networks: the same budget, several seeds.
 
-    python -m tests.bench.separation [--seeds 0,1,2] [--crops 1600] [--epochs 5] [key=value ...]
+    python -m tests.bench.separation [--seeds 0,1,2] [--crops 3200] [--epochs 9] [key=value ...]
 
 Networks learn ships alone (configs/demo.yaml), ships and contact (contact.yaml), or three classes
 (classes.yaml). Their out-of-fold maps of images with ships are cut by every method that they allow.
@@ -38,7 +38,7 @@ METHODS = {
     "components": [Separation("components", t, c) for t, c in product(THRESHOLDS, (4, 8))],
     "contact": [
         Separation("contact", t, 8, seed=seed, merge_below_px=merge)
-        for t, seed, merge in product(THRESHOLDS, (64, 128, 179), (0, 16))
+        for t, seed, merge in product(THRESHOLDS, (38, 64, 128), (0, 16))
     ],
     "distance": [
         Separation("distance", t, 8, seed=seed, merge_below_px=16)
@@ -100,7 +100,7 @@ def cross_fitted(tried, fold):
 
 
 def main():
-    flags = parser(__doc__, "separation", crops=1600, epochs=5)
+    flags = parser(__doc__, "separation", crops=3200, epochs=9)
     flags.add_argument("--seeds", default="0,1,2")
     flags.add_argument("--kinds", default=",".join(CONFIGS), help="default: %(default)s")
     arguments = flags.parse_intermixed_args()

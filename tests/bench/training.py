@@ -184,7 +184,7 @@ class Bench:
                 network,
                 crops,
                 images,
-                kind="ship",
+                targets=self.config.targets,
                 image_weight=0.0,
                 settings=settings,
                 machine=self.config.machine,

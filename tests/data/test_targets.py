@@ -19,7 +19,9 @@ def labels(*rows):
 
 
 def made(labels_hw, kind, contact_px=1):
-    return make_target(labels_hw, Targets(kind=kind, contact_px=contact_px)).numpy()
+    return make_target(
+        labels_hw, Targets(kind=kind, contact_px=contact_px, contact_weight=1.0)
+    ).numpy()
 
 
 TOUCHING = labels("0000000", "0111220", "0111220", "0000000")
@@ -118,8 +120,7 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
     if kind != "ship":
         contact_hw = torch.from_numpy(contact(TOUCHING, 1))
         on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
-        expected = on_ships if kind == "classes" else contact_hw
-        assert torch.equal(probability[:, 1:], expected.float()[None, None])
+        assert torch.equal(probability[:, 1:], on_ships.float()[None, None])
 
 
 def test_the_ship_of_three_classes_is_all_that_is_not_background():
@@ -147,6 +148,7 @@ def crops_of(tmp_path, labels_hw, **augment):
             batch_size=1,
             per_epoch=16,
             ship_share=1.0,
+            contact_share=0.0,
             empty_share=0.0,
             busiest_of=1,
             hard_run=None,
@@ -157,7 +159,7 @@ def crops_of(tmp_path, labels_hw, **augment):
     )
 
 
-TWO = Targets(kind="ship_contact", contact_px=2)
+TWO = Targets(kind="ship_contact", contact_px=2, contact_weight=1.0)
 
 
 def test_targets_turn_with_the_crop(tmp_path):

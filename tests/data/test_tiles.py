@@ -7,13 +7,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from pipeline.config import Augment, Crops, Targets
+from pipeline.data.contact import contact
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
-from pipeline.ships.rle import encode_labels
+from pipeline.ships.rle import decode_labels, encode_labels
+from tests.annotations import annotation_set
 
 pytestmark = pytest.mark.unit
 
 HEIGHT, WIDTH, IMAGES = 60, 72, 6
-SHIP = Targets(kind="ship", contact_px=2)
+SHIP = Targets(kind="ship", contact_px=2, contact_weight=1.0)
 STILL = Augment(
     symmetries=False,
     zoom=0.0,
@@ -63,6 +65,7 @@ def dataset(
     size_px=24,
     per_epoch=32,
     ship_share=0.75,
+    contact_share=0.0,
     empty_share=0.1,
     busiest_of=1,
     augment=STILL,
@@ -81,6 +84,7 @@ def dataset(
             batch_size=1,
             per_epoch=per_epoch,
             ship_share=ship_share,
+            contact_share=contact_share,
             empty_share=empty_share,
             busiest_of=busiest_of,
             hard_run=None,
@@ -140,6 +144,42 @@ def test_the_set_shares_of_crops_hold_a_ship_and_come_from_empty_images(world, s
     assert sum(number(item) % 2 == 0 for item in items) == round(40 * empty)
 
 
+def test_the_set_share_of_crops_holds_a_contact_where_ships_meet(tmp_path):
+    world = [], [], None
+    for image in range(4):
+        labels_hw = np.zeros((HEIGHT, WIDTH), np.int32)
+        labels_hw[5:9, 10:30], labels_hw[50:60, 10 + image : 40] = 1, 2
+        if image % 2:
+            labels_hw[9:14, 12:20] = 3
+        path = tmp_path / f"{image}.png"
+        cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), image, np.uint8))
+        world[0].append(path)
+        world[1].append(encode_labels(labels_hw))
+    shares = {"ship_share": 0.25, "empty_share": 0.0, "contact_share": 0.5}
+    two = Targets(kind="ship_contact", contact_px=2, contact_weight=1.0)
+    crops = dataset(world, size_px=16, per_epoch=200, targets=two, only=range(4), **shares)
+    items = [crops[0, index] for index in range(200)]
+    of_contact = [number(item) for item in items if item["target"][1].any()]
+    # The half that was asked for and some by chance, less those with one of the two at the edge.
+    assert 95 <= len(of_contact) < 150
+    assert set(of_contact) == {1, 3}
+    only = dataset(world, size_px=16, per_epoch=20, targets=two, only=[0, 2], **shares)
+    items = [only[0, index] for index in range(20)]
+    assert not any(item["target"][1].any() for item in items)
+    assert sum(bool(item["target"].any()) for item in items) >= 15  # of ships, instead
+
+
+def test_contacts_are_found_without_painting_what_is_far_apart():
+    span = 160
+    texts = annotation_set(48, span=span).groupby("ImageId").EncodedPixels.apply(list).tolist()
+    found = TrueShips(texts, span, span).contacts(2)
+    expected = [np.argwhere(contact(decode_labels(each, span, span), 2)) for each in texts]
+    assert {image for image, pixels in enumerate(expected) if len(pixels)} == set(found)
+    assert 24 < len(found) < 48
+    for image, pixels in found.items():
+        assert np.array_equal(pixels, expected[image])
+
+
 def test_crops_without_a_wanted_ship_lie_where_the_image_is_busy(tmp_path):
     image_hwc = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     image_hwc[:12, :12] = np.random.default_rng(0).integers(0, 255, (12, 12, 3))
@@ -173,6 +213,7 @@ def test_ships_are_not_always_in_the_centre(world):
             batch_size=1,
             per_epoch=200,
             ship_share=1.0,
+            contact_share=0.0,
             empty_share=0.0,
             busiest_of=1,
             hard_run=None,

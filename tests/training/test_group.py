@@ -62,7 +62,7 @@ def train_once(folder, *overrides):
         Network(),
         dataset((paths, ships)),
         ImageDataset(paths, SIZE, SIZE, (ships, config.targets)),
-        kind="ship",
+        targets=config.targets,
         image_weight=0.5,
         settings=config.train,
         machine=config.machine,

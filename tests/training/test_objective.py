@@ -10,30 +10,75 @@ from pydantic import TypeAdapter
 from torch.nn import functional
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
-from pipeline.config import load_config
+from pipeline.config import Targets, load_config
+from pipeline.data.targets import CHANNELS, probabilities
 from pipeline.loss_schema import LossTerm
 from pipeline.networks.build import Prediction
 from pipeline.run import Run
 from pipeline.training.losses import build_loss
 from pipeline.training.objective import Objective
 
-TERMS = TypeAdapter(list[LossTerm]).validate_python(
-    [{"name": "bce", "weight": 1.0, "label_smoothing": 0.0}]
+BCE = {"name": "bce", "weight": 1.0, "label_smoothing": 0.0}
+LOVASZ = {
+    "name": "lovasz_hinge",
+    "weight": 1.0,
+    "per_image": False,
+    "margin": "relu",
+    "symmetric": False,
+    "empty": "skip",
+}
+TERMS, BOTH = (TypeAdapter(list[LossTerm]).validate_python(each) for each in ([BCE], [BCE, LOVASZ]))
+SHIP, TWO = (
+    Targets(kind=kind, contact_px=2, contact_weight=0.25) for kind in ("ship", "ship_contact")
 )
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("shape", [(3, 2, 8, 8), (3, 1, 8, 8)])
-def test_the_head_learns_whether_the_crop_shows_a_ship(shape):
+def test_contact_is_asked_of_ships_and_contact_alone_and_has_its_own_weight():
     torch.manual_seed(0)
+    logits = torch.randn(2, 2, 8, 8, requires_grad=True)
+    target = torch.zeros(2, 2, 8, 8, dtype=torch.uint8)
+    target[0, 0, 1:3], target[0, 0, 4:7], target[0, 1, 2:5] = 1, 1, 1  # with a gap at row 3
+    objective = Objective(BOTH, TWO, 0.0)
+    total, values = objective(Prediction(logits, None), target)
+    asked = target.amax(1) > 0
+    contact, truth = (each[:, 1][asked] for each in (logits, target.float()))
+    pixels = build_loss(BOTH)
+    ships = pixels(logits[:, :1], target[:, :1])[0]
+    # Of what is asked alone: the loss of a single picture of these pixels; the BCE's mean is over
+    # all pixels.
+    bce = functional.binary_cross_entropy_with_logits(contact, truth, reduction="sum") / (2 * 64)
+    lovasz = build_loss(BOTH[1:])(contact[None, None, None], truth[None, None, None])[0]
+    assert torch.allclose(total, ships + 0.25 * (bce + lovasz), atol=1e-6)
+    assert torch.allclose(values["contact"], bce + lovasz, atol=1e-6)
+    assert set(values) == set(objective.terms) == {"bce", "lovasz_hinge", "contact"}
+    gradient = torch.autograd.grad(total, logits)[0][:, 1]
+    assert (gradient[~asked] == 0).all()
+    assert (gradient[asked] != 0).all()
+
+
+@pytest.mark.unit
+def test_contact_is_the_chance_of_a_ship_that_is_in_contact():
+    logits = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
+    ship, contact = logits.sigmoid().flatten()
+    assert torch.allclose(
+        probabilities(logits, "ship_contact").flatten(), torch.stack([ship, ship * contact])
+    )
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("targets", [TWO, SHIP])
+def test_the_head_learns_whether_the_crop_shows_a_ship(targets):
+    torch.manual_seed(0)
+    shape = (3, CHANNELS[targets.kind], 8, 8)
     logits, image_logits = torch.randn(shape), torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
     target = torch.zeros(shape, dtype=torch.uint8)
     target[1, 0, 3, 4] = 1
     target[2, -1, 0, 0] = 1  # a ship's pixel only where there is one channel
-    total, values = Objective(TERMS, 0.5)(Prediction(logits, image_logits), target)
+    total, values = Objective(TERMS, targets, 0.5)(Prediction(logits, image_logits), target)
     truth = torch.tensor([0.0, 1.0, float(shape[1] == 1)])
     image = functional.binary_cross_entropy_with_logits(image_logits, truth)
-    pixels = build_loss(TERMS)(logits, target)[0]
+    pixels = Objective(TERMS, targets, 0.0)(Prediction(logits, None), target)[0]
     assert torch.allclose(total, pixels + 0.5 * image)
     assert torch.allclose(values["image_head"], image)
     total.backward()
@@ -43,12 +88,12 @@ def test_the_head_learns_whether_the_crop_shows_a_ship(shape):
 @pytest.mark.unit
 def test_without_a_weight_only_pixels_count():
     logits, target = torch.randn(2, 1, 8, 8), torch.ones(2, 1, 8, 8, dtype=torch.uint8)
-    objective = Objective(TERMS, 0.0)
+    objective = Objective(TERMS, SHIP, 0.0)
     total, values = objective(Prediction(logits, None), target)
     assert total == build_loss(TERMS)(logits, target)[0]
     assert list(values) == objective.terms == ["bce"]
     with pytest.raises(ValueError, match="expected image logits"):
-        Objective(TERMS, 0.1)(Prediction(logits, None), target)
+        Objective(TERMS, SHIP, 0.1)(Prediction(logits, None), target)
 
 
 @pytest.mark.contract

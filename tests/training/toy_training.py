@@ -19,7 +19,7 @@ from pipeline.training.step import Step
 
 STEPS = 6  # of an epoch
 SIZE = 32
-SHIP = Targets(kind="ship", contact_px=2)
+SHIP = Targets(kind="ship", contact_px=2, contact_weight=1.0)
 
 
 class Network(nn.Module):
@@ -77,6 +77,7 @@ def dataset(images, seed=0, targets=SHIP):
             batch_size=4,
             per_epoch=4 * STEPS,
             ship_share=0.75,
+            contact_share=0.0,
             empty_share=0.125,
             busiest_of=1,
             hard_run=None,
@@ -96,7 +97,7 @@ def run(folder, images, *overrides, wanted="a", network=None, crops=None):
         network or Network(),
         crops or dataset(images, targets=targets),
         ImageDataset(images[0], SIZE, SIZE, (images[1], targets)),
-        kind=targets.kind,
+        targets=targets,
         image_weight=0.0,
         settings=config.train,
         machine=config.machine,
