@@ -72,14 +72,14 @@ def test_the_readmes_commands_go_from_an_empty_disk_to_a_score(competition, chec
         for line in section.splitlines()
         if line.startswith(("./run.sh", "python"))
     )
-    # The competition's own configuration, but for how much it trains and where it starts.
+    # The competition's own configuration, but for how much it trains and how large a network.
     tiny = yaml.safe_load((checkout.folder / "tests" / "tiny.yaml").read_text())
     (checkout.folder / "configs" / "full.yaml").write_bytes(
         (checkout.folder / "configs" / "airbus.yaml").read_bytes()
     )
     less = {section: tiny[section] for section in ("crops", "train", "finetune", "predict")}
-    network = {"encoder": "resnet18", "weights": "none"}
-    less |= {"base": "full.yaml", "folds": {"count": 2}, "network": network}
+    demo = yaml.safe_load((checkout.folder / "configs" / "demo.yaml").read_text())
+    less |= {"base": "full.yaml", "folds": {"count": 2}, "network": demo["network"]}
     less |= {"machine": {"loader_workers": 0, "threads": 1}}
     (checkout.folder / "configs" / "airbus.yaml").write_text(yaml.safe_dump(less))
     output = checkout.run(*run[1:], program=run[0])
