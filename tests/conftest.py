@@ -11,6 +11,25 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPECTED_AT_LEAST = 200
+# What run.sh does, in one process: starting one for every stage takes longer than the work.
+ALL_STAGES = """
+import sys
+from pathlib import Path
+
+from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
+from pipeline.config import load_config
+from pipeline.run import Run
+
+if __name__ == "__main__":
+    run, folds = Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False), ["0", "1"]
+    s0_data.stage(run)
+    s1_split.stage(run)
+    s2_train.stage(run, folds)
+    s3_finetune.stage(run, folds)
+    s4_predict.stage(run, [*folds, "test"])
+    s5_calibrate.stage(run)
+    s6_submit.stage(run, None, False)
+"""
 
 
 def pytest_collection_finish(session):
@@ -52,6 +71,11 @@ class Checkout:
         output = process.communicate(timeout=280)[0]
         assert process.returncode == code, output
         return output
+
+    def run_in_one_process(self, *arguments: str) -> None:
+        """Run all stages of a configuration with two folds."""
+        (self.folder / "all_stages.py").write_text(ALL_STAGES)
+        self.run("all_stages.py", *arguments, program=sys.executable)
 
 
 @pytest.fixture

@@ -25,25 +25,6 @@ ABSENT = (
     *("pipeline", "ship_segmentation", "__editable__", "segmentation_models_pytorch", "timm"),
     *("albumentations", "albucore", "kaggle", "sklearn", "scikit_learn", "skimage", "scikit_image"),
 )
-# What run.sh does, in one process: starting one for every stage takes longer than the work.
-ALL_STAGES = """
-import sys
-from pathlib import Path
-
-from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
-from pipeline.config import load_config
-from pipeline.run import Run
-
-if __name__ == "__main__":
-    run, folds = Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False), ["0", "1"]
-    s0_data.stage(run)
-    s1_split.stage(run)
-    s2_train.stage(run, folds)
-    s3_finetune.stage(run, folds)
-    s4_predict.stage(run, [*folds, "test"])
-    s5_calibrate.stage(run)
-    s6_submit.stage(run, None, False)
-"""
 NO_NETWORK = """
 import socket
 
@@ -110,8 +91,7 @@ def finished(shared_checkout, competition, server, tmp_path_factory):
     run += ("calibrate.thresholds=[0.3]", "calibrate.min_areas_px=[0]", "calibrate.acceptance=null")
     run += ("calibrate.gate_probabilities=[0.0]", "calibrate.gate_areas_px=[0]")
     run += ("calibrate.watershed=null",)  # which alone would need scikit-image
-    (shared_checkout.folder / "all_stages.py").write_text(ALL_STAGES)
-    shared_checkout.run("all_stages.py", *run, program=sys.executable)
+    shared_checkout.run_in_one_process(*run)
     return shared_checkout, run
 
 
