@@ -7,11 +7,11 @@ disagreement of symmetries is the mean of each run's own, as it is over the netw
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.config import Config, Ensemble, load_config
+from pipeline.config import Ensemble, load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
@@ -25,24 +25,12 @@ __all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
 
 Mean = Literal["probability", "logit"]
 
-HOLDS: dict[str, tuple[str, Callable[[Config], object], Callable[[Config], bool]]] = {
-    "contact": (
-        "targets.kind",
-        lambda config: config.targets.kind,
-        lambda config: CHANNELS[config.targets.kind] > 1,
-    ),
-    "an image head's answer": (
-        "image_head.weight",
-        lambda config: config.image_head.weight,
-        lambda config: config.image_head.weight > 0,
-    ),
-    "the symmetries' disagreement": (
-        "predict.tta",
-        lambda config: config.predict.tta,
-        lambda config: len(SYMMETRIES[config.predict.tta]) > 1,
-    ),
+HOLDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
+    "contact": ("targets", "kind", lambda kind: CHANNELS[kind] > 1),
+    "an image head's answer": ("image_head", "weight", lambda weight: weight > 0),
+    "the symmetries' disagreement": ("predict", "tta", lambda tta: len(SYMMETRIES[tta]) > 1),
 }
-"""What maps may hold beside ships: the setting it depends on, its value, and whether they do."""
+"""What maps may hold beside ships: section and name of the setting that says whether they do."""
 
 # A map's value v stands for the probabilities around v / 255, so 0 and 255 have finite logits.
 LOGITS = np.log((np.arange(256) + 0.5) / (255.5 - np.arange(256)))
@@ -65,13 +53,14 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                 f"is none. Name some of {folder.parent}."
             )
         member = Run(load_config(folder / "config.yaml", []), restart=False)
-        for what, (setting, value, holds) in HOLDS.items():
-            if holds(member.config) != holds(run.config):
+        for what, (section, field, holds) in HOLDS.items():
+            theirs, own = (getattr(getattr(one.config, section), field) for one in (member, run))
+            if holds(theirs) != holds(own):
                 raise ConfigError(
                     f"predict.ensemble.runs: {name}: expected maps "
-                    f"{'with' if holds(run.config) else 'without'} {what}, as "
-                    f"{setting}={value(run.config)} says, got those of a run with "
-                    f"{value(member.config)}. Let all runs and this one have it, or none."
+                    f"{'with' if holds(own) else 'without'} {what}, as {section}.{field}={own} "
+                    f"says, got those of a run with {theirs}. Let all runs and this one have it, "
+                    "or none."
                 )
         here, there = (
             one.result("split").manifest["outputs"]["folds.csv"]["sha256"][:12]

@@ -123,8 +123,8 @@ class Acceptance:
     @property
     def lowest(self) -> int:
         """The least value of a pixel that matters."""
-        levels = [self.cuts[0].threshold]
-        return min([*levels, self.gate.lowest] if isinstance(self.gate, Rules) else levels)
+        lowest = self.cuts[0].threshold
+        return min(lowest, self.gate.lowest) if isinstance(self.gate, Rules) else lowest
 
     def find(self, foreground: Foreground) -> Labels | None:
         """Return the ships of an image as `pipeline.selection.rules.find_ships` does."""
