@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 EXPECTED_AT_LEAST = 200
 # What run.sh does, in one process: starting one for every stage takes longer than the work.
 ALL_STAGES = """
+import logging
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pipeline.config import load_config
 from pipeline.run import Run
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     run, folds = Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False), ["0", "1"]
     s0_data.stage(run)
     s1_split.stage(run)
@@ -72,10 +74,10 @@ class Checkout:
         assert process.returncode == code, output
         return output
 
-    def run_in_one_process(self, *arguments: str) -> None:
-        """Run all stages of a configuration with two folds."""
+    def run_in_one_process(self, *arguments: str) -> str:
+        """Run all stages of a configuration with two folds and return what they printed."""
         (self.folder / "all_stages.py").write_text(ALL_STAGES)
-        self.run("all_stages.py", *arguments, program=sys.executable)
+        return self.run("all_stages.py", *arguments, program=sys.executable)
 
 
 @pytest.fixture

@@ -132,7 +132,9 @@ def test_other_targets_go_all_the_way_too(finished, name):
     checkout, _ = finished
     tiny = yaml.safe_load((checkout.folder / TINY).read_text()) | {"name": name}
     del tiny["base"]
-    checkout.run_in_one_process(f"configs/{name}.yaml", *overrides_of(tiny), "train.epochs=1")
+    arguments = (f"configs/{name}.yaml", *overrides_of(tiny), "train.epochs=1")
+    output = checkout.run_in_one_process(*arguments)
+    assert re.search(r"test images: F2", output)
     channels = weights(checkout, "finetune", name)["body.segmentation_head.0.bias"]
     assert len(channels) == {"classes": 3, "contact": 2}[name]
     assert submission(checkout, name).is_file()
