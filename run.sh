@@ -85,7 +85,8 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
-[[ $command == compare ]] && { setup ""; exec "$PY" -m pipeline.compare "${@:2}"; }
+[[ $command =~ ^[a-z_]+$ && -f pipeline/commands/$command.py ]] &&
+    { setup ""; exec "$PY" -m "pipeline.commands.$command" "${@:2}"; }
 config=configs/demo.yaml overrides=() restart=() upload=() from=data to=
 folds=all jobs=auto engine=local
 while (($#)); do

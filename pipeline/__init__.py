@@ -11,13 +11,17 @@ s5_calibrate  out-of-fold maps and the metric   -> rules, and the honest F2
 s6_submit     test maps and rules               -> submissions/<run>-<hash>.csv
 s7_report     all that was recorded             -> runs/<name>/report/index.html
 
-Afterwards, where asked for:
+Beside them, where asked for (`./run.sh NAME`):
 
-kaggle_package   a finished run            -> wheels, weights and a notebook for Kaggle
-predict_package  that package, test images -> the same submission, without internet
-compare          two or more runs          -> a page of what differs, and where one wins
-predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.compare          two or more runs          -> a page of what differs, and where one wins
+commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.find_overlaps    a folder of images        -> which of them share ground
+commands.list_networks    the configuration         -> every network with its size and speed
+commands.build_package    a finished run            -> wheels, weights and a notebook for Kaggle
+commands.predict_package  that package, test images -> the same submission, without internet
 
-Stages only wire; the folders below hold the knowledge, and never import a stage. `ships` is what a
-ship is; `separation`, `selection` and `calibration` are how maps become ships, and how well.
+Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
+and `jobs`; `masks` and `metrics`; `data`, `networks`, `training` and `inference`, from images to
+maps (`maps.py`); `separation`, `selection` and `calibration`, from maps to instances; `report`,
+`kaggle` and `package`. No room imports one above it, and none imports a stage.
 """

@@ -1,4 +1,4 @@
-"""The errors a user can act on; `pipeline.command` prints them without a traceback.
+"""The errors a user can act on; `pipeline.jobs.command` prints them without a traceback.
 
 Every message says what is wrong, where, what was expected, what was found, and what to do.
 """

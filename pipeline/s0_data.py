@@ -9,10 +9,10 @@ import logging
 import os
 from pathlib import Path
 
-from pipeline.command import run_stage
-from pipeline.config import Config
+from pipeline.config.schema import Config
 from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
-from pipeline.run import Run
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s0_data")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.artifacts import sha256_file, write_atomic
-from pipeline.command import run_stage
 from pipeline.data.catalog import Catalog
 from pipeline.errors import DataError
-from pipeline.run import Run
+from pipeline.jobs.artifacts import sha256_file, write_atomic
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s1_split")
 

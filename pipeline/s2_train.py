@@ -4,9 +4,9 @@ Reads the checked data and the folds. Writes `runs/<name>/train/fold<k>/`: final
 history.csv, last.pt (the state to go on from).
 """
 
-from pipeline.command import run_parts
-from pipeline.parts import Part, PartStage
-from pipeline.run import Job, Run
+from pipeline.jobs.command import run_parts
+from pipeline.jobs.parts import Part, PartStage
+from pipeline.jobs.run import Job, Run
 from pipeline.training.job import training_job
 
 

@@ -4,9 +4,9 @@ Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
 `runs/<name>/finetune/fold<k>/` with the same files as stage 2, by the same loop.
 """
 
-from pipeline.command import run_parts
-from pipeline.parts import Part, PartStage
-from pipeline.run import Job, Run
+from pipeline.jobs.command import run_parts
+from pipeline.jobs.parts import Part, PartStage
+from pipeline.jobs.run import Job, Run
 from pipeline.training.job import training_job
 
 

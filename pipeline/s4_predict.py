@@ -9,11 +9,11 @@ Several processes may share a part: each takes a shard.
 
 from pathlib import Path
 
-from pipeline.command import run_parts
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.parts import Part, PartStage
-from pipeline.run import Job, Run
+from pipeline.jobs.command import run_parts
+from pipeline.jobs.parts import Part, PartStage
+from pipeline.jobs.run import Job, Run
 
 TEST = "test"
 LEAST_PER_SHARD = 2000

@@ -11,15 +11,15 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import write_json
-from pipeline.calibration_schema import Calibrate
-from pipeline.command import run_stage
-from pipeline.run import Run
+from pipeline.config.calibration import Calibrate
+from pipeline.jobs.artifacts import write_json
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Run
 
 if TYPE_CHECKING:
     from pipeline.calibration.learn import Learning
     from pipeline.calibration.search import Candidates
-    from pipeline.separation.separate import ImageMaps
+    from pipeline.maps import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
 
@@ -41,7 +41,7 @@ def _out_of_fold_maps(
 
 def stage(run: Run) -> None:
     """Fit the rules by the competition's metric, cross-fitted over the folds."""
-    from pipeline.ships.scores import in_words
+    from pipeline.metrics.summaries import in_words
 
     data, split = run.result("data"), run.result("split")
     folds = range(run.config.folds.count)
@@ -63,10 +63,10 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
+    from pipeline.masks.instances import write_instances
+    from pipeline.metrics.coefficients import score_pixels
     from pipeline.selection.rules import Rules, rules_to_json
     from pipeline.selection.workers import worker_count
-    from pipeline.ships.instances import write_instances
-    from pipeline.training.coefficients import score_pixels
 
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").checked("folds.csv"))

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import read_json, sha256_file, write_atomic
-from pipeline.command import run_stage
 from pipeline.data.catalog import Catalog, read_test_truth
 from pipeline.errors import ConfigError
-from pipeline.run import Job, Run
+from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Job, Run
 
 if TYPE_CHECKING:
     from pipeline.kaggle.ledger import LedgerRow
@@ -56,12 +56,12 @@ def stage(run: Run, upload: str | None, scores: bool) -> None:
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
+    from pipeline.masks.instances import write_instances
+    from pipeline.metrics.f2 import score_images
+    from pipeline.metrics.summaries import in_words, mean
     from pipeline.selection.rules import read_rules
     from pipeline.selection.submission import submit_maps
     from pipeline.selection.workers import worker_count
-    from pipeline.ships.instances import write_instances
-    from pipeline.ships.metric import score_images
-    from pipeline.ships.scores import in_words, mean
 
     shape = catalog.height, catalog.width
     source = run.result("calibrate").checked("rules.json")

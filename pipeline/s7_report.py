@@ -8,9 +8,9 @@ anew each time; a missing or damaged record leaves a note in its place and is na
 import logging
 from pathlib import Path
 
-from pipeline.artifacts import write_atomic
-from pipeline.command import run_stage
-from pipeline.run import Run
+from pipeline.jobs.artifacts import write_atomic
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s7_report")
 LEDGER = Path("submissions") / "ledger.csv"

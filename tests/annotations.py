@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.ships.instances import COLUMNS
-from pipeline.ships.rle import encode_labels
+from pipeline.masks.instances import COLUMNS
+from pipeline.masks.rle import encode_labels
 
 KINDS = ("typical", "raft", "marina", "tugs", "string", "crossing")
 # Images with so many ships in the competition, in hundreds.

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from pipeline.ships.instances import read_instances
+from pipeline.masks.instances import read_instances
 
 pytestmark = pytest.mark.smoke
 
@@ -256,7 +256,15 @@ def test_the_report_shows_the_run_and_predict_image_takes_any_picture(finished, 
     for path in pictures:
         shutil.copy(path, tmp_path)
     (tmp_path / "broken.jpg").write_text("no picture")
-    arguments = ["-m", "pipeline.predict_image", str(tmp_path), "--run", "tiny", "--out", "found"]
+    arguments = [
+        "-m",
+        "pipeline.commands.predict_image",
+        str(tmp_path),
+        "--run",
+        "tiny",
+        "--out",
+        "found",
+    ]
     told = checkout.run(*arguments, program=sys.executable, code=2)
     assert "broken.jpg: expected a picture" in told
     out = checkout.folder / "found"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import s0_data, s1_split
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.folds import read_folds
 from pipeline.errors import DataError
-from pipeline.run import Run
+from pipeline.jobs.run import Run
 
 pytestmark = pytest.mark.contract
 

@@ -7,39 +7,43 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pipeline import calibration_schema, loss_schema, network_schema
-from pipeline.config import Config
+from pipeline.config import calibration, losses, networks
+from pipeline.config.schema import Config
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "pipeline"
 SOURCES = sorted(PIPELINE.rglob("*.py"))
-SCHEMAS = {"config.py", "calibration_schema.py", "loss_schema.py", "network_schema.py"}
-# What each library folder may import of the others; the way of the data, backwards.
+ROOT_FILES = {"__init__.py", "errors.py", "maps.py", "seeds.py"}
+# What each room may import of the others, from the lowest floor up: only rooms that stand before
+# it, so there is no circle. The files of the root that are no stage are below all of them.
 ALLOWED = {
-    "launch": set(),
-    "ships": set(),
-    "separation": {"ships"},
-    "selection": {"separation", "ships"},
-    "calibration": {"selection", "separation", "ships"},
-    "networks": set(),
-    "kaggle": set(),
-    "data": {"ships", "kaggle"},
-    "training": {"data", "networks", "ships"},
-    "inference": {"data", "networks", "separation", "training"},
-    "offline": {
-        "data",
-        "inference",
-        "kaggle",
-        "networks",
+    "config": set(),
+    "compute": {"config"},
+    "jobs": {"compute", "config"},
+    "masks": {"jobs"},
+    "metrics": {"masks"},
+    "kaggle": {"jobs"},
+    "data": {"config", "jobs", "masks"},
+    "networks": {"compute", "config", "jobs"},
+    "training": {"compute", "config", "data", "jobs", "metrics", "networks"},
+    "inference": {"compute", "config", "data", "jobs", "networks"},
+    "separation": {"masks"},
+    "selection": {"masks", "metrics", "separation"},
+    "calibration": {"masks", "metrics", "selection", "separation"},
+    "package": {
+        *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
         "selection",
-        "separation",
-        "ships",
-        "training",
     },
-    "report": {"data", "kaggle", "ships"},
+    "report": {"data", "jobs", "kaggle", "masks", "metrics"},
+    "commands": {
+        *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
+        *("package", "report", "selection"),
+    },
 }
+TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}
+MAX_LINES, MAX_FUNCTION_LINES = 320, 60
 
 
 def imports(path):
@@ -50,17 +54,57 @@ def imports(path):
             yield from (name.name for name in node.names)
 
 
+def room_of(path):
+    """The room a module lies in, None for a file of the root."""
+    parts = path.relative_to(PIPELINE).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def test_the_root_holds_the_stages_and_three_files_more():
+    files = {path.name for path in PIPELINE.glob("*.py")}
+    stages = {name for name in files if re.match(r"s[0-7]_\w+\.py", name)}
+    assert len(stages) == 8
+    assert files - stages == ROOT_FILES
+    assert {room_of(path) for path in SOURCES} == {*ALLOWED, None}
+
+
+def test_the_rooms_stand_on_floors():
+    below = set()
+    for room, allowed in ALLOWED.items():
+        assert allowed <= below, f"{room} imports a room above it"
+        below.add(room)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PIPELINE)))
 def test_imports_go_one_way(path):
     inside = [name.split(".") for name in imports(path) if name.startswith("pipeline.")]
-    stages = [name for name in inside if re.match(r"s\d_", name[1])]
-    assert not stages, f"{path} imports a stage"
-    folder = path.relative_to(PIPELINE).parts[0]
-    # `python -m pipeline.networks` is a command of its own, which measures training steps.
-    if folder in ALLOWED and path.name not in {"__main__.py", "table.py"}:
-        folders = {name[1] for name in inside if name[1] in ALLOWED} - {folder}
-        assert folders <= ALLOWED[folder]
-        assert ["pipeline", "command"] not in inside, "a library does not read the command line"
+    assert not [name for name in inside if re.match(r"s\d_", name[1])], f"{path} imports a stage"
+    room, used = room_of(path), {name[1] for name in inside if name[1] in ALLOWED}
+    if room is not None:
+        assert used - {room} <= ALLOWED[room]
+        if room != "commands":
+            assert ["pipeline", "jobs", "command"] not in inside, "a library reads no command line"
+    elif path.name in ROOT_FILES:
+        assert not used, "the root's files are below the rooms"
+    if "training" in used - {room}:
+        assert path.name in TRAINING_IS_USED_BY
+
+
+def test_no_rule_allows_more_than_is_used():
+    used = {room: set() for room in ALLOWED}
+    for path in SOURCES:
+        if (room := room_of(path)) is not None:
+            used[room] |= {name.split(".")[1] for name in imports(path) if "pipeline." in name}
+    assert {room: used[room] & ALLOWED.keys() - {room} for room in ALLOWED} == ALLOWED
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PIPELINE)))
+def test_files_and_functions_stay_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    long = {n.name: n.end_lineno - n.lineno + 1 for n in functions}
+    assert {name: lines for name, lines in long.items() if lines > MAX_FUNCTION_LINES} == {}
 
 
 def fields(model, seen):
@@ -84,12 +128,12 @@ def names(paths, kind, attribute):
 
 
 def test_every_field_of_the_schema_is_read_by_some_code():
-    sources = [path for path in SOURCES if path.name not in SCHEMAS]
+    sources = [path for path in SOURCES if room_of(path) != "config"]
     read = names(sources, ast.Attribute, "attr")
     # The demo's settings and a loss term's are handed over whole, as a function's arguments.
     takers = [PIPELINE / "data" / "demo.py", *(PIPELINE / "training").glob("lo[sv]*.py")]
     arguments = names(takers, ast.arg, "arg")
-    whole = {"Demo", *loss_schema.__all__}
+    whole = {"Demo", *losses.__all__}
     unread = [
         f"{model}.{name}"
         for model, name in fields(Config, set())
@@ -99,7 +143,7 @@ def test_every_field_of_the_schema_is_read_by_some_code():
 
 
 def test_the_schemas_of_parts_do_not_import_torch():
-    for schema in (calibration_schema, loss_schema, network_schema):
+    for schema in (calibration, losses, networks):
         assert not any(name.startswith("torch") for name in imports(Path(schema.__file__)))
 
 

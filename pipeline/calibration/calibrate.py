@@ -36,11 +36,11 @@ from pipeline.calibration.search import (
     passes,
 )
 from pipeline.errors import DataError
+from pipeline.metrics.f2 import Matches, f2_from_counts, match_ships
+from pipeline.metrics.summaries import summarise
 from pipeline.selection.acceptance import Acceptance, best_choice, expected_hits, head_of
 from pipeline.selection.rules import AnyRules, Rules
 from pipeline.separation.separate import Separation
-from pipeline.ships.metric import Matches, f2_from_counts, match_ships
-from pipeline.ships.scores import summarise
 
 __all__ = ["Calibration", "Maps", "calibrate"]
 
@@ -58,8 +58,8 @@ class Calibration:
         rules: Fitted on all folds, for the test images.
         fold_rules: For each fold, fitted on the others.
         trials: The rules that were tried, in order.
-        scores: `pipeline.ships.scores.summarise` of the cross-fitted ships, and `f2_in_sample`:
-            the F2 of `rules` on the images they were fitted on, which flatters.
+        scores: `metrics.summaries.summarise` of the cross-fitted ships, and `f2_in_sample`: the
+            F2 of `rules` on the images they were fitted on, which flatters.
         instances: The cross-fitted out-of-fold ships, in the maps' order.
         matches: How they compare to the truth, ship by ship.
     """

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration.measure import SegmentTable
+from pipeline.metrics.f2 import THRESHOLDS
 from pipeline.selection.acceptance import (
     Acceptance,
     Choice,
@@ -25,7 +26,6 @@ from pipeline.selection.acceptance import (
 )
 from pipeline.selection.trees import Trees, fit_trees
 from pipeline.separation.separate import Separation
-from pipeline.ships.metric import THRESHOLDS
 
 __all__ = ["Learning", "learn_acceptance"]
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import about
+from pipeline.masks.rle import decode_labels, parse_rows
+from pipeline.metrics.f2 import hits_from_areas
 from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
 from pipeline.separation.separate import Components, Separation, find_components
-from pipeline.ships.metric import hits_from_areas
-from pipeline.ships.rle import decode_labels, parse_rows
 
 __all__ = [
     "Found",

@@ -19,11 +19,12 @@ from pipeline.calibration.measure import (
 )
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
+from pipeline.maps import ImageMaps
 from pipeline.selection.rules import AnyRules, Rules
 from pipeline.selection.submission import find_instances
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack
-from pipeline.separation.separate import ImageMaps, Separation
+from pipeline.separation.separate import Separation
 
 __all__ = ["Maps", "Problem"]
 

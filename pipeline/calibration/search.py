@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration.measure import Found
+from pipeline.metrics.f2 import f2_from_counts
 from pipeline.selection.rules import Rules
 from pipeline.separation.separate import Separation
-from pipeline.ships.metric import f2_from_counts
 
 __all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2", "passes"]
 

@@ -10,7 +10,7 @@ import os
 import cv2
 import numpy as np
 
-from pipeline.config import Augment
+from pipeline.config.schema import Augment
 
 # albumentations asks the network for a newer release on import, unless told not to before.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

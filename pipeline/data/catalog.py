@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import read_json, sha256_file, write_atomic, write_json
-from pipeline.config import Data
+from pipeline.config.schema import Data
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
-from pipeline.ships.instances import COLUMNS, check_instances, read_instances, write_instances
+from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.masks.instances import COLUMNS, check_instances, read_instances, write_instances
 
 __all__ = [
     "LAYOUT",

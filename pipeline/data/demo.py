@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.artifacts import write_atomic, write_json
 from pipeline.data.rendering.fields import between, draw
 from pipeline.data.rendering.scenes import Scene, lay_out, paint
 from pipeline.errors import DataError
+from pipeline.jobs.artifacts import write_atomic, write_json
+from pipeline.masks.instances import write_instances
+from pipeline.masks.rle import encode_labels
 from pipeline.seeds import generator, stream_seed
-from pipeline.ships.instances import write_instances
-from pipeline.ships.rle import encode_labels
 
 __all__ = ["render_demo"]
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.artifacts import write_atomic, write_json
 from pipeline.errors import DataError
+from pipeline.jobs.artifacts import write_atomic, write_json
+from pipeline.masks.rle import parse_rows
 from pipeline.seeds import generator
-from pipeline.ships.rle import parse_rows
 
 __all__ = [
     "COLUMNS",

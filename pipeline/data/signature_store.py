@@ -22,9 +22,9 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.artifacts import write_atomic
 from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_table, sign
 from pipeline.errors import ArtifactError, DataError
+from pipeline.jobs.artifacts import write_atomic
 
 __all__ = ["read_signatures"]
 

@@ -17,7 +17,7 @@ masks, F2 on ship images ends at 0.94.
 import numpy as np
 import torch
 
-from pipeline.config import Targets
+from pipeline.config.schema import Targets
 from pipeline.data.contact import contact
 
 __all__ = ["CHANNELS", "make_target", "probabilities", "ship_truth"]

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pipeline.config import Augment, Crops, Targets
+from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.images import Images
 from pipeline.data.targets import make_target
+from pipeline.masks.rle import parse_runs
 from pipeline.seeds import generator, stream_seed
-from pipeline.ships.rle import parse_runs
 
 __all__ = ["CropDataset", "ImageDataset", "Item", "TrueShips"]
 

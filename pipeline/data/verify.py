@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from pipeline.artifacts import write_atomic
+from pipeline.jobs.artifacts import write_atomic
 
 __all__ = ["verify_images"]
 

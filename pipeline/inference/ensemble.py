@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.config import Ensemble, load_config
+from pipeline.config.schema import Ensemble, load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.inference.tta import SYMMETRIES
-from pipeline.parts import Part
-from pipeline.run import Job, Run
-from pipeline.separation.separate import ImageMaps, ProbabilityMap
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Job, Run
+from pipeline.maps import ImageMaps, ProbabilityMap
 
 __all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
 

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pipeline.config import Config
+from pipeline.compute.device import Device
+from pipeline.config.schema import Config
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
+from pipeline.jobs.parts import Part
+from pipeline.jobs.progress import Progress
+from pipeline.jobs.run import Job, Run
+from pipeline.maps import ImageMaps, as_level, as_levels
 from pipeline.networks.build import build_trained
-from pipeline.parts import Part
-from pipeline.progress import Progress
-from pipeline.run import Job, Run
-from pipeline.separation.separate import ImageMaps
-from pipeline.training.device import Device
 
 __all__ = [
     "MeanNetwork",
@@ -219,9 +219,9 @@ def as_maps(mean: Chances, paths: Sequence[Path], *, floor: float) -> Iterator[I
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    bytes_nchw = (maps_nchw * 255).round_().to(torch.uint8)
+    bytes_nchw = as_levels(maps_nchw)
     if disagreement:
-        bytes_nchw[:, -1] *= bytes_nchw[:, 0] >= round(255 * floor)
+        bytes_nchw[:, -1] *= bytes_nchw[:, 0] >= as_level(floor)
     for (prob_hw, *more), chance in zip(bytes_nchw.cpu().numpy(), heads, strict=True):
         disagreement_hw = more.pop() if disagreement else None
         # Rounded here, so that it is the same with and without a file in between.

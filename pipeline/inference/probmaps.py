@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.artifacts import read_json, write_atomic, write_json
 from pipeline.errors import ArtifactError
-from pipeline.parts import Part
-from pipeline.run import Job
-from pipeline.separation.separate import ImageMaps
+from pipeline.jobs.artifacts import read_json, write_atomic, write_json
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Job
+from pipeline.maps import ImageMaps, as_level
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 
@@ -44,7 +44,7 @@ def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
     A map that does not is the same as none, for calibration and submission alike. The floor is
     rounded as calibration rounds its thresholds, so that one at the floor loses nothing.
     """
-    return bool(prob_hw.max() >= round(255 * floor))
+    return bool(prob_hw.max() >= as_level(floor))
 
 
 class MapWriter:

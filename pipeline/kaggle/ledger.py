@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from pipeline.artifacts import write_atomic
 from pipeline.errors import ArtifactError
+from pipeline.jobs.artifacts import write_atomic
 from pipeline.kaggle.submit import SubmissionRef
 
 __all__ = ["LedgerRow", "append_or_update", "read_ledger", "refresh_ledger", "scores_table"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import read_json
+from pipeline.jobs.artifacts import read_json
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
 from pipeline.kaggle.failures import KaggleError
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.networks import SMP_ARCHITECTURES, Network
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.network_schema import SMP_ARCHITECTURES, Network
 from pipeline.networks.fcn import Fcn
 from pipeline.networks.frame import normalise, pad_to_multiple
 from pipeline.networks.segnet import SegNet

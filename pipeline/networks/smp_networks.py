@@ -18,8 +18,8 @@ from timm.data import (
 )
 from torch import nn
 
+from pipeline.config.networks import Network, nearest
 from pipeline.errors import ConfigError
-from pipeline.network_schema import Network, nearest
 
 __all__ = ["build_encoder", "build_smp", "image_head_of", "mean_and_std", "smp_stride_px"]
 

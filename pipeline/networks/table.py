@@ -13,11 +13,11 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.config import Config
+from pipeline.compute.device import Device
+from pipeline.config.networks import ENCODERS, OPTIONS, Network
+from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
-from pipeline.network_schema import ENCODERS, OPTIONS, Network
 from pipeline.networks.build import SegmentationNetwork, build_network
-from pipeline.training.device import Device
 
 __all__ = ["BATCH_SIZE", "PAPERS", "Row", "count", "network_of", "rows", "speeds"]
 

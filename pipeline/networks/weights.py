@@ -14,9 +14,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipeline.artifacts import sha256_file
+from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
-from pipeline.network_schema import Network
+from pipeline.jobs.artifacts import sha256_file
 from pipeline.networks.fcn import Fcn
 from pipeline.networks.weight_files import imagenet_file, read_tensors
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.data.catalog import Catalog
 from pipeline.errors import DataError
+from pipeline.metrics.summaries import standard_error
 from pipeline.report import charts
 from pipeline.report.gallery import PER_GALLERY, Gallery, Layer, Tiles, show
 from pipeline.report.judging import by_class, flatten
@@ -20,7 +21,6 @@ from pipeline.report.outcomes import outcomes_of
 from pipeline.report.page import render, ships_of
 from pipeline.report.panels import Panel, Table, attempt, build
 from pipeline.report.records import Records
-from pipeline.ships.scores import standard_error
 
 __all__ = ["compare"]
 

@@ -17,10 +17,10 @@ import pandas as pd
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
 from pipeline.errors import DataError
+from pipeline.masks.outlines import polygons
+from pipeline.masks.rle import decode_labels
 from pipeline.report.outcomes import Outcomes
 from pipeline.seeds import generator
-from pipeline.ships.outlines import polygons
-from pipeline.ships.rle import decode_labels
 
 __all__ = ["Gallery", "Layer", "Tiles", "galleries_of", "show"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.metrics.f2 import THRESHOLDS, Matches, f2_from_counts, match_ships
 from pipeline.report.records import Records
-from pipeline.ships.metric import THRESHOLDS, Matches, f2_from_counts, match_ships
 
 __all__ = ["CAUSES", "Outcomes", "outcomes_of"]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ships.rle import Labels
+from pipeline.masks.rle import Labels
 
 __all__ = ["overlay"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from pipeline.artifacts import read_json
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, PipelineError
-from pipeline.ships.instances import read_instances
+from pipeline.jobs.artifacts import read_json
+from pipeline.masks.instances import read_instances
 
 __all__ = ["Records"]
 

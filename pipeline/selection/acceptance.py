@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
+from pipeline.masks.rle import Labels
+from pipeline.metrics.f2 import THRESHOLDS
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.trees import Trees
 from pipeline.separation.foreground import Foreground
@@ -31,8 +33,6 @@ from pipeline.separation.segments import (
     find_segments,
 )
 from pipeline.separation.separate import Separation
-from pipeline.ships.metric import THRESHOLDS
-from pipeline.ships.rle import Labels
 
 __all__ = [
     "Acceptance",

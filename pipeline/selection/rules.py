@@ -7,11 +7,11 @@
 from typing import Any
 
 from pipeline.errors import ArtifactError
+from pipeline.maps import ImageMaps
+from pipeline.masks.rle import Labels
 from pipeline.selection.acceptance import Acceptance
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import foreground_of
-from pipeline.separation.separate import ImageMaps
-from pipeline.ships.rle import Labels
 
 __all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
 

@@ -6,12 +6,12 @@ from functools import partial
 import pandas as pd
 
 from pipeline.errors import DataError, about
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS, check_instances
+from pipeline.masks.rle import encode_labels
 from pipeline.selection.rules import AnyRules, Rules
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack, unpack
-from pipeline.separation.separate import ImageMaps
-from pipeline.ships.instances import COLUMNS, check_instances
-from pipeline.ships.rle import encode_labels
 
 __all__ = ["check_submission", "find_instances", "submit_maps"]
 

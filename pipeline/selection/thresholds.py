@@ -7,15 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipeline.errors import ArtifactError
+from pipeline.maps import ImageMaps
+from pipeline.masks.rle import Labels
 from pipeline.separation.foreground import Foreground
-from pipeline.separation.separate import (
-    Components,
-    ImageMaps,
-    Separation,
-    draw_labels,
-    find_components,
-)
-from pipeline.ships.rle import Labels
+from pipeline.separation.separate import Components, Separation, draw_labels, find_components
 
 __all__ = ["Rules"]
 

@@ -13,8 +13,8 @@ from typing import NewType
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.separation.separate import ImageMaps, ProbabilityMap
-from pipeline.ships.rle import Labels
+from pipeline.maps import ImageMaps, ProbabilityMap
+from pipeline.masks.rle import Labels
 
 __all__ = ["Foreground", "Packed", "foreground_of", "pack", "unpack"]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.masks.rle import Labels
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, find_components
 from pipeline.separation.sums import Sums, sum_segments
-from pipeline.ships.rle import Labels
 
 __all__ = [
     "FEATURES",

@@ -13,48 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError, DataError
+from pipeline.maps import ImageMaps, ProbabilityMap
+from pipeline.masks.rle import Labels
 from pipeline.separation.rectangles import fit_rectangles
 from pipeline.separation.watershed import split_blobs
-from pipeline.ships.rle import Labels
 
 __all__ = [
     "MAX_COMPONENTS",
     "Components",
     "Connectivity",
-    "ImageMaps",
     "Method",
-    "ProbabilityMap",
     "Separation",
     "draw_labels",
     "find_components",
     "separate",
 ]
 
-ProbabilityMap = npt.NDArray[np.uint8]
 Connectivity = Literal[4, 8]
 Method = Literal["components", "contact", "distance"]
 
 MAX_COMPONENTS = 65_534  # what 16 bits hold beside the sea; more is noise, no image of ships
 
 SEEDS = {"components": range(1), "contact": range(1, 256), "distance": range(1, 101)}
-
-
-@dataclass(frozen=True)
-class ImageMaps:
-    """What a network says of one image.
-
-    Attributes:
-        prob_hw: Probability of ship x 255, uint8 (h, w).
-        contact_hw: Probability of contact x 255, likewise; None from a network without the channel.
-        image_prob: Probability of any ship, 0..1; None from a network without an image head.
-        disagreement_hw: Standard deviation of the probability of ship over the symmetries x 255,
-            as `prob_hw`; None without several symmetries.
-    """
-
-    prob_hw: ProbabilityMap
-    contact_hw: ProbabilityMap | None = None
-    image_prob: float | None = None
-    disagreement_hw: ProbabilityMap | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline.compute.group import Group
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, DataError
-from pipeline.training.group import Group
 
 __all__ = ["crop_batches", "deaths_named", "settling_batches", "whole_images"]
 

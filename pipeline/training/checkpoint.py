@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from pipeline.artifacts import write_atomic
 from pipeline.errors import ArtifactError
+from pipeline.jobs.artifacts import write_atomic
 
 __all__ = ["load", "save"]
 

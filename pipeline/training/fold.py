@@ -9,17 +9,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from pipeline.config import Optimisation
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
+from pipeline.config.schema import Optimisation
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.data.hardness import hard_maps, read_hardness
+from pipeline.data.hard_examples import hard_maps, read_hardness
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.jobs.run import Job, Run
 from pipeline.networks.build import SegmentationNetwork, build_network, build_trained
-from pipeline.run import Job, Run
 from pipeline.seeds import generator, stream_seed
-from pipeline.training.device import Device
-from pipeline.training.group import Group
 from pipeline.training.loop import train
 from pipeline.training.sizes import decide_sizes
 

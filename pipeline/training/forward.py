@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.config import Machine
+from pipeline.compute.group import Group
+from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction, SegmentationNetwork
-from pipeline.training.group import Group
 
 __all__ = ["Forward", "build_forward", "recompute_blocks"]
 

@@ -2,8 +2,8 @@
 
 import logging
 
-from pipeline.data.hardness import hard_maps
-from pipeline.run import Job, Run
+from pipeline.data.hard_examples import hard_maps
+from pipeline.jobs.run import Job, Run
 
 __all__ = ["training_job"]
 

@@ -17,23 +17,24 @@ from collections.abc import Iterator
 
 import torch
 
-from pipeline.config import Machine, Optimisation, Targets
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
+from pipeline.config.schema import Machine, Optimisation, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, PipelineError, Stopped
+from pipeline.jobs.progress import Progress
+from pipeline.jobs.run import Job
 from pipeline.networks.build import SegmentationNetwork
-from pipeline.progress import Progress
-from pipeline.run import Job
-from pipeline.training import checkpoint, survival
+from pipeline.training import checkpoint
+from pipeline.training import signals_and_faults as survival
 from pipeline.training.batches import crop_batches, deaths_named, settling_batches
-from pipeline.training.device import Device
 from pipeline.training.forward import build_forward
-from pipeline.training.group import Group
+from pipeline.training.live_progress import HISTORY, EpochWatch, write_history
 from pipeline.training.memory import FittingStep
 from pipeline.training.objective import Objective
 from pipeline.training.record import Record
 from pipeline.training.state import State
 from pipeline.training.step import Step
-from pipeline.training.watch import HISTORY, EpochWatch, write_history
 
 __all__ = ["train"]
 

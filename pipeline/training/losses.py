@@ -16,9 +16,8 @@ from segmentation_models_pytorch.losses import SoftBCEWithLogitsLoss, SoftCrossE
 from torch import nn
 from torch.nn import functional
 
-from pipeline import loss_schema
+from pipeline.config.losses import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
 from pipeline.errors import ConfigError
-from pipeline.loss_schema import SIGMOID_ONLY, SOFTMAX_ONLY
 from pipeline.training.lovasz import class_masks, lovasz_hinge, lovasz_softmax
 
 __all__ = [
@@ -168,7 +167,7 @@ class WeightedSum(nn.Module):
     wait for the device.
     """
 
-    def __init__(self, terms: Sequence[loss_schema.LossTerm]) -> None:
+    def __init__(self, terms: Sequence[LossTerm]) -> None:
         super().__init__()
         names = [term.name for term in terms]
         if not terms or len(set(names)) < len(names):
@@ -199,7 +198,7 @@ class WeightedSum(nn.Module):
         return total, values
 
 
-def build_loss(terms: Sequence[loss_schema.LossTerm]) -> WeightedSum:
+def build_loss(terms: Sequence[LossTerm]) -> WeightedSum:
     """Build the loss that a configuration's list of terms describes.
 
     Raises:

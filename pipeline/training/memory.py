@@ -10,9 +10,9 @@ import logging
 
 import torch
 
+from pipeline.compute.device import is_out_of_memory
 from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError
-from pipeline.training.device import is_out_of_memory
 from pipeline.training.state import State
 from pipeline.training.step import Step
 from pipeline.training.sums import Outcome

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from pipeline.config import Targets
+from pipeline.config.losses import LossTerm
+from pipeline.config.schema import Targets
 from pipeline.data.targets import ship_truth
-from pipeline.loss_schema import LossTerm
 from pipeline.networks.build import Prediction
 from pipeline.training.losses import build_loss
 

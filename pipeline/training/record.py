@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from torch import nn
 
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
 from pipeline.data.tiles import ImageDataset
-from pipeline.training.curves import Curves
-from pipeline.training.device import Device
-from pipeline.training.group import Group
+from pipeline.training.live_progress import write_history
 from pipeline.training.state import State
+from pipeline.training.tensorboard import Curves
 from pipeline.training.validation import validate
-from pipeline.training.watch import write_history
 
 __all__ = ["Record"]
 

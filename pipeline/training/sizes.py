@@ -10,12 +10,12 @@ from copy import deepcopy
 
 import torch
 
-from pipeline.artifacts import read_json, write_json
-from pipeline.config import Crops
+from pipeline.compute.device import Device
+from pipeline.config.schema import Crops
 from pipeline.errors import ConfigError
+from pipeline.jobs.artifacts import read_json, write_json
+from pipeline.jobs.run import Job
 from pipeline.networks.build import SegmentationNetwork
-from pipeline.run import Job
-from pipeline.training.device import Device
 
 __all__ = ["decide_sizes", "kept_bytes"]
 

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.config import Optimisation
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
+from pipeline.config.schema import Optimisation
 from pipeline.errors import ArtifactError
+from pipeline.jobs.run import Job
 from pipeline.networks.build import SegmentationNetwork
-from pipeline.run import Job
 from pipeline.seeds import stream_seed
 from pipeline.training import checkpoint
-from pipeline.training.device import Device
 from pipeline.training.ema import Ema
-from pipeline.training.group import Group
 from pipeline.training.sums import EpochSums
 
 __all__ = ["State"]

@@ -9,12 +9,12 @@ import math
 import torch
 from torch import nn
 
-from pipeline.config import Optimisation
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
+from pipeline.config.schema import Optimisation
 from pipeline.data.tiles import Item
 from pipeline.networks.build import Prediction
-from pipeline.training.device import Device
 from pipeline.training.forward import Forward
-from pipeline.training.group import Group
 from pipeline.training.state import State
 from pipeline.training.sums import Outcome
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
 from pipeline.data.targets import probabilities, ship_truth
 from pipeline.data.tiles import ImageDataset
+from pipeline.metrics.coefficients import PixelCounts
+from pipeline.metrics.f2 import score_labels
 from pipeline.networks.build import Prediction, SegmentationNetwork
-from pipeline.ships.metric import score_labels
 from pipeline.training.batches import whole_images
-from pipeline.training.coefficients import PixelCounts
-from pipeline.training.device import Device
-from pipeline.training.group import Group
 
 __all__ = ["validate"]
 

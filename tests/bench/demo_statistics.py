@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.ships.instances import read_instances
-from pipeline.ships.rle import decode_labels
+from pipeline.masks.instances import read_instances
+from pipeline.masks.rle import decode_labels
 
 REAL = {
     "length, px": {5: 9, 25: 17, 50: 39, 75: 81, 95: 201, 99: 284},

@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 
 from pipeline import s0_data, s1_split
-from pipeline.config import load_config
-from pipeline.run import Run
+from pipeline.config.schema import load_config
+from pipeline.jobs.run import Run
 from pipeline.training.fold import train_fold
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_mask
+from pipeline.masks.rle import decode_mask
+from pipeline.metrics.f2 import score_images
 
 SIDE = 768
 SLOTS = 4  # ships have one of 4x4 places in the image, so that they never overlap

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.config import load_config
+from pipeline.compute.device import Device
+from pipeline.config.schema import load_config
 from pipeline.networks.build import build_network
 from pipeline.networks.table import count, speeds
-from pipeline.training.device import Device
 from tests.bench.trials import Score, budget_of, parser, run_trial
 
 CONFIGS = Path("configs/networks")

@@ -5,7 +5,8 @@
 `accuracy` cuts nine overlapping tiles from each of the demo's scenes, each compressed anew.
 Times are of this process's processor alone, so that a busy machine does not change them; `full`
 gives the wall clock too. `full` simulates the signatures of 192,556 tiles of 768 px in about 36,000
-groups, a tenth of the cells solid. For images of your own: python -m pipeline.find_overlaps.
+groups, a tenth of the cells solid. For images of your own:
+./run.sh find_overlaps.
 """
 
 import resource

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config import Targets
+from pipeline.config.schema import Targets
 from pipeline.data.targets import CHANNELS, make_target
-from pipeline.separation.separate import ImageMaps, Separation, separate
-from pipeline.ships.instances import COLUMNS, check_instances, read_instances
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_labels, encode_labels
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS, check_instances, read_instances
+from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.metrics.f2 import score_images
+from pipeline.separation.separate import Separation, separate
 from tests.annotations import annotation_set
 
 METHODS = {

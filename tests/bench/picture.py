@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
-from pipeline.ships.instances import read_instances
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_labels
+from pipeline.masks.instances import read_instances
+from pipeline.masks.rle import decode_labels
+from pipeline.metrics.f2 import score_images
 
 # Colours that colour-blind people tell apart (Okabe and Ito), as RGB.
 COLOURS = [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0)]

@@ -19,16 +19,16 @@ import cv2
 import numpy as np
 import torch
 
-from pipeline.config import load_config
+from pipeline.compute.device import Device
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Job, Run
+from pipeline.maps import ImageMaps
 from pipeline.networks.build import build_trained
-from pipeline.parts import Part
-from pipeline.run import Job, Run
-from pipeline.separation.separate import ImageMaps
-from pipeline.training.device import Device
 
 ROUNDS = 3
 TIMES = 3  # each image

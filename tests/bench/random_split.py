@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import TRUTH
 from pipeline.data.folds import make_folds, write_folds
-from pipeline.ships.instances import read_instances
+from pipeline.masks.instances import read_instances
 
 DEMO = Path("configs/demo.yaml")
 

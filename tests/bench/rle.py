@@ -11,7 +11,7 @@ import timeit
 import numpy as np
 from pycocotools import mask as coco
 
-from pipeline.ships.rle import decode_labels, decode_mask, encode_labels, encode_mask
+from pipeline.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
 
 HEIGHT = WIDTH = 768
 GOAL = 3

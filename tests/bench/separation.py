@@ -18,17 +18,17 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.inference.probmaps import MapReader
-from pipeline.run import Run
+from pipeline.jobs.run import Run
+from pipeline.masks.instances import COLUMNS
+from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.metrics.f2 import score_images
 from pipeline.selection.rules import Rules, find_ships
 from pipeline.separation.separate import Separation
-from pipeline.ships.instances import COLUMNS
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_labels, encode_labels
 from tests.bench.trials import budget_of, parser, run_trial
 
 CONFIGS = {"ship": "demo", "ship_contact": "contact", "classes": "classes"}

@@ -21,15 +21,16 @@ import numpy as np
 import pandas as pd
 
 from pipeline.calibration.calibrate import calibrate
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.contact import contact
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS
+from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.metrics.f2 import score_images
 from pipeline.s5_calibrate import candidates, learning
 from pipeline.selection.submission import find_instances, submit_maps
 from pipeline.separation.foreground import pack
-from pipeline.separation.separate import ImageMaps, Separation, separate
-from pipeline.ships.instances import COLUMNS
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_labels, encode_labels
+from pipeline.separation.separate import Separation, separate
 
 SIDE = 768
 DISTINCT = 200

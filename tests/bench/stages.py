@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 from pipeline.calibration.calibrate import calibrate
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.tta import SYMMETRIES, mean_probability
+from pipeline.jobs.run import Run
+from pipeline.maps import ImageMaps
 from pipeline.networks.build import build_trained
-from pipeline.run import Run
 from pipeline.s5_calibrate import candidates
-from pipeline.separation.separate import ImageMaps
 
 # Name of the variant: stage, part of its last.pt, symmetries.
 VARIANTS = {

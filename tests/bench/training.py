@@ -37,14 +37,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.config import load_config
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
+from pipeline.config.schema import load_config
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.jobs.run import Job
+from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network
-from pipeline.run import Job
-from pipeline.ships.rle import encode_labels
 from pipeline.training import batches
-from pipeline.training.device import Device
-from pipeline.training.group import Group
 from pipeline.training.loop import train
 from pipeline.training.losses import build_loss
 from pipeline.training.step import learning_rate

@@ -14,15 +14,16 @@ from pipeline.calibration.learn import Learning
 from pipeline.calibration.problem import Problem
 from pipeline.calibration.search import Candidates, best_rules, f2_sums, image_f2
 from pipeline.errors import ArtifactError, DataError
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS
+from pipeline.masks.rle import encode_labels
+from pipeline.metrics.f2 import score_images
 from pipeline.selection import workers
 from pipeline.selection.acceptance import Acceptance, Gate
 from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
 from pipeline.selection.submission import find_instances
 from pipeline.separation.foreground import pack
-from pipeline.separation.separate import ImageMaps, Separation
-from pipeline.ships.instances import COLUMNS
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import encode_labels
+from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 

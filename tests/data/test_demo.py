@@ -10,8 +10,8 @@ import pytest
 from pipeline.data import demo
 from pipeline.data.demo import render_demo
 from pipeline.errors import DataError
-from pipeline.ships.instances import check_instances, read_instances
-from pipeline.ships.rle import decode_labels
+from pipeline.masks.instances import check_instances, read_instances
+from pipeline.masks.rle import decode_labels
 
 pytestmark = pytest.mark.unit
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.commands.find_overlaps import find_overlaps
 from pipeline.data import signature_store
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.overlaps import find_groups, link_tiles
@@ -19,7 +20,6 @@ from pipeline.data.signatures import (
     to_levels,
 )
 from pipeline.errors import ArtifactError, DataError
-from pipeline.find_overlaps import find_overlaps
 
 pytestmark = pytest.mark.contract
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import Augment, Crops, Targets
+from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.targets import CHANNELS, make_target, probabilities, ship_truth
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
-from pipeline.ships.rle import encode_labels
+from pipeline.masks.rle import encode_labels
 
 pytestmark = pytest.mark.unit
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.config import Augment, Crops, Targets
+from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
-from pipeline.ships.rle import decode_labels, encode_labels
+from pipeline.masks.rle import decode_labels, encode_labels
 from tests.annotations import annotation_set
 
 pytestmark = pytest.mark.unit

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
-from pipeline.artifacts import read_json, write_json
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.ensemble import average_maps
 from pipeline.inference.probmaps import MapReader, MapWriter
-from pipeline.parts import Part
-from pipeline.run import Run
-from pipeline.separation.separate import ImageMaps
+from pipeline.jobs.artifacts import read_json, write_json
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Run
+from pipeline.maps import ImageMaps
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 HEAD = "image_head.weight=0.1"

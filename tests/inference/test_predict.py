@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import load_config
+from pipeline.compute.device import Device
+from pipeline.config.schema import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference import predict
 from pipeline.inference.predict import MeanNetwork
 from pipeline.inference.predict import as_maps as any_maps
 from pipeline.inference.tta import Chances
-from pipeline.training.device import Device
 
 pytestmark = pytest.mark.unit
 

@@ -12,9 +12,9 @@ from pipeline.errors import ArtifactError
 from pipeline.inference import probmaps
 from pipeline.inference.probmaps import MapReader as AnyMapReader
 from pipeline.inference.probmaps import MapWriter
-from pipeline.parts import Part
-from pipeline.run import Job
-from pipeline.separation.separate import ImageMaps
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Job
+from pipeline.maps import ImageMaps
 
 pytestmark = pytest.mark.unit
 MapReader = partial(AnyMapReader, contact=False)

@@ -97,7 +97,7 @@ def finished(shared_checkout, competition, server, tmp_path_factory):
 
 def package(finished, *arguments, code=0):
     checkout, (config, *overrides) = finished
-    command = ["-m", "pipeline.kaggle_package", "--config", config, *overrides, *arguments]
+    command = ["-m", "pipeline.commands.build_package", "--config", config, *overrides, *arguments]
     return checkout.run(*command, code=code, program=sys.executable)
 
 
@@ -221,7 +221,7 @@ def test_the_command_predicts_without_the_run(finished, pushed, competition, tmp
     for name, content in pushed[0].items():
         (dataset / name).write_bytes(content)
     checkout = finished[0]
-    arguments = ["-m", "pipeline.predict_package", "--data", str(competition)]
+    arguments = ["-m", "pipeline.commands.predict_package", "--data", str(competition)]
     arguments += ["--output", str(output), "--package", str(dataset)]
     checkout.run(*arguments, program=sys.executable)
     own = checkout.folder / "runs" / "offline" / "submit" / "submission.csv"

@@ -24,7 +24,7 @@ from pipeline.kaggle.publish import (
     publish_dataset,
     publish_notebook,
 )
-from pipeline.offline.notebook import dataset_metadata, notebook, notebook_metadata
+from pipeline.package.notebook import dataset_metadata, notebook, notebook_metadata
 
 pytestmark = pytest.mark.contract
 DATASET, NOTEBOOK = f"{USER}/run-package", f"{USER}/run-submit"

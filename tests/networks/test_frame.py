@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.network_schema import Network
+from pipeline.config.networks import Network
 from pipeline.networks.build import build_network
 from pipeline.networks.frame import normalise, pad_to_multiple
 from pipeline.networks.smp_networks import mean_and_std

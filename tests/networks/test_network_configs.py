@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import load_config
-from pipeline.network_schema import ENCODERS, OPTIONS
+from pipeline.config.networks import ENCODERS, OPTIONS
+from pipeline.config.schema import load_config
 from pipeline.networks.build import build_network
 
 pytestmark = pytest.mark.unit

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.config import load_config
+from pipeline.config.networks import OPTIONS, Network
+from pipeline.config.schema import load_config
 from pipeline.data.demo import render_demo
 from pipeline.data.tiles import CropDataset, TrueShips
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.network_schema import OPTIONS, Network
+from pipeline.masks.instances import read_instances
+from pipeline.metrics.coefficients import PixelCounts
 from pipeline.networks.build import build_network, build_trained
-from pipeline.ships.instances import read_instances
-from pipeline.training.coefficients import PixelCounts
 from pipeline.training.losses import build_loss
 
 TINY = "tu-test_resnet"

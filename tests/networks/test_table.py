@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.network_schema import OPTIONS, Network
+from pipeline.commands.list_networks import main
+from pipeline.config.networks import OPTIONS, Network
+from pipeline.config.schema import load_config
 from pipeline.networks import table
-from pipeline.networks.__main__ import main
 from pipeline.networks.table import PAPERS, count, network_of
 
 CONFIG = Path("configs/demo.yaml")
@@ -70,7 +70,7 @@ def test_the_command_prints_a_line_for_every_network(monkeypatch, capsys):
 
 @pytest.mark.contract
 def test_the_command_names_a_wrong_key():
-    command = [sys.executable, "-m", "pipeline.networks", "crops.size_p=32"]
+    command = [sys.executable, "-m", "pipeline.commands.list_networks", "crops.size_p=32"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "unknown key" in result.stderr

@@ -7,8 +7,8 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
+from pipeline.config.networks import Network
 from pipeline.errors import ConfigError, DataError
-from pipeline.network_schema import Network
 from pipeline.networks import weight_files
 from pipeline.networks.build import build_network
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.config import load_config
+from pipeline.config.schema import load_config
 from pipeline.data.folds import balance_table
-from pipeline.ships.instances import write_instances
-from pipeline.ships.metric import match_ships
-from pipeline.ships.scores import summarise
+from pipeline.masks.instances import write_instances
+from pipeline.metrics.f2 import match_ships
+from pipeline.metrics.summaries import summarise
 
 ROOT = Path(__file__).parents[2]
 

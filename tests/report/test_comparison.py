@@ -57,7 +57,12 @@ def test_runs_on_different_truths_are_told(runs, tmp_path):
     [(["one"], "two or more different runs"), (["one", "two"], "no run: expected config.yaml")],
 )
 def test_what_is_no_run_is_told(tmp_path, arguments, told):
-    command = [sys.executable, "-m", "pipeline.compare", *(str(tmp_path / a) for a in arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.commands.compare",
+        *(str(tmp_path / a) for a in arguments),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert told in done.stderr

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import rectangle
 
+from pipeline.metrics.f2 import match_ships
 from pipeline.report.outcomes import CAUSES, Outcomes, outcomes_of
 from pipeline.report.records import Records
-from pipeline.ships.metric import match_ships
 
 pytestmark = pytest.mark.unit
 SIDE = 24

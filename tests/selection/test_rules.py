@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
+from pipeline.maps import ImageMaps
 from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
-from pipeline.separation.separate import ImageMaps, Separation
+from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 

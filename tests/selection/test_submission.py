@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ArtifactError, DataError
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS
 from pipeline.selection.rules import Rules
 from pipeline.selection.submission import check_submission, find_instances
 from pipeline.separation.foreground import pack
-from pipeline.separation.separate import ImageMaps, Separation
-from pipeline.ships.instances import COLUMNS
+from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 

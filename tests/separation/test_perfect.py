@@ -7,10 +7,11 @@ from annotations import KINDS, annotate
 
 from pipeline.data.contact import contact
 from pipeline.data.demo import render_demo
-from pipeline.separation.separate import ImageMaps, Separation, separate
-from pipeline.ships.instances import COLUMNS, read_instances
-from pipeline.ships.metric import score_images
-from pipeline.ships.rle import decode_labels, encode_labels
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import COLUMNS, read_instances
+from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.metrics.f2 import score_images
+from pipeline.separation.separate import Separation, separate
 
 pytestmark = pytest.mark.unit
 

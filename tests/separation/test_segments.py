@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
+from pipeline.maps import ImageMaps
 from pipeline.separation.foreground import Foreground, foreground_of
 from pipeline.separation.segments import FEATURES, draw_segments, find_segments
-from pipeline.separation.separate import ImageMaps, Separation, find_components
+from pipeline.separation.separate import Separation, find_components
 
 pytestmark = pytest.mark.unit
 

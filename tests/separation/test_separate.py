@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from pipeline.data.contact import contact
 from pipeline.errors import ArtifactError, DataError
-from pipeline.separation.separate import MAX_COMPONENTS, ImageMaps, Separation
+from pipeline.maps import ImageMaps
+from pipeline.separation.separate import MAX_COMPONENTS, Separation
 from pipeline.separation.separate import separate as separate_maps
 
 pytestmark = pytest.mark.unit

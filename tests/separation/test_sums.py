@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from pipeline.maps import ImageMaps
 from pipeline.separation.foreground import foreground_of, pack, unpack
-from pipeline.separation.separate import ImageMaps, Separation, find_components
+from pipeline.separation.separate import Separation, find_components
 from pipeline.separation.sums import sum_segments
 
 pytestmark = pytest.mark.unit

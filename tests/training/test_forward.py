@@ -7,8 +7,8 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 from toy_training import Network, run, same
 
+from pipeline.config.networks import Network as Section
 from pipeline.errors import ConfigError
-from pipeline.network_schema import Network as Section
 from pipeline.networks.build import build_network
 from pipeline.training.forward import recompute_blocks
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from toy_training import Network, dataset, run, same
 
+from pipeline.compute.group import Group
 from pipeline.data.targets import CHANNELS
 from pipeline.training import batches
-from pipeline.training.group import Group
 
 pytestmark = pytest.mark.contract
 

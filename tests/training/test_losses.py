@@ -7,8 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.config.losses import LossTerm
 from pipeline.errors import ConfigError
-from pipeline.loss_schema import LossTerm
 from pipeline.training import losses
 from pipeline.training.losses import build_loss
 

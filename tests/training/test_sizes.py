@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from toy_training import Network, job_in, settings
 
-from pipeline.config import load_config
+from pipeline.compute import device as devices
+from pipeline.compute.device import Device
+from pipeline.config.schema import load_config
 from pipeline.errors import ConfigError
-from pipeline.training import device as devices
-from pipeline.training.device import Device
 from pipeline.training.sizes import decide_sizes, kept_bytes
 
 pytestmark = pytest.mark.unit

@@ -1,0 +1,56 @@
+"""A finished run as a package for a Kaggle notebook without internet.
+
+Reads the fine-tuned weights of all folds and the calibrated rules. Writes `runs/<name>/package/`:
+`dataset/`, with weights, rules, configuration and wheels, and `notebook/`, which installs them,
+predicts the test images and writes `submission.csv`. With `--push USER` both go to that account,
+private; without it nothing leaves the machine.
+"""
+
+import logging
+
+from pipeline.errors import ConfigError
+from pipeline.jobs.command import run_stage
+from pipeline.jobs.run import Run
+
+LOG = logging.getLogger("pipeline.commands.build_package")
+NOBODY = "USERNAME"
+
+
+def stage(run: Run, push: str | None, wheels: str | None) -> None:
+    """Build the package, and send it if told to."""
+    if push is not None and run.config.data.root is None:
+        raise ConfigError(
+            "--push: this run is on the rendered demo, whose images Kaggle does not have. Give "
+            "the competition's files: configs/airbus.yaml, or data.root=/folder."
+        )
+    from pipeline.package.build import build_package
+    from pipeline.package.wheels import MISSING_AT_KAGGLE
+
+    wanted = MISSING_AT_KAGGLE if wheels is None else wheels.split(",")
+    folder = build_package(run, push or NOBODY, [name for name in wanted if name])
+    dataset, notebook = folder / "dataset", folder / "notebook"
+    size_mib = sum(path.stat().st_size for path in dataset.iterdir()) / 2**20
+    LOG.info("package: %s (%.1f MiB) and %s", dataset, size_mib, notebook)
+    if push is None:
+        LOG.info("package: to send both, add --push and the name of your Kaggle account")
+        return
+    from pipeline.kaggle.publish import publish_dataset, publish_notebook
+
+    publish_dataset(dataset)
+    LOG.info("package: %s runs at Kaggle", publish_notebook(notebook))
+
+
+if __name__ == "__main__":
+    run_stage(
+        stage,
+        description=__doc__,
+        restartable=False,
+        flags={
+            "push": {"metavar": "USER", "help": "send both to this Kaggle account"},
+            "wheels": {
+                "metavar": "A,B",
+                "help": "what Kaggle's image lacks, as names or paths of wheels, instead of the "
+                "known list; '' for nothing",
+            },
+        },
+    )

@@ -1,0 +1,71 @@
+"""Which images of a folder show the same ground: for any images of one size, without a run.
+
+Reads a folder of images. Writes `groups.csv` (ImageId, group), what a split must keep whole, and
+`pairs.csv` (ImageId, other, down_px, right_px): each pair that shares ground, and where the upper
+left corner of the other lies in the first.
+"""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.jobs.artifacts import write_atomic
+from pipeline.jobs.command import exit_codes
+
+LOG = logging.getLogger("pipeline.commands.find_overlaps")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
+
+
+def main() -> None:
+    """Read the command line and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", type=Path, help="the folder of images")
+    parser.add_argument("output", type=Path, help="the folder for the two tables")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with exit_codes():
+        find_overlaps(arguments.images, arguments.output, arguments.jobs)
+
+
+def find_overlaps(images: Path, output: Path, jobs: int) -> None:
+    """Compare all images of a folder.
+
+    Raises:
+        DataError: It holds none, or one that cannot be used.
+    """
+    import pandas as pd
+
+    from pipeline.data.overlaps import link_tiles, linked_pairs
+    from pipeline.data.signature_store import read_signatures
+
+    files = images.iterdir() if images.is_dir() else []
+    paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(
+            f"{images}: expected a folder with images ({', '.join(sorted(SUFFIXES))}), got none."
+        )
+    names = pd.Series([path.name for path in paths], name="ImageId")
+    signatures = read_signatures(paths, jobs=jobs, store=None)
+    groups = link_tiles(signatures)
+    one, other, offsets_yx = linked_pairs(signatures, groups)
+    pairs = pd.DataFrame(
+        {
+            "ImageId": names[one].to_numpy(),
+            "other": names[other].to_numpy(),
+            "down_px": offsets_yx[:, 0],
+            "right_px": offsets_yx[:, 1],
+        }
+    )
+    tables = {"groups.csv": names.to_frame().assign(group=groups), "pairs.csv": pairs}
+    for name, table in tables.items():
+        write_atomic(output / name, table.to_csv(index=False).encode())
+    LOG.info("%d images, %d pairs, %d groups", len(names), len(pairs), groups.max() + 1)
+
+
+if __name__ == "__main__":
+    main()

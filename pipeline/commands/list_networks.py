@@ -1,0 +1,63 @@
+"""Print every network a configuration may name: paper, size, and speed on this machine.
+
+Sizes and speeds are those of one crop of the configuration's size.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline.compute.device import Device
+from pipeline.config.schema import load_config
+from pipeline.errors import PipelineError
+from pipeline.networks.table import BATCH_SIZE, PAPERS, Row, rows
+
+__all__ = ["main"]
+
+_COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
+
+
+def main() -> None:
+    """Read the command line, measure, and print a line as soon as it is known."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.commands.list_networks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="crops.size_px=256")
+    arguments = parser.parse_intermixed_args()
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        device = Device.choose(config.machine)
+        size_px, _ = config.crops.fixed_sizes()
+    except PipelineError as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{size_px} x {size_px} px, {device.name}, {BATCH_SIZE} images a batch\n")
+    sys.stdout.write(
+        _COLUMNS.format("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")
+    )
+    for row in rows(config, device):
+        sys.stdout.write(_line(row))
+        sys.stdout.flush()
+
+
+def _line(row: Row) -> str:
+    paper = PAPERS[row.arch]
+    if row.problem:
+        return _COLUMNS.format(row.arch, row.encoder, paper, "-", "-", "-", "-") + (
+            f"  {row.problem}\n"
+        )
+    numbers = (
+        f"{row.parameters / 1e6:.2f}",
+        f"{row.macs / 1e9:.2f}",
+        f"{row.forward_per_s:.1f}",
+        f"{row.step_per_s:.1f}",
+    )
+    return _COLUMNS.format(row.arch, row.encoder, paper, *numbers)
+
+
+if __name__ == "__main__":
+    main()

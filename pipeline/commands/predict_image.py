@@ -1,0 +1,198 @@
+"""A trained run on pictures of your own: `./run.sh predict_image PICTURES --run NAME`.
+
+Reads a picture or a folder of pictures, of any size, and the run's networks and rules. Writes into
+the folder --out: `instances.csv` with the ships of all pictures, and for each picture
+`<name>.overlay.png` and `<name>.geojson` with the ships' outlines in its pixels, x to the right and
+y down from the outer corner of the first one. A large picture is predicted in windows as large as
+the images that the run learned from; gates and areas of the rules hold for the whole picture.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config.schema import load_config
+from pipeline.errors import ConfigError, DataError
+from pipeline.jobs.command import exit_codes
+from pipeline.jobs.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.maps import ImageMaps
+
+LOG = logging.getLogger("pipeline.commands.predict_image")
+ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+Picture = npt.NDArray[np.uint8]
+
+
+def main() -> None:
+    """Read the command line and predict."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pictures", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument("--run", required=True, help="name of a finished run in runs/")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    LOG.setLevel(logging.INFO)
+    with exit_codes():
+        paths = find_pictures(arguments.pictures)
+        predict_pictures(paths, open_run(arguments.run), arguments.out)
+
+
+def find_pictures(path: Path) -> list[Path]:
+    """Return the picture, or the folder's pictures by name.
+
+    Raises:
+        DataError: There is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(p for p in path.glob("*") if p.suffix.lower() in ENDINGS)
+    if not found:
+        what = "a folder without pictures" if path.is_dir() else "nothing"
+        raise DataError(
+            f"{path}: expected a picture, or a folder of pictures ({', '.join(ENDINGS)}), found "
+            f"{what}. Correct the path."
+        )
+    return found
+
+
+def open_run(name: str) -> Run:
+    """Return the run of that name as it was configured.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    path = Path("runs") / name / "config.yaml"
+    if not path.is_file():
+        known = sorted(file.parent.name for file in Path("runs").glob("*/config.yaml"))
+        raise ConfigError(
+            f"--run {name}: no {path}. Runs here: {', '.join(known) or 'none; ./run.sh makes one'}."
+        )
+    return Run(load_config(path, []), restart=False)
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture as uint8 (h, w, 3) RGB, turned upright as its EXIF data says.
+
+    Raises:
+        DataError: It cannot be decoded to the last byte, or has more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # the user's own file, of any size
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{path}: expected 8 bits a channel, got mode {image.mode}. Scale its values "
+                    "to 0..255 and save it as an 8-bit picture."
+                )
+            upright = ImageOps.exif_transpose(image)
+            return np.array(upright.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: expected a picture, cannot decode it: {error}.") from error
+
+
+def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
+    """Write the ships of each picture.
+
+    Raises:
+        ArtifactError: The run is not finished.
+        DataError: Some pictures cannot be read; the others are written.
+    """
+    import pandas as pd
+
+    from pipeline.jobs.artifacts import read_json
+    from pipeline.masks.instances import COLUMNS, write_instances
+    from pipeline.masks.rle import encode_labels
+    from pipeline.selection.rules import find_ships, read_rules
+
+    source = run.result("calibrate").checked("rules.json")
+    rules = read_rules(read_json(source)["rules"], str(source))
+    predict = _predictor(run)
+    rows: list[tuple[str, str]] = []
+    unread: list[str] = []
+    for path in paths:
+        try:
+            picture_hwc = read_picture(path)
+        except DataError as error:
+            LOG.error("%s", error)
+            unread.append(path.name)
+            continue
+        maps = predict(path, picture_hwc)
+        labels_hw = find_ships(maps, rules)
+        if labels_hw is None:
+            labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
+        texts = encode_labels(labels_hw)
+        rows += [(path.name, text) for text in texts or [""]]
+        _write(out, path.name, picture_hwc, labels_hw, maps)
+        LOG.info("%s: %d ships", path, len(texts))
+    if rows:
+        write_instances(out / "instances.csv", pd.DataFrame(rows, columns=COLUMNS, dtype=str))
+        LOG.info("%s", out)
+    if unread:
+        raise DataError(f"{len(unread)} of {len(paths)} pictures were not read: {unread}.")
+
+
+def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
+    """Return what predicts a picture with the mean of the run's networks.
+
+    Raises:
+        ConfigError: The run has no networks of its own.
+    """
+    from pipeline.compute.device import Device
+    from pipeline.data.catalog import Catalog
+    from pipeline.inference.predict import MeanNetwork, as_maps, trained_networks, trained_state
+    from pipeline.inference.windows import predict_windows
+
+    config, trained = run.config, trained_networks(run)
+    catalog = Catalog.load(run.result("data").folder)
+    network = MeanNetwork(config, Device.choose(config.machine), map(trained_state, trained))
+
+    def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":
+        mean = predict_windows(
+            network,
+            picture_hwc,
+            height=catalog.height,
+            width=catalog.width,
+            batch_size=config.predict.batch_size,
+        )
+        return next(as_maps(mean, [path], floor=config.predict.floor))
+
+    return predict
+
+
+def _write(
+    out: Path, name: str, picture_hwc: Picture, labels_hw: npt.NDArray[np.int32], maps: "ImageMaps"
+) -> None:
+    import cv2
+
+    from pipeline.jobs.artifacts import write_atomic, write_json
+    from pipeline.masks.outlines import to_geojson
+    from pipeline.report.overlay import overlay
+
+    drawn_bgr = cv2.cvtColor(overlay(picture_hwc, labels_hw), cv2.COLOR_RGB2BGR)
+    write_atomic(out / f"{name}.overlay.png", cv2.imencode(".png", drawn_bgr)[1].tobytes())
+    area_px = np.bincount(labels_hw.ravel())[1:]
+    sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / 255)[1:]
+    properties = [
+        {
+            "ImageId": name,
+            "ship": ship,
+            "area_px": int(area),
+            "mean_probability": round(total / area, 4),
+        }
+        for ship, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), start=1)
+    ]
+    write_json(out / f"{name}.geojson", to_geojson(labels_hw, properties))
+
+
+if __name__ == "__main__":
+    main()

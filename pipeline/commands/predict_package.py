@@ -1,0 +1,32 @@
+"""A submission from a package that `build_package` built, without the run behind it.
+
+Reads the package, and a folder that holds `test_v2/` and `sample_submission_v2.csv`. Writes the
+CSV file. This is what the package's notebook does at Kaggle.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipeline.jobs.command import exit_codes
+
+
+def main() -> None:
+    """Read the command line and predict."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--package", type=Path, required=True, help="the folder `dataset`")
+    parser.add_argument("--data", type=Path, required=True, help="the competition's folder")
+    parser.add_argument("--output", type=Path, required=True, help="the CSV file to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    with exit_codes():
+        from pipeline.package.predict import predict_package
+
+        predict_package(arguments.package, arguments.data, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What to compute on, and in which precision.
+
+The `machine` section enters; a `Device` leaves that places networks and batches. On CUDA the
+forward pass runs in bfloat16, or float16 with a gradient scaler where the card has no bfloat16;
+losses are float32 everywhere.
+"""
+
+import ctypes
+import gc
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from pipeline.config.schema import Machine
+from pipeline.errors import ConfigError
+
+__all__ = ["Device", "is_out_of_memory"]
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+MOST_WORKERS = 8
+CORES_A_WORKER = 4
+"""On a CPU loading takes a tenth of a step's time or less; one process keeps four cores fed."""
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to compute, in which type forward passes do (float32: no autocast), and what loads."""
+
+    where: torch.device
+    dtype: torch.dtype
+    loader_workers: int
+
+    @classmethod
+    def choose(cls, machine: Machine) -> "Device":
+        """Choose the device that the configuration names and this machine has.
+
+        Raises:
+            ConfigError: CUDA was asked for and is not there.
+        """
+        available = torch.cuda.is_available()
+        if machine.device == "cuda" and not available:
+            raise ConfigError(
+                "machine.device: cuda: this machine's torch sees no CUDA device "
+                f"(torch {torch.__version__}). Use machine.device=auto, or install a CUDA build."
+            )
+        if machine.threads is not None:
+            torch.set_num_threads(machine.threads)
+        if not available or machine.device == "cpu":
+            _keep_freed_memory()
+            return cls(torch.device("cpu"), torch.float32, _workers(machine, is_cuda=False))
+        # Cards before Ampere emulate bfloat16, many times slower than they compute float16.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        half = torch.bfloat16 if native else torch.float16
+        dtype = half if machine.amp else torch.float32
+        return cls(torch.device("cuda"), dtype, _workers(machine, is_cuda=True))
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the device is a CUDA card."""
+        return self.where.type == "cuda"
+
+    @property
+    def name(self) -> str:
+        """Name for the manifest."""
+        return torch.cuda.get_device_name() if self.is_cuda else "cpu"
+
+    def free_bytes(self) -> int:
+        """Return the memory that nobody uses."""
+        if self.is_cuda:
+            # What the fold before has left is kept for the next to ask for it.
+            gc.collect()
+            torch.cuda.empty_cache()
+            return torch.cuda.mem_get_info()[0]
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    @contextmanager
+    def room_for(self, what: str, *, advice: str) -> Iterator[None]:
+        """Name what does not fit into memory, and what to do about it.
+
+        Raises:
+            ConfigError: Memory ended inside.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{what} do not fit into the memory of {self.name} ({said}). {advice}"
+            ) from error
+
+    def place(self, network: Module) -> Module:
+        """Move a network to the device, in the layout its convolutions are fastest in."""
+        return network.to(self.where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def move(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Move a batch to the device without waiting for it."""
+        return tensor.to(self.where, non_blocking=True)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which a forward pass runs."""
+        return torch.autocast(self.where.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return the gradient scaler; it passes through unless the forward pass is float16."""
+        return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch could not get memory, from a GPU or from the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _workers(machine: Machine, *, is_cuda: bool) -> int:
+    """Return how many loader processes to have: a GPU is fed by all cores, a CPU has few to spare.
+
+    torch's threads are this process's share of the cores, except under torchrun, which gives each
+    process one, whatever its share.
+    """
+    if machine.loader_workers != "auto":
+        return machine.loader_workers
+    threads = torch.get_num_threads()
+    if not is_cuda:
+        return threads // CORES_A_WORKER
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threads = len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])
+    return min(max(threads, 1), MOST_WORKERS)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep what is freed instead of giving it back to the system.
+
+    A step frees and takes the same activations again and again; by default each of their pages is
+    then asked for anew: 2,100 page faults and 15 % of the time of a demo's step.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            libc.mallopt(parameter, 2**30)

@@ -1,0 +1,1 @@
+"""What a run may say: each setting with type and range, and the YAML reader that knows lines."""

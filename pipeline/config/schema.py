@@ -1,0 +1,313 @@
+"""The schema of a run: every knob there is, its type and its range.
+
+A YAML file (its `base:` files below it) and key=value overrides enter; one frozen `Config` leaves.
+`configs/demo.yaml` gives every value, so the schema has no defaults: a file that lists a key is
+the only place a value can come from. How files are read and how an error finds its line is in
+`pipeline.config.yaml_source`.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from pipeline.config.calibration import Calibrate
+from pipeline.config.fields import Count, Positive, Section, Share
+from pipeline.config.losses import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
+from pipeline.config.networks import Network
+from pipeline.config.yaml_source import defect, validate_source
+from pipeline.errors import ConfigError
+
+__all__ = [
+    "Augment",
+    "Calibrate",
+    "Config",
+    "Crops",
+    "Data",
+    "Demo",
+    "Ensemble",
+    "Folds",
+    "ImageHead",
+    "Kaggle",
+    "Network",
+    "Optimisation",
+    "Predict",
+    "Targets",
+    "load_config",
+]
+
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class Demo(Section):
+    """What `pipeline.data.demo` renders where `data.root` is null."""
+
+    seed: Annotated[int, Field(ge=0)]
+    tile_px: Annotated[int, Field(ge=96, le=2048, multiple_of=3)]
+    train_tiles: Count
+    test_tiles: Count
+    empty_share: Share
+    max_ship_px: Annotated[int, Field(ge=16)]
+
+
+class Data(Section):
+    """Where the images are; `root: null` means the rendered demo."""
+
+    root: Path | None
+    test_truth: Path | None
+    max_bad_share: Share
+    demo: Demo
+
+    @property
+    def folder(self) -> Path:
+        """The folder the data is in, given or rendered."""
+        if self.root is not None:
+            return self.root
+        settings = json.dumps(self.demo.model_dump(), sort_keys=True)
+        return Path("data") / f"demo-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+    @property
+    def name(self) -> str:
+        """The data's name in `folds/`; folders outside `data/` get a mark of their path."""
+        folder = self.folder.resolve()
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-.") or "data"
+        if folder.parent == Path("data").resolve():
+            return name
+        return f"{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+
+
+class Kaggle(Section):
+    """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
+
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    download: bool
+    keep_archive: bool
+
+
+class Folds(Section):
+    """How training images are split; `file` is a split of the user's own."""
+
+    count: Annotated[int, Field(ge=2)]
+    file: Path | None
+
+
+class Targets(Section):
+    """What the network learns of each pixel: see `pipeline.data.targets`.
+
+    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact; in
+    narrow ships less. `contact_weight` is that of the loss of `ship_contact`'s second channel
+    beside the first's.
+    """
+
+    kind: Literal["ship", "ship_contact", "classes"]
+    contact_px: Count
+    contact_weight: Positive
+
+
+class ImageHead(Section):
+    """A second output of the network: is there any ship in the image?
+
+    `weight` is that of its loss beside the pixels'; 0: no such head. Only `calibrate.acceptance`
+    uses its answer.
+    """
+
+    weight: Annotated[float, Field(ge=0)]
+
+
+class Crops(Section):
+    """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
+
+    `ship_share` of the crops hold a ship, `contact_share` a pixel of contact as `targets` has it
+    (where no ships meet: a ship), `empty_share` lie in images without ships, the rest anywhere in
+    images with ships. Crops that need not hold a ship lie at the busiest of
+    `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
+    earlier run whose out-of-fold maps say how often an empty image is taken; without it all are
+    taken alike. `auto` is decided by the network and the device: see `pipeline.training.sizes`.
+    """
+
+    size_px: Count | Literal["auto"]
+    batch_size: Count | Literal["auto"]
+    per_epoch: Count
+    ship_share: Share
+    contact_share: Share
+    empty_share: Share
+    busiest_of: Count
+    hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
+
+    def fixed_sizes(self) -> tuple[int, int]:
+        """Return `size_px` and `batch_size` where both are numbers.
+
+        Raises:
+            ConfigError: One is `auto` where nothing decides it.
+        """
+        if self.size_px == "auto" or self.batch_size == "auto":
+            raise ConfigError(
+                "crops: auto is decided when training begins; expected numbers here. Give "
+                "crops.size_px=256 and crops.batch_size=8, for example."
+            )
+        return self.size_px, self.batch_size
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        shares = self.ship_share, self.contact_share, self.empty_share
+        if sum(shares) > 1 + 1e-9:
+            raise ValueError(
+                "expected ship_share + contact_share + empty_share to be at most 1, got "
+                f"{' + '.join(map(str, shares))}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Self:
+        if self.batch_size != "auto" and self.per_epoch % self.batch_size:
+            raise ValueError(
+                f"expected per_epoch to be a multiple of batch_size={self.batch_size}, so that "
+                f"every step is a whole batch, got {self.per_epoch}."
+            )
+        return self
+
+
+class Augment(Section):
+    """Random changes to a training crop; a value of 0 turns one off."""
+
+    symmetries: bool
+    zoom: Annotated[float, Field(ge=0, lt=1)]
+    rotation_deg: Annotated[float, Field(ge=0, le=45)]
+    brightness: Share
+    contrast: Share
+    hue_deg: Annotated[int, Field(ge=0, le=90)]
+    blur_probability: Share
+    noise_probability: Share
+
+
+class Optimisation(Section):
+    """One pass of training: AdamW, linear warm-up, cosine decay, clipped gradients, EMA."""
+
+    epochs: Count
+    loss: Annotated[list[LossTerm], Field(min_length=1)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_share: Share
+    clip_norm: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    validation_images: Count
+
+
+class Ensemble(Section):
+    """Other runs of the same folds whose maps are averaged, instead of training networks."""
+
+    runs: Annotated[list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1)]
+    mean: Literal["probability", "logit"]
+
+
+class Predict(Section):
+    """Inference on whole images; a map whose maximum is below `floor` is not stored.
+
+    No rule that calibration tries may look lower.
+    """
+
+    tta: Literal["d4", "flips", "none"]
+    batch_size: Count
+    floor: Share
+    ensemble: Ensemble | None
+
+
+class Machine(Section):
+    """How to use the machine; nothing here changes what is computed beyond rounding.
+
+    But for `accumulate`: losses of the whole batch, and BatchNorm, see a part of it.
+    """
+
+    device: Literal["auto", "cpu", "cuda"]
+    amp: bool
+    processes_per_fold: Count
+    compile: bool
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+    image_cache_mib: Annotated[int, Field(ge=0)]
+    accumulate: Count | Literal["auto"]
+    checkpoint_activations: bool
+    checkpoint_minutes: Positive
+    tensorboard: bool
+    threads: Annotated[int, Field(ge=1)] | None
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=RUN_NAME)]
+    seed: Annotated[int, Field(ge=0)]
+    data: Data
+    kaggle: Kaggle
+    folds: Folds
+    targets: Targets
+    network: Network
+    image_head: ImageHead
+    crops: Crops
+    augment: Augment
+    train: Optimisation
+    finetune: Optimisation
+    predict: Predict
+    calibrate: Calibrate
+    machine: Machine
+
+    @field_validator("train", "finetune")
+    @classmethod
+    def _losses_for_the_targets(cls, stage: Optimisation, info: ValidationInfo) -> Optimisation:
+        if "targets" not in info.data:
+            return stage
+        kind = info.data["targets"].kind
+        softmax = kind == "classes"
+        learned, unfit = ("a softmax", SIGMOID_ONLY) if softmax else ("sigmoids", SOFTMAX_ONLY)
+        wrong = [
+            defect(
+                ("loss", i, "name"),
+                f"expected a loss of {learned}, which targets.kind={kind} learns, so none of "
+                f"{', '.join(sorted(unfit))}, got {term.name}. Change the loss or the kind.",
+                term.name,
+            )
+            for i, term in enumerate(stage.loss)
+            if term.name in unfit
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return stage
+
+    @model_validator(mode="after")
+    def _prediction_for_the_calibration(self) -> Self:
+        floor, weight, lowest = self.predict.floor, self.image_head.weight, self.calibrate.lowest
+        wrong = []
+        if floor > lowest:
+            message = (
+                f"expected at most {lowest}, the least probability that calibrate tries, got "
+                f"{floor}: maps that are not stored would be a gate that nothing calibrates. Lower "
+                "it, or try no value below it."
+            )
+            wrong.append(defect(("predict", "floor"), message, floor))
+        if weight > 0 and self.calibrate.acceptance is None:
+            message = (
+                f"expected 0 where calibrate.acceptance is null, got {weight}: nothing else uses "
+                "the head's answer. Give both or neither."
+            )
+            wrong.append(defect(("image_head", "weight"), message, weight))
+        if wrong:
+            raise ValidationError.from_exception_data(type(self).__name__, wrong)
+        return self
+
+
+def load_config(path: Path, overrides: list[str]) -> Config:
+    """Read `path` with its bases, apply `key=value` overrides, check all of it.
+
+    A command line that points to other data without naming the run gets a run of its own, named
+    after the configuration and the data.
+
+    Raises:
+        ConfigError: with file, line, key, what was expected and the nearest known key.
+    """
+    config = validate_source(Config, path, overrides)
+    given = {override.partition("=")[0] for override in overrides}
+    if "data.root" in given and "name" not in given:
+        config = config.model_copy(update={"name": f"{config.name}-{config.data.name}"})
+    return config

@@ -1,0 +1,61 @@
+"""How hard each image is, by the out-of-fold maps of an earlier run.
+
+An empty image that a network saw ships in teaches more than one of open sea. The earlier run must
+have had the same folds: then no map was made by a network that had seen the image.
+"""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.jobs.run import Job, Run
+
+__all__ = ["hard_maps", "read_hardness"]
+
+LEAST = 0.05
+"""Added to each weight, so that open sea is still taken, a twentieth as often as the hardest."""
+
+
+def hard_maps(run: Run) -> list[Job]:
+    """Return the out-of-fold maps of `crops.hard_run`, a job for each fold; none without it.
+
+    Raises:
+        ConfigError: There is no such run.
+        ArtifactError: Its maps are not finished, or are of other folds.
+    """
+    name = run.config.crops.hard_run
+    if name is None:
+        return []
+    folder = run.folder.with_name(name)
+    if not folder.is_dir() or folder == run.folder:
+        raise ConfigError(
+            f"crops.hard_run: {name}: expected an earlier run, whose out-of-fold maps say which "
+            f"empty images are hard; {folder} is none. Name one of {folder.parent}, or null."
+        )
+    splits = [Job("split", None, each / "split", {}) for each in (run.folder, folder)]
+    here, there = (job.manifest["outputs"]["folds.csv"]["sha256"][:12] for job in splits)
+    if here != there:
+        raise ArtifactError(
+            f"crops.hard_run: {folder}: expected the folds of this run ({here}), got others "
+            f"({there}), so its networks may have seen what is held out here. Give both runs the "
+            "same data, folds and seed."
+        )
+    return [
+        Job("predict/oof", fold, folder / "predict" / "oof" / f"fold{fold}", {})
+        for fold in range(run.config.folds.count)
+    ]
+
+
+def read_hardness(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
+    """Return how often to take each image: the maximum of its map + LEAST; None without maps.
+
+    Raises:
+        ArtifactError: An index is missing or damaged.
+    """
+    if not maps:
+        return None
+    index = pd.concat(
+        [pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}) for job in maps]
+    )
+    highest = index.set_index("ImageId").max_probability
+    return highest.loc[image_ids].to_numpy() + LEAST

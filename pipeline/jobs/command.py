@@ -1,0 +1,220 @@
+"""The command line that all stages share, and how a stage ends.
+
+A stage file ends in `run_stage(stage)`, or in `run_parts(stage)` where its work divides into folds:
+flags are few and the same everywhere, a knob is a configuration field. Errors a user can act on end
+with code 2 and without a traceback; work that was asked to stop and is saved (SIGTERM, Ctrl-C),
+with 75; Ctrl-C elsewhere, with 130. All say how to go on.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from pipeline.config.schema import Config, load_config
+from pipeline.errors import PipelineError, Stopped
+from pipeline.jobs.launch import launch
+from pipeline.jobs.local import ThisMachine, at_once
+from pipeline.jobs.parts import Part, PartStage, read_parts
+from pipeline.jobs.ray_cluster import Cluster
+from pipeline.jobs.run import Job, Run
+from pipeline.jobs.tasks import Task, end_with_parent
+
+__all__ = ["exit_codes", "run_parts", "run_stage"]
+
+LOG = logging.getLogger("pipeline")
+
+
+def run_stage(
+    stage: Callable[..., None],
+    *,
+    description: str | None,
+    flags: Mapping[str, dict[str, Any]] | None = None,
+    restartable: bool = True,
+) -> None:
+    """Parse the command line, open the run, call `stage`, and exit the process if it fails.
+
+    Args:
+        stage: The stage's work on a `Run`.
+        description: What `--help` says.
+        flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
+            values by name.
+        restartable: Whether the stage keeps what it did before, and so has `--restart`.
+    """
+    flags = flags or {}
+    arguments = _parse(description, flags, restartable=restartable)
+    own = {name: getattr(arguments, name) for name in flags}
+    with exit_codes():
+        config = load_config(arguments.config, arguments.overrides)
+        with _opened(config, restart=restartable and arguments.restart) as run:
+            stage(run, **own)
+
+
+PARTS_FLAGS: Mapping[str, dict[str, Any]] = {
+    "folds": {"default": "all", "help": "such as 0,2; default: all"},
+    "jobs": {"default": "1", "help": "tasks at once: a number, or auto; default: 1"},
+    "engine": {
+        "default": "local",
+        "choices": ("local", "ray"),
+        "help": "where tasks run: on this machine, or on a Ray cluster; default: local",
+    },
+}
+
+
+def run_parts(stage: PartStage, *, description: str | None) -> None:
+    """Do like `run_stage` for a stage whose work divides into parts, here or in other processes.
+
+    Args:
+        stage: The stage.
+        description: What `--help` says.
+    """
+    end_with_parent()
+    arguments = _parse(description, PARTS_FLAGS, restartable=True)
+    with exit_codes():
+        config = load_config(arguments.config, arguments.overrides)
+        known = [*map(str, range(config.folds.count)), *stage.also]
+        parts = read_parts(arguments.folds, known, shards=stage.shards is not None)
+        at_once(arguments.jobs)  # a wrong number is refused even where nothing is left to do
+        with _opened(config, restart=arguments.restart) as run:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                _work_together(run, stage, parts)
+                return
+            jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
+            todo = {part: own for part, own in jobs.items() if run.has_work(own)}
+            if todo:
+                todo = _launched(arguments, run, stage, todo)
+            for part, own in todo.items():
+                if run.begin(own):
+                    stage.work(run, own, part)
+
+
+def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
+    """Do the parts as one of the processes that torchrun has started."""
+    from pipeline.compute.group import Group
+
+    with Group.joined(run.config.machine) as group, exit_codes():
+        if not group.leads:
+            LOG.setLevel(logging.WARNING)
+        for part in parts:
+            own = stage.job(run, part)
+            if own is None or not group.decided(partial(run.begin, own)):
+                continue
+            if stage.shards is not None:
+                stage.work(run, own, part.cut(group.size)[group.rank])
+                group.any(flag=False)  # all wait here
+            if stage.shards is None or group.leads:
+                stage.work(run, own, part)
+
+
+def _launched(
+    arguments: argparse.Namespace, run: Run, stage: PartStage, todo: dict[Part, Job]
+) -> dict[Part, Job]:
+    """Do the parts in other processes, if there is room for several; return what is left to do."""
+    device, shards = run.config.machine.device, stage.shards
+    processes = run.config.machine.processes_per_fold if shards is None else 1
+    engine: ThisMachine | Cluster
+    if arguments.engine == "ray":
+        engine = Cluster(arguments.jobs, device=device, processes=processes)
+    else:
+        engine = ThisMachine(arguments.jobs, use_gpus=device != "cpu", processes=processes)
+    cut = {part: part.cut(shards(run, part, engine.places)) if shards else [part] for part in todo}
+    tasks = [
+        _task(arguments, run, own, shard, processes)
+        for part, own in todo.items()
+        for shard in cut[part]
+    ]
+    if engine.share(len(tasks)) == 1 and arguments.engine == "local" and processes == 1:
+        return todo
+    code = launch(tasks, engine)
+    if code != 0:
+        sys.exit(code)
+    # The whole part puts together what its shards did.
+    return {part: own for part, own in todo.items() if len(cut[part]) > 1}
+
+
+def _task(arguments: argparse.Namespace, run: Run, job: Job, part: Part, processes: int) -> Task:
+    """Return the task that does `part` of `job` in a process of its own."""
+    stage = job.stage.partition("/")[0]
+    files = run.folder / "logs" / f"{stage}-{str(part).translate({58: '-', 47: 'of'})}"
+    return Task(
+        label=job.label if part.shards == 1 else f"{job.label} shard {part.shard}/{part.shards}",
+        stage=stage,
+        part=str(part),
+        command=(
+            f"pipeline.{Path(sys.argv[0]).stem}",
+            *("--config", str(arguments.config), "--folds", str(part)),
+            *arguments.overrides,
+        ),
+        log=files.with_suffix(".log"),
+        progress=files.with_suffix(".json"),
+        processes=processes,
+    )
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exit with code 2 after an error that the user can act on, with 75 or 130 when stopped."""
+    # run.sh starts stages in the background, where the shell turns Ctrl-C off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except PipelineError as error:
+        LOG.error("%s", error)
+        sys.exit(2)
+    except Stopped as stopped:
+        LOG.warning("%s", stopped)
+        sys.exit(stopped.code)
+    except KeyboardInterrupt:
+        LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
+        sys.exit(130)
+
+
+@contextmanager
+def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
+    """Open the run and its log."""
+    run = Run(config, restart=restart)
+    _log_to(run.folder / "run.log")
+    with logging_redirect_tqdm():
+        yield run
+
+
+def _parse(
+    description: str | None, flags: Mapping[str, dict[str, Any]], *, restartable: bool
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
+    )
+    if restartable:
+        parser.add_argument(
+            "--restart", action="store_true", help="discard what this stage did before"
+        )
+    for name, settings in flags.items():
+        parser.add_argument(f"--{name}", **settings)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
+    return parser.parse_intermixed_args()
+
+
+def _log_to(path: Path) -> None:
+    """Send the log to the terminal, and with the time to the run's own file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    on_screen = logging.StreamHandler()
+    on_screen.setFormatter(logging.Formatter("%(message)s"))
+    in_file = logging.FileHandler(path, encoding="utf-8")
+    in_file.setFormatter(
+        logging.Formatter(f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[on_screen, in_file], force=True)
+    # Libraries speak up only when something is wrong.
+    logging.getLogger().setLevel(logging.WARNING)
+    LOG.setLevel(logging.INFO)

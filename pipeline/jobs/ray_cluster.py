@@ -1,0 +1,168 @@
+"""Tasks on a Ray cluster that exists already.
+
+The cluster chooses the node by the GPUs, or the cores, that a task asks for, and starts it again
+elsewhere when its node dies; the stage then goes on from its last state. So that it can, every node
+sees the project's folder under the same path.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ArtifactError, ConfigError, Stopped
+from pipeline.jobs.local import at_once
+from pipeline.jobs.tasks import POLL_S, Processes, Task, end
+
+if TYPE_CHECKING:
+    import ray
+
+__all__ = ["Cluster"]
+
+RETRIES = 20
+"""Nodes that one task may lose; so many failures are not the nodes' fault."""
+
+
+class Cluster:
+    """A Ray cluster, found by RAY_ADDRESS or because this machine belongs to it.
+
+    Args:
+        jobs: How many tasks at once, or "auto": as many as the cluster has room for.
+        device: cpu, cuda, or auto: GPUs where the cluster has any.
+        processes: Of each task; each has a GPU of its own, or a core at least.
+
+    Raises:
+        ConfigError: Ray is not installed, there is no cluster, or none of its nodes is large enough
+            for a task.
+    """
+
+    def __init__(self, jobs: str, *, device: str, processes: int = 1) -> None:
+        ray = _connected()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = device == "cuda" or (device == "auto" and any("GPU" in node for node in nodes))
+        kind = "GPU" if gpus else "CPU"
+        self._nodes = [node for node in nodes if node.get(kind, 0) >= processes]
+        if not self._nodes:
+            raise ConfigError(
+                f"--engine ray: expected a node with at least {processes} {kind}, which a task of "
+                f"machine.device={device} needs, got {len(nodes)} nodes without. Add one."
+            )
+        self._jobs = at_once(jobs)
+        self._gpus, self._cores = processes if gpus else 0, processes
+        self.places = sum(int(node[kind]) // processes for node in self._nodes)
+        self._work: list[_Remote] = []
+
+    def share(self, tasks: int) -> int:
+        """Return how many of so many tasks run at a time, and give each its share of the cores."""
+        self.places = min(self._jobs or self.places, tasks)
+        cores = [int(node.get("CPU", 0)) for node in self._nodes]
+        self._cores = max(min(*cores, sum(cores) // self.places), self._cores)
+        return self.places
+
+    def start(self, task: Task) -> "_Remote | None":
+        """Hand a task to the cluster; None while as many run as may."""
+        if self._jobs and sum(work.poll() is None for work in self._work) >= self._jobs:
+            return None
+        import ray
+
+        remote = ray.remote(_work).options(
+            name=task.label,
+            num_gpus=self._gpus,
+            num_cpus=self._cores,
+            max_retries=RETRIES,
+            retry_exceptions=[_Preempted],
+        )
+        self._work.append(_Remote(task, remote.remote(task, Path.cwd())))
+        return self._work[-1]
+
+
+def _connected() -> "ray":
+    """Return the module, connected to the cluster."""
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError(
+            "--engine ray: expected Ray to be installed. Run: pip install '.[cluster]'"
+        ) from None
+    try:
+        # No address would start a cluster of this machine alone, unasked.
+        ray.init(address="auto", log_to_driver=False, configure_logging=False)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"--engine ray: no Ray cluster found ({error}). Start one by `ray start --head`, or "
+            "name it by RAY_ADDRESS."
+        ) from error
+    return ray
+
+
+class _Preempted(Exception):  # noqa: N818  not an error: the task is started again
+    """The node asked the task to save and leave."""
+
+
+def _work(task: Task, folder: Path) -> int:
+    """Run a task on the node this is called on; return its exit code."""
+    log = folder / task.log
+    if not log.is_file():
+        raise ArtifactError(
+            f"{log}: expected the log that was made for {task.label}, got no file on node "
+            f"{os.uname().nodename}. Put the project on storage that all nodes share."
+        )
+    os.chdir(folder)
+    work = Processes(task, {})
+    try:
+        while (code := work.poll()) is None:
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:  # cancelled
+        end([work])
+        raise
+    if code == Stopped.code:
+        raise _Preempted
+    return code
+
+
+class _Remote:
+    """A task on the cluster."""
+
+    def __init__(self, task: Task, reference: "ray.ObjectRef[int]") -> None:
+        self._task, self._reference = task, reference
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it waits for a node or runs.
+
+        Raises:
+            ArtifactError: A node lacks the project's folder, or too many nodes died.
+            Stopped: Too many nodes asked the task to leave.
+        """
+        import ray
+
+        if not ray.wait([self._reference], timeout=0)[0]:
+            return None
+        try:
+            code: int = ray.get(self._reference)
+        except ray.exceptions.TaskCancelledError:
+            return 1
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, _Preempted):
+                raise Stopped(
+                    f"{self._task.label}: started {RETRIES + 1} times, and asked to leave by its "
+                    "node each time; its state is saved."
+                ) from None
+            raise error.cause from None
+        except ray.exceptions.RayError as error:
+            raise ArtifactError(
+                f"{self._task.label}: started {RETRIES + 1} times, and lost its node each time "
+                f"({error}). Its state is kept: mend the cluster and run the same command again."
+            ) from error
+        return code
+
+    def terminate(self) -> None:
+        """Have the node ask the processes to save and end."""
+        import ray
+
+        ray.cancel(self._reference)
+
+    def kill(self) -> None:
+        """Have the node end the processes at once."""
+        import ray
+
+        ray.cancel(self._reference, force=True)

@@ -1,0 +1,159 @@
+"""What is launched, and what launches it.
+
+A task is one part of a stage: a command, the files it writes to, and how many processes share it.
+An engine starts it, here or elsewhere, and gives back work to wait for.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.jobs.progress import PROGRESS
+
+__all__ = ["POLL_S", "Engine", "Processes", "Task", "Work", "end", "end_with_parent"]
+
+PARENT = "PIPELINE_PARENT"
+PR_SET_PDEATHSIG = 1
+POLL_S = 0.1
+GRACE_S = 25.0
+"""To save in, once asked to end: Kubernetes and SLURM kill after 30."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part of a stage, to run in processes of its own.
+
+    Attributes:
+        label: How messages name it, `train fold 0`.
+        stage: The stage's name.
+        part: The part, as `--folds` takes it.
+        command: Module and arguments, what follows `python -m`.
+        log: What the processes print is appended here.
+        progress: Where they tell how far they are.
+        processes: How many work on the part together, each a rank of one group.
+    """
+
+    label: str
+    stage: str
+    part: str
+    command: tuple[str, ...]
+    log: Path
+    progress: Path
+    processes: int = 1
+
+
+class Work(Protocol):
+    """A task that was started."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to save and end."""
+
+    def kill(self) -> None:
+        """Make it end."""
+
+
+class Engine(Protocol):
+    """Where tasks run."""
+
+    def start(self, task: Task) -> Work | None:
+        """Start a task; None if there is no room for it yet."""
+
+
+class Processes:
+    """The processes of a task on the machine this is called on.
+
+    torchrun would start them too, but turns every exit code into 1, and so a preemption into a
+    failure.
+
+    Args:
+        task: What to run.
+        environment: Variables beside those of this process.
+    """
+
+    def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
+        common = {**os.environ, **environment, PARENT: str(os.getpid())}
+        self._members: list[subprocess.Popen[bytes]] = []
+        with task.log.open("ab") as log:
+            for member in _members(task):
+                self._members.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", *task.command],
+                        env=common | member,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+
+    def poll(self) -> int | None:
+        """Return the first exit code that is not 0; 0 when all have ended; None before."""
+        codes = [member.poll() for member in self._members]
+        failed = [code for code in codes if code]
+        if failed:
+            self.kill()
+            return failed[0] if failed[0] > 0 else 128 - failed[0]
+        return None if None in codes else 0
+
+    def terminate(self) -> None:
+        """Send SIGTERM to those that still run."""
+        for member in self._members:
+            member.terminate()
+
+    def kill(self) -> None:
+        """End those that still run, and wait for it."""
+        for member in self._members:
+            member.kill()
+            member.wait()
+
+
+def _members(task: Task) -> list[dict[str, str]]:
+    """Return what tells each process who it is: torchrun's variables, if there are several."""
+    progress = {PROGRESS: str(task.progress)}
+    if task.processes == 1:
+        return [progress]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    count = str(task.processes)
+    group = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | (progress if rank == 0 else {})
+        for rank in range(task.processes)
+    ]
+
+
+def end(works: Collection[Work]) -> None:
+    """Ask works to save and end, and make those end that do not."""
+    for work in works:
+        work.terminate()
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and any(work.poll() is None for work in works):
+        time.sleep(POLL_S)
+    for work in works:
+        work.kill()
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the launcher that started it is gone.
+
+    A killed launcher, or a lost node of a cluster, must not leave a writer behind that a second
+    attempt would meet. A process that no launcher started is left alone.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        os._exit(128 + signal.SIGKILL)

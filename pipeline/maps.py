@@ -1,0 +1,49 @@
+"""What a network says of one image, as all that follows reads it.
+
+A probability is kept as a level, an integer 0..255. Here, and nowhere else, one becomes the other,
+so that a threshold, a floor and a pixel that say the same are the same.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MAX_LEVEL", "ImageMaps", "ProbabilityMap", "as_level", "as_levels"]
+
+ProbabilityMap = npt.NDArray[np.uint8]
+"""Levels, uint8 (h, w); level / MAX_LEVEL is a probability."""
+
+MAX_LEVEL = 255
+
+
+def as_level(probability: float) -> int:
+    """Return the level of a probability or threshold in 0..1, ties to even."""
+    return round(MAX_LEVEL * probability)
+
+
+def as_levels(probabilities: "Tensor") -> "Tensor":
+    """Return the levels, uint8, of probabilities in 0..1 of any shape, ties to even."""
+    return (probabilities * MAX_LEVEL).round_().byte()
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """What a network says of one image.
+
+    Attributes:
+        prob_hw: Levels of the probability of ship, uint8 (h, w).
+        contact_hw: Of contact, likewise; None from a network without the channel.
+        image_prob: Probability of any ship, 0..1; None from a network without an image head.
+        disagreement_hw: Levels of the standard deviation of the probability of ship over the
+            symmetries, as `prob_hw`; None without several symmetries.
+    """
+
+    prob_hw: ProbabilityMap
+    contact_hw: ProbabilityMap | None = None
+    image_prob: float | None = None
+    disagreement_hw: ProbabilityMap | None = None

@@ -1,0 +1,185 @@
+"""The one table of ships: columns `ImageId, EncodedPixels`, one row per ship.
+
+An image without ships has exactly one row with a blank `EncodedPixels`. The ground truth, the
+out-of-fold prediction and the submission all have this form. `check_instances` finds every defect
+of a table from its runs, without drawing a mask.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import DataError
+from pipeline.jobs.artifacts import write_atomic
+from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
+
+__all__ = ["COLUMNS", "Defect", "check_instances", "read_instances", "write_instances"]
+
+COLUMNS = ["ImageId", "EncodedPixels"]
+
+# Rows are parsed together, and one by one only in the block that holds an illegal one.
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, order=True)
+class Defect:
+    """One thing that is wrong with an image's rows.
+
+    Attributes:
+        row: Line in the file, where the header is line 1.
+        image_id: The image to leave out.
+        reason: The rule that is broken, for a person to read.
+    """
+
+    row: int | None
+    image_id: str
+    reason: str
+
+
+def read_instances(path: Path) -> pd.DataFrame:
+    """Read a table of ships; its rows are in the file's order and not checked beyond their form.
+
+    Returns:
+        `ImageId` and `EncodedPixels`, both str, "" for no ship, indexed 0..n-1: row i of the
+        table is line i + 2 of the file.
+
+    Raises:
+        DataError: The file is missing, empty, not UTF-8 text, or has other columns; or a line has
+            more or fewer than two fields.
+    """
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, None)
+            if header != COLUMNS:
+                raise DataError(_columns_message(path, header))
+            for number, row in enumerate(reader, start=2):
+                if len(row) != len(COLUMNS) or reader.line_num != number:
+                    raise DataError(
+                        f"{path}, line {number}: expected two fields on one line, 'ImageId,"
+                        f"EncodedPixels', got {row}. Mend or remove the line."
+                    )
+                rows.append(row)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing. The data's folder must hold it.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}, line {len(rows) + 2}: not a CSV file ({error}).") from error
+    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def _columns_message(path: Path, header: list[str] | None) -> str:
+    if header is None:
+        return f"{path}: empty. Expected the header '{','.join(COLUMNS)}' and one row per ship."
+    return (
+        f"{path}: wrong columns. Expected exactly {', '.join(COLUMNS)}; got "
+        f"{', '.join(header) or 'a blank line'}. Is this the competition's file?"
+    )
+
+
+def write_instances(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of ships, whole or not at all.
+
+    Raises:
+        ValueError: The frame has other columns.
+        ArtifactError: The disk is full.
+    """
+    if list(frame.columns) != COLUMNS:
+        raise ValueError(f"expected the columns {COLUMNS}, got {list(frame.columns)}")
+
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(zip(frame["ImageId"], frame["EncodedPixels"], strict=True))
+        text.detach()
+
+    write_atomic(path, write)
+
+
+def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -> list[Defect]:
+    """Find every defect of a table of ships.
+
+    Args:
+        frame: A table as `read_instances` gives it.
+        height: Image height in px, the same for all.
+        width: Image width in px, the same for all.
+        source: Where the table is from, for messages.
+
+    Returns:
+        Defects in the order of the rows, [] for a legal table (one without rows is legal):
+        a row without an id, a row given twice, a blank row beside ships, an illegal RLE, masks of
+        one image that share pixels.
+
+    Raises:
+        DataError: The columns are wrong, or a cell is missing.
+    """
+    if list(frame.columns) != COLUMNS:
+        raise DataError(_columns_message(Path(source), [str(name) for name in frame.columns]))
+    if frame.isna().to_numpy().any():
+        raise DataError(f"{source}: a cell is missing (NaN). Read it with read_instances.")
+    ids = frame["ImageId"].tolist()
+    encoded = frame["EncodedPixels"].tolist()
+    defects = _row_defects(frame)
+    runs, owners, illegal = _legal_runs(encoded, height, width)
+    defects += [Defect(row + 2, ids[row], reason) for row, reason in illegal.items()]
+    # Each image gets its own stretch of one long axis, so that one sort serves them all.
+    image, _ = pd.factorize(frame["ImageId"])
+    first = runs[:, 0] + image[owners].astype(np.int64) * (height * width)
+    repeated = frame.duplicated().to_numpy()
+    for one, other in find_overlaps(first, runs[:, 1], owners).tolist():
+        earlier, later = sorted((one, other))
+        if not repeated[later]:
+            reason = f"its mask shares pixels with the mask of row {earlier + 2}"
+            defects.append(Defect(later + 2, ids[later], reason))
+    return sorted(defects)
+
+
+def _row_defects(frame: pd.DataFrame) -> list[Defect]:
+    """Find what is wrong with a row beside its RLE: no id, a repetition, a blank beside ships."""
+    blank = frame["EncodedPixels"] == ""
+    with_ship = frame["ImageId"].isin(frame.loc[~blank, "ImageId"].unique())
+    rules = [
+        (frame["ImageId"] == "", "the row has no ImageId"),
+        (frame.duplicated(), "the row is there twice"),
+        (blank & with_ship, "a blank row, which says 'no ship', beside rows with ships"),
+    ]
+    return [
+        Defect(int(row) + 2, str(frame["ImageId"].iloc[row]), reason)
+        for broken, reason in rules
+        for row in np.flatnonzero(broken)
+    ]
+
+
+def _legal_runs(
+    encoded: list[str], height: int, width: int
+) -> tuple[Runs, npt.NDArray[np.int64], dict[int, str]]:
+    """Parse all rows; return runs and owners of the legal ones, and what is wrong with others."""
+    runs, owners = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
+    illegal: dict[int, str] = {}
+    for first in range(0, len(encoded), BLOCK_ROWS):
+        block = encoded[first : first + BLOCK_ROWS]
+        try:
+            block_runs, block_owners = parse_rows(block, height, width)
+        except DataError:
+            found = {row: _broken_rule(text, height, width) for row, text in enumerate(block)}
+            legal = ["" if found[row] else text for row, text in enumerate(block)]
+            block_runs, block_owners = parse_rows(legal, height, width)
+            illegal |= {first + row: rule for row, rule in found.items() if rule}
+        runs.append(block_runs)
+        owners.append(block_owners + first)
+    return np.concatenate(runs), np.concatenate(owners), illegal
+
+
+def _broken_rule(text: str, height: int, width: int) -> str:
+    try:
+        parse_runs(text, height, width)
+    except DataError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,74 @@
+"""The outline of each ship as polygons along the edges of its pixels.
+
+A label map enters; closed rings in pixel coordinates leave: x to the right, y down, (0, 0) the
+outer corner of the first pixel, so that a ring encloses exactly the area of its pixels.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from pipeline.masks.rle import Labels
+
+__all__ = ["Polygon", "polygons", "to_geojson"]
+
+Ring = npt.NDArray[np.int64]
+Polygon = list[Ring]
+
+
+def polygons(labels_hw: Labels) -> list[list[Polygon]]:
+    """Trace the ships of a label map.
+
+    Args:
+        labels_hw: int32 (h, w), 0 for sea, 1..n for ships.
+
+    Returns:
+        For each ship 1..n its connected parts, each a list of rings, int64 (k, 2) of [x, y]: the
+        outer ring clockwise as one sees it, then its holes the other way round. The first corner is
+        not repeated. No ship gives [].
+    """
+    boxes = ndimage.find_objects(labels_hw)
+    return [
+        [] if box is None else _trace(labels_hw[box] == label, (box[1].start, box[0].start))
+        for label, box in enumerate(boxes, start=1)
+    ]
+
+
+def _trace(ship_hw: npt.NDArray[np.bool_], corner: tuple[int, int]) -> list[Polygon]:
+    # OpenCV goes through the centres of a contour's pixels. On the doubled mask the two halves of a
+    # pixel lie beside its two edges, so that rounding up the half coordinate is the edge itself.
+    doubled_hw = ship_hw.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    contours, tree = cv2.findContours(doubled_hw, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts: dict[int, Polygon] = {}
+    for index, parent in enumerate(tree[0, :, 3].tolist()):
+        path: Ring = (contours[index][:, 0].astype(np.int64) + 1) // 2
+        ring: Ring = _corners(path) + np.array(corner)
+        # OpenCV names an outer contour before its holes, and turns it the other way.
+        parts.setdefault(index if parent < 0 else parent, []).append(ring[::-1])
+    return list(parts.values())
+
+
+def _corners(path: Ring) -> Ring:
+    """Keep the points of a closed path of unit steps at which it turns."""
+    path = path[(path != np.roll(path, 1, axis=0)).any(axis=1)]
+    before, after = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
+    corners: Ring = path[(before != after).any(axis=1)]
+    return corners
+
+
+def to_geojson(labels_hw: Labels, properties: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write the ships of a label map as a GeoJSON feature collection in pixel coordinates.
+
+    Args:
+        labels_hw: int32 (h, w), 0 for sea, 1..n for ships.
+        properties: Of each ship.
+    """
+    features = []
+    for parts, known in zip(polygons(labels_hw), properties, strict=True):
+        rings = [[[*ring.tolist(), ring[0].tolist()] for ring in polygon] for polygon in parts]
+        geometry = {"type": "MultiPolygon", "coordinates": rings}
+        features.append({"type": "Feature", "geometry": geometry, "properties": known})
+    return {"type": "FeatureCollection", "features": features}

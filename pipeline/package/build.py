@@ -1,0 +1,101 @@
+"""A finished run -> its package: `dataset/` for Kaggle to hold, and the `notebook/` that uses it.
+
+Everything is written beside the target and appears by one rename, whole or not at all.
+"""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import save
+
+from pipeline.data.catalog import Catalog
+from pipeline.errors import ConfigError
+from pipeline.inference.predict import trained_networks, trained_state
+from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.jobs.run import Run
+from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
+from pipeline.package.contents import CONFIG, MANIFEST, RULES, weights_name
+from pipeline.package.notebook import NOTEBOOK, dataset_metadata, notebook, notebook_metadata
+from pipeline.package.wheels import add_wheels
+
+__all__ = ["build_package"]
+
+USER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+LONGEST_NAME = 50
+
+
+def build_package(run: Run, owner: str, wheels: Sequence[str]) -> Path:
+    """Build a run's package, in place of an earlier one.
+
+    Args:
+        run: Fine-tuned on all folds, and calibrated.
+        owner: The Kaggle account that will hold the dataset and the notebook.
+        wheels: What to bring along beside this project's own: names or paths.
+
+    Returns:
+        The folder that holds `dataset/` and `notebook/`.
+
+    Raises:
+        ArtifactError: The run is not finished, was made for another configuration, or is damaged;
+            or a wheel cannot be had.
+        ConfigError: Kaggle would not take the name of the account or of the run; or the run has no
+            networks of its own; or `wheels` names something that is not here.
+    """
+    dataset, name = _names(owner, run.config.name)
+    folder = run.folder / "package"
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _fill_dataset(run, unfinished / "dataset", wheels)
+    write_json(unfinished / "dataset" / DATASET_METADATA, dataset_metadata(dataset))
+    slug = run.config.kaggle.slug
+    manifest_sha256 = sha256_file(unfinished / "dataset" / MANIFEST)
+    cells = notebook(run.config.name, dataset, slug, manifest_sha256)
+    write_json(unfinished / "notebook" / NOTEBOOK, cells)
+    metadata = notebook_metadata(name, dataset, slug)
+    write_json(unfinished / "notebook" / NOTEBOOK_METADATA, metadata)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.replace(folder)
+    return folder
+
+
+def _names(owner: str, run: str) -> tuple[str, str]:
+    """Return the names of the dataset and the notebook, as in their addresses."""
+    if not re.fullmatch(USER, owner):
+        raise ConfigError(
+            f"--push {owner}: expected the name of a Kaggle account, as in "
+            "https://www.kaggle.com/NAME."
+        )
+    slug = re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
+    dataset, name = f"{slug}-package", f"{slug}-submit"
+    if len(dataset) > LONGEST_NAME:
+        raise ConfigError(
+            f"name: {run}: the dataset {dataset} would have {len(dataset)} letters, and Kaggle "
+            f"allows {LONGEST_NAME}. Choose a shorter name for the run."
+        )
+    return f"{owner}/{dataset}", f"{owner}/{name}"
+
+
+def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
+    """Write weights, rules, configuration and wheels, and at last the manifest."""
+    trained = trained_networks(run)
+    calibrated, data = run.result("calibrate"), run.result("data")
+    catalog = Catalog.load(data.folder)
+    for fold, source in enumerate(trained):
+        # Training leaves kernels with the channels last, which the format does not know.
+        state = {name: value.contiguous() for name, value in trained_state(source).items()}
+        write_atomic(folder / weights_name(fold), save(state))
+    write_json(folder / RULES, read_json(calibrated.checked("rules.json"))["rules"])
+    write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
+    add_wheels(folder, wheels)
+    manifest = {
+        "run": run.config.name,
+        "height": catalog.height,
+        "width": catalog.width,
+        "made_of": {
+            str(job.folder.relative_to(run.folder)): job.identity for job in [*trained, calibrated]
+        },
+        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+    }
+    write_json(folder / MANIFEST, manifest)

@@ -1,0 +1,116 @@
+"""What a package holds: names, the manifest with the SHA-256 of every file, and how it is read.
+
+A folder without subfolders, since Kaggle's client would leave those out or send them as archives:
+wheels, `fold<k>.safetensors`, `config.yaml`, `rules.json` and, written last, `manifest.json`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pipeline.config.schema import Config, load_config
+from pipeline.errors import ArtifactError
+from pipeline.jobs.artifacts import read_json
+from pipeline.networks.weight_files import read_tensors
+from pipeline.selection.rules import AnyRules, read_rules
+
+__all__ = ["CONFIG", "MANIFEST", "RULES", "Package", "find_damage", "weights_name"]
+
+CONFIG, RULES, MANIFEST = "config.yaml", "rules.json", "manifest.json"
+
+
+def weights_name(fold: int) -> str:
+    """Name of the file that holds a fold's weights."""
+    return f"fold{fold}.safetensors"
+
+
+# The notebook holds this function as text, to be run before the package is installed: it may use
+# nothing but hashlib, json and Path.
+def find_damage(package: Path) -> list[str]:
+    """Compare every file of a package with its manifest; return what is wrong, [] if nothing is."""
+    manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
+    problems = []
+    for name, expected in manifest["files"].items():
+        path = package / name
+        if not path.is_file():
+            problems.append(f"{path}: missing")
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            problems.append(f"{path}: expected SHA-256 {expected[:12]}, found {found[:12]}")
+    return problems
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package, every byte of it checked.
+
+    Attributes:
+        folder: Where it is.
+        config: The run's resolved configuration.
+        rules: Its calibrated rules.
+        height: Of the images it learned from, px.
+        width: The same.
+    """
+
+    folder: Path
+    config: Config
+    rules: AnyRules
+    height: int
+    width: int
+
+    @classmethod
+    def open(cls, folder: Path) -> "Package":
+        """Check a package and read what is not weights.
+
+        Raises:
+            ArtifactError: It is not a package, or a file is missing or damaged.
+            ConfigError: Its configuration is of another version of the pipeline.
+        """
+        manifest = read_manifest(folder / MANIFEST)
+        problems = find_damage(folder)
+        if problems:
+            raise ArtifactError(
+                f"the package is damaged: {'; '.join(problems)}. Build it again with `python -m "
+                "pipeline.commands.build_package`, and bring all of it here."
+            )
+        source = folder / RULES
+        return cls(
+            folder=folder,
+            config=load_config(folder / CONFIG, []),
+            rules=read_rules(read_json(source), str(source)),
+            height=manifest["height"],
+            width=manifest["width"],
+        )
+
+    def states(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the weights of each fold's network."""
+        for fold in range(self.config.folds.count):
+            yield read_tensors(self.folder / weights_name(fold))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a package's manifest.
+
+    Raises:
+        ArtifactError: It is missing, or the manifest of something else.
+    """
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: missing. Expected the folder `dataset` that `python -m "
+            "pipeline.commands.build_package` builds."
+        )
+    manifest: dict[str, Any] = read_json(path)
+    missing = {"run", "height", "width", "made_of", "files"} - set(manifest)
+    if missing:
+        raise ArtifactError(
+            f"{path}: not a package's manifest: it lacks {', '.join(sorted(missing))}. Give the "
+            "folder `dataset` that `python -m pipeline.commands.build_package` builds."
+        )
+    return manifest

@@ -1,0 +1,80 @@
+"""A package and a folder of test images -> the submission, the same as the run's own.
+
+The maps go straight from the networks to the rules; nothing else is written.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.compute.device import Device
+from pipeline.data.catalog import Catalog, check_test_folder
+from pipeline.inference.predict import predict_maps
+from pipeline.inference.probmaps import rises_above
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import write_instances
+from pipeline.package.contents import Package
+from pipeline.selection.submission import submit_maps
+
+__all__ = ["predict_package"]
+
+LOG = logging.getLogger("pipeline.package.predict")
+
+
+def predict_package(folder: Path, data: Path, output: Path) -> None:
+    """Write the submission for the test images in `data`.
+
+    An image that cannot be decoded gets no ship, as in the run itself, and is named in the log.
+
+    Args:
+        folder: The package.
+        data: Holds `test_v2/` and `sample_submission_v2.csv`.
+        output: The CSV file to write.
+
+    Raises:
+        ArtifactError: The package is damaged or of another version.
+        DataError: Too many images cannot be used, or the submission would break a rule.
+    """
+    package = Package.open(folder)
+    shape = package.height, package.width
+    with tempfile.TemporaryDirectory() as memory:
+        catalog, quarantine = check_test_folder(
+            data,
+            *shape,
+            Path(memory) / "verified.csv",
+            max_bad_share=package.config.data.max_bad_share,
+            jobs=os.cpu_count() or 1,
+        )
+    for row in quarantine.head(20).itertuples():
+        LOG.warning("no ship in %s, which cannot be used: %s", row[3], row[4])
+    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, *shape)
+    write_instances(output, submission)
+    ships = submission.EncodedPixels != ""
+    LOG.info(
+        "%s: %d test images, %d ships in %d of them",
+        *(output, len(catalog.test_ids), ships.sum(), submission.ImageId[ships].nunique()),
+    )
+
+
+def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps | None]]:
+    """Yield `(ImageId, maps)` in the sample's order; None as a run's stored maps have it."""
+    config, usable = package.config, catalog.usable_test_ids
+    device = Device.choose(config.machine)
+    LOG.info("predicting %d images on %s", len(usable), device.name)
+    maps = predict_maps(
+        config,
+        device,
+        package.states(),
+        [catalog.test_path(name) for name in usable],
+        height=catalog.height,
+        width=catalog.width,
+    )
+    unusable = set(catalog.unusable_test_ids)
+    for name in tqdm(catalog.test_ids, "predict", unit="image", disable=None):
+        of_image = None if name in unusable else next(maps)
+        kept = of_image is not None and rises_above(of_image.prob_hw, config.predict.floor)
+        yield name, of_image if kept else None

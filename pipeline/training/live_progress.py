@@ -1,0 +1,80 @@
+"""What can be seen of a training while it runs.
+
+On a terminal a bar for the epoch's steps; elsewhere, in a log, a plain line a minute and one an
+epoch. `history.csv` has a row for each epoch done, with the seconds of each phase, so that a slow
+run explains itself.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.jobs.artifacts import write_atomic
+from pipeline.jobs.run import Job
+
+__all__ = ["HISTORY", "EpochWatch", "write_history"]
+
+LOG = logging.getLogger(__name__)
+HISTORY = "history.csv"
+LINE_EVERY_S = 60.0
+
+
+class EpochWatch:
+    """Shows how far an epoch is.
+
+    Args:
+        name: Of the job and the epoch.
+        steps: Of the epoch.
+        done: Steps done before.
+        batch_size: Crops a step.
+        quiet: Shows nothing.
+    """
+
+    def __init__(self, name: str, *, steps: int, done: int, batch_size: int, quiet: bool) -> None:
+        self._name, self._steps, self._batch_size = name, steps, batch_size
+        self._done = self._begun = done
+        self._started = self._told = time.monotonic()
+        self._bar = tqdm(total=steps, initial=done, desc=name, leave=False, disable=quiet or None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def step(self, loss: Callable[[], float]) -> None:
+        """Count a step; `loss` is asked for only when it is shown, since that may wait."""
+        self._done += 1
+        self._bar.update()
+        now = time.monotonic()
+        if sys.stderr.isatty() or now - self._told < LINE_EVERY_S:
+            return
+        self._told = now
+        rate = (self._done - self._begun) / (now - self._started)
+        LOG.info(
+            "%s: step %d of %d, loss %.4f, %.0f crops/s, %.0f min left",
+            *(self._name, self._done, self._steps, loss(), rate * self._batch_size),
+            (self._steps - self._done) / rate / 60,
+        )
+
+
+def write_history(job: Job, rows: list[dict[str, float]]) -> None:
+    """Write history.csv, a row for each epoch done.
+
+    Raises:
+        ArtifactError: The disk is full.
+    """
+    whole = {"epoch": int, "skipped_steps": int}
+    table = pd.DataFrame(rows).astype(whole).to_csv(index=False)
+    write_atomic(job.folder / HISTORY, table.encode())

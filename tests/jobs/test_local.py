@@ -1,0 +1,165 @@
+"""This machine, divided: a task has its GPUs and cores to itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.jobs.launch import launch
+from pipeline.jobs.local import ThisMachine
+from pipeline.jobs.tasks import Processes
+
+pytestmark = pytest.mark.contract
+
+
+def seen(folder):
+    return {p.stem.removeprefix("seen-"): json.loads(p.read_text()) for p in folder.glob("seen-*")}
+
+
+def test_every_task_runs_once_and_no_place_is_used_twice_at_a_time(
+    tmp_path, make_tasks, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    tasks = make_tasks("0", "1", "2", "test")
+    assert launch(tasks, ThisMachine("auto", use_gpus=True)) == 0
+    records = seen(tmp_path)
+    assert set(records) == {"0-0", "1-0", "2-0", "test-0"}
+    for gpu in ("4", "7"):
+        times = sorted(
+            (one["start"], one["end"])
+            for one in records.values()
+            if one["CUDA_VISIBLE_DEVICES"] == gpu
+        )
+        assert len(times) == 2
+        assert times[0][1] <= times[1][0]
+
+
+def test_processes_of_a_task_are_ranks_of_a_group_each_with_a_gpu(
+    tmp_path, make_tasks, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
+    machine = ThisMachine("auto", use_gpus=True, processes=2)
+    assert machine.places == 2
+    assert launch(make_tasks("0", "1", processes=2), machine) == 0
+    records = seen(tmp_path)
+    assert set(records) == {"0-0", "0-1", "1-0", "1-1"}
+    assert {one["WORLD_SIZE"] for one in records.values()} == {"2"}
+    assert {one["CUDA_VISIBLE_DEVICES"] for one in records.values()} == {"0,1", "2,3"}
+    assert [bool(records[f"0-{rank}"]["PIPELINE_PROGRESS"]) for rank in (0, 1)] == [True, False]
+
+
+def test_a_lost_member_ends_the_group_and_gives_its_code(make_tasks):
+    (task,) = make_tasks("0", sleep_s=60, processes=2)
+    task.log.parent.mkdir()
+    work = Processes(task, {})
+    os.kill(work._members[1].pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while (code := work.poll()) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert code == 128 + signal.SIGKILL
+    assert all(member.poll() is not None for member in work._members)
+
+
+def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
+    """A process that a launcher started asks the kernel to end with it."""
+    (tmp_path / "child.py").write_text(
+        "import time; from pathlib import Path\n"
+        "from pipeline.jobs.tasks import end_with_parent\n"
+        "end_with_parent(); Path('alive').touch(); time.sleep(60)\n"
+    )
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from pipeline.jobs.tasks import Processes, Task\n"
+        "task = Task('', '', '', ('child',), Path('log'), Path('progress'))\n"
+        "work = Processes(task, {'PYTHONPATH': ':'.join(['.', *sys.path])})\n"
+        "print(work._members[0].pid, flush=True); time.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+    )
+    child = int(launcher.stdout.readline())
+    wait_until((tmp_path / "alive").exists)
+    launcher.kill()
+    launcher.wait()
+    wait_until(lambda: not running(child))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(pid):
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize(("jobs", "count"), [("1", 1), ("2", 2), ("9", 3)])
+def test_the_number_of_places_is_as_asked_but_not_above_the_tasks(monkeypatch, jobs, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert ThisMachine(jobs, use_gpus=True).share(3) == count
+
+
+def test_auto_is_one_per_gpu_where_there_are_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    machine = ThisMachine("auto", use_gpus=True)
+    assert [machine.environment(i)["CUDA_VISIBLE_DEVICES"] for i in range(machine.places)] == [
+        "2",
+        "3",
+    ]
+    assert "CUDA_VISIBLE_DEVICES" not in ThisMachine("auto", use_gpus=False).environment(0)
+
+
+@pytest.mark.parametrize(
+    ("listed", "places"),
+    [
+        ("GPU 0: NVIDIA A (UUID: GPU-1)\nGPU 1: NVIDIA A (UUID: GPU-2)", 2),
+        ("GPU 0: NVIDIA A (UUID: GPU-1)\n  MIG 1g.5gb Device 0: (UUID: MIG-1)", 1),
+        ("NVIDIA-SMI has failed because it could not reach the driver.\nIs it running?", 8),
+    ],
+)
+def test_gpus_are_counted_by_their_own_lines(tmp_path, monkeypatch, listed, places):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{listed}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert ThisMachine("auto", use_gpus=True).places == places
+
+
+def test_cores_are_divided_among_what_runs(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    for jobs, processes, tasks, threads in (
+        ("2", 1, 5, "4"),
+        ("auto", 1, 2, "4"),
+        ("auto", 2, 9, "1"),
+        ("1", 2, 9, "4"),
+    ):
+        machine = ThisMachine(jobs, use_gpus=False, processes=processes)
+        machine.share(tasks)
+        assert machine.environment(0)["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many", "1.5"])
+def test_a_wrong_number_of_jobs_is_named(jobs):
+    with pytest.raises(ConfigError, match=f"--jobs {jobs}: expected auto or a number"):
+        ThisMachine(jobs, use_gpus=False)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(ConfigError, match=r"processes_per_fold: 2: expected at most 1"):
+        ThisMachine("auto", use_gpus=True, processes=2)
