@@ -39,11 +39,8 @@ class ImageMaps:
         prob_hw: Levels of the probability of ship, uint8 (h, w).
         contact_hw: Of contact, likewise; None from a network without the channel.
         image_prob: Probability of any ship, 0..1; None from a network without an image head.
-        disagreement_hw: Levels of the standard deviation of the probability of ship over the
-            symmetries, as `prob_hw`; None without several symmetries.
     """
 
     prob_hw: ProbabilityMap
     contact_hw: ProbabilityMap | None = None
     image_prob: float | None = None
-    disagreement_hw: ProbabilityMap | None = None

@@ -164,7 +164,7 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
             width=catalog.width,
             batch_size=config.predict.batch_size,
         )
-        return next(as_maps(mean, [path], floor=config.predict.floor))
+        return next(as_maps(mean, [path]))
 
     return predict
 

@@ -2,8 +2,7 @@
 
 The runs may differ in everything but the images and their folds: networks, losses, crop sizes,
 seeds. Calibration and submission take the mean like the maps of any run. A map that a run did not
-store, since it stayed below its floor, counts as 0; its image head's answer counts as it is. The
-disagreement of symmetries is the mean of each run's own, as it is over the networks of one run.
+store, since it stayed below its floor, counts as 0; its image head's answer counts as it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
-from pipeline.inference.tta import SYMMETRIES
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Job, Run
 from pipeline.maps import ImageMaps, ProbabilityMap
@@ -28,7 +26,6 @@ Mean = Literal["probability", "logit"]
 HOLDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "contact": ("targets", "kind", lambda kind: CHANNELS[kind] > 1),
     "an image head's answer": ("image_head", "weight", lambda weight: weight > 0),
-    "the symmetries' disagreement": ("predict", "tta", lambda tta: len(SYMMETRIES[tta]) > 1),
 }
 """What maps may hold beside ships: section and name of the setting that says whether they do."""
 
@@ -123,13 +120,11 @@ def predict_ensemble(
 
 def _mean_of(each: Sequence[ImageMaps], mean: Mean) -> ImageMaps:
     contacts = [one.contact_hw for one in each if one.contact_hw is not None]
-    apart = [one.disagreement_hw for one in each if one.disagreement_hw is not None]
     prob_hw = average_maps([one.prob_hw for one in each], mean)
     contact_hw = average_maps(contacts, mean) if contacts else None
-    disagreement_hw = average_maps(apart, "probability") if apart else None
     heads = [one.image_prob for one in each if one.image_prob is not None]
     image_prob = round(float(np.mean(heads)), 6) if heads else None
-    return ImageMaps(prob_hw, contact_hw, image_prob, disagreement_hw)
+    return ImageMaps(prob_hw, contact_hw, image_prob)
 
 
 def average_maps(maps: Sequence[ProbabilityMap], mean: Mean) -> ProbabilityMap:

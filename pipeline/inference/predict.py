@@ -2,8 +2,6 @@
 
 Images and the folds' weights enter; 8-bit probability maps of ship, and of contact where the
 networks tell it, leave: the mean over symmetries, and over networks where several see an image.
-With them goes how far the symmetries disagree about a ship, each network with itself; how far
-networks do could not be learnt from, since out of fold one network sees an image.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +22,7 @@ from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.jobs.parts import Part
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Job, Run
-from pipeline.maps import ImageMaps, as_level, as_levels
+from pipeline.maps import ImageMaps, as_levels
 from pipeline.networks.build import build_trained
 
 __all__ = [
@@ -154,7 +152,6 @@ class MeanNetwork:
         return Chances(
             torch.stack([one.maps_nchw for one in each]).mean(0),
             torch.stack(heads).mean(0) if heads else None,
-            each[0].disagreement,
         )
 
 
@@ -197,19 +194,16 @@ def predict_maps(
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
         mean = network(batch["image_chw"])
-        yield from as_maps(mean, paths[first:], floor=config.predict.floor)
+        yield from as_maps(mean, paths[first:])
 
 
-def as_maps(mean: Chances, paths: Sequence[Path], *, floor: float) -> Iterator[ImageMaps]:
+def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     """Turn the mean over the networks' answers for the first paths into maps.
-
-    Disagreement where the probability of ship is below `floor`, of which no rule looks at a pixel,
-    becomes 0, which costs no bytes.
 
     Raises:
         ArtifactError: A probability is not a number.
     """
-    maps_nchw, image, disagreement = mean
+    maps_nchw, image = mean
     heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no ship". One in a map makes the sum one.
     wrong = ~maps_nchw.flatten(1).sum(1).isfinite()
@@ -219,11 +213,7 @@ def as_maps(mean: Chances, paths: Sequence[Path], *, floor: float) -> Iterator[I
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged or half precision overflows: try machine.amp=false."
         )
-    bytes_nchw = as_levels(maps_nchw)
-    if disagreement:
-        bytes_nchw[:, -1] *= bytes_nchw[:, 0] >= as_level(floor)
-    for (prob_hw, *more), chance in zip(bytes_nchw.cpu().numpy(), heads, strict=True):
-        disagreement_hw = more.pop() if disagreement else None
+    for (prob_hw, *contact), chance in zip(as_levels(maps_nchw).cpu().numpy(), heads, strict=True):
         # Rounded here, so that it is the same with and without a file in between.
         image_prob = None if chance is None else round(chance, 6)
-        yield ImageMaps(prob_hw, more[0] if more else None, image_prob, disagreement_hw)
+        yield ImageMaps(prob_hw, contact[0] if contact else None, image_prob)

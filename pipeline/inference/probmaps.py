@@ -1,8 +1,8 @@
 """Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
 
 Maps enter image by image as uint8; a folder leaves. The PNG is the ship map; below it the contact
-map, from networks that tell contact; below that the disagreement of the symmetries, where there are
-several. Where no ship rises above the floor there is only the line in the index.
+map, from networks that tell contact. Where no ship rises above the floor there is only the line in
+the index.
 A killed writer goes on after the images it had recorded; several may write shards of one folder at
 a time; a reader takes only a whole one.
 """
@@ -22,7 +22,7 @@ from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Job
-from pipeline.maps import ImageMaps, as_level
+from pipeline.maps import MAX_LEVEL, ImageMaps, as_level
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
 
@@ -30,12 +30,13 @@ COLUMNS = [
     "ImageId",
     "max_probability",
     "mean_probability",
-    "mean_disagreement",  # empty without several symmetries
     "image_probability",  # empty without an image head
     "bytes",
 ]
+DROPPED = "mean_disagreement"
+"""A column of version 0.1.0. Where it has values, each PNG ends in a strip that is not read."""
 RECORD_EVERY = 500
-Row = tuple[str, float, float, float | None, float | None, int]
+Row = tuple[str, float, float, float | None, int]
 
 
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
@@ -86,18 +87,16 @@ class MapWriter:
 
     def add(self, image_id: str, maps: ImageMaps) -> None:
         """Store the maps of one image."""
-        prob_hw, disagreement_hw = maps.prob_hw, maps.disagreement_hw
-        highest, mean = prob_hw.max() / 255, prob_hw.mean() / 255
-        apart = None if disagreement_hw is None else round(disagreement_hw.mean() / 255, 6)
+        prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
+        highest, mean = prob_hw.max() / MAX_LEVEL, prob_hw.mean() / MAX_LEVEL
         size = 0
         if rises_above(prob_hw, self._floor):
-            strips = (prob_hw, maps.contact_hw, disagreement_hw)
-            picture = np.concatenate([strip for strip in strips if strip is not None])
+            picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(_map_path(self._job.folder, image_id), content, sync=False)
             size = len(content)
-        row = (image_id, round(highest, 4), round(mean, 6), apart, maps.image_prob, size)
+        row = (image_id, round(highest, 4), round(mean, 6), maps.image_prob, size)
         self._rows.append(row)
         if len(self._rows) % RECORD_EVERY == 0:
             self._record()
@@ -153,6 +152,7 @@ class MapReader:
         self, job: Job, image_ids: Collection[str], height: int, width: int, *, contact: bool
     ) -> None:
         index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str})
+        has_strip = DROPPED in index and bool(index.pop(DROPPED).notna().any())
         if list(index.columns) != COLUMNS:
             raise ArtifactError(
                 f"{job.folder / 'index.csv'}: expected the columns {', '.join(COLUMNS)}, got "
@@ -166,8 +166,7 @@ class MapReader:
                 f"got {len(index)}; only in one of both: {', '.join(wrong[:3])}. {job.restart_hint}"
             )
         self._job, self._contact = job, contact
-        self._disagreement = bool(index["mean_disagreement"].notna().any())
-        self._shape = (1 + contact + self._disagreement, height, width)
+        self._shape = (1 + contact + has_strip, height, width)
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
@@ -204,10 +203,8 @@ class MapReader:
         return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
 
     def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8]) -> ImageMaps:
-        prob_hw, *more = strips
-        disagreement_hw = more.pop() if self._disagreement else None
-        contact_hw = more.pop() if self._contact else None
-        return ImageMaps(prob_hw, contact_hw, self.image_prob(image_id), disagreement_hw)
+        contact_hw = strips[1] if self._contact else None
+        return ImageMaps(strips[0], contact_hw, self.image_prob(image_id))
 
 
 def _map_path(folder: Path, image_id: str) -> Path:

@@ -47,11 +47,10 @@ def predict_windows(
     image_chw = torch.from_numpy(np.ascontiguousarray(image_hwc.transpose(2, 0, 1)))
     total_chw: Tensor | None = None
     surest: list[Tensor] = []
-    disagreement = False
     weights_hw = torch.zeros(rows, columns)
     for places in _batches(list(product(tops, lefts)), batch_size):
         windows = [image_chw[:, top : top + height, left : left + width] for top, left in places]
-        maps_nchw, image, disagreement = network(torch.stack(windows))
+        maps_nchw, image = network(torch.stack(windows))
         if image is not None:
             surest.append(image.max().cpu())
         for (top, left), prob_chw in zip(places, maps_nchw.cpu(), strict=True):
@@ -63,7 +62,7 @@ def predict_windows(
     if total_chw is None:
         raise ValueError(f"expected an image with pixels, got one of {columns}x{rows} px")
     highest = torch.stack(surest).max().reshape(1) if surest else None
-    return Chances((total_chw / weights_hw)[None], highest, disagreement)
+    return Chances((total_chw / weights_hw)[None], highest)
 
 
 def _starts(length: int, window: int) -> list[int]:

@@ -71,7 +71,6 @@ def foreground_of(maps: ImageMaps, lowest: int) -> Foreground | None:
         part(prob_hw),
         None if maps.contact_hw is None else part(maps.contact_hw),
         maps.image_prob,
-        None if maps.disagreement_hw is None else part(maps.disagreement_hw),
     )
     return Foreground(kept, rows, columns, (prob_hw.shape[0], prob_hw.shape[1]))
 

@@ -35,7 +35,6 @@ class Sums:
         maximum: Of the map.
         prob: The map.
         prob_square: The map squared.
-        disagreement: The map of the symmetries' disagreement, 0 without one.
         at_edge: How many of its runs touch the image's edge.
         moments: Row, column, row², column², row x column, in the image, (5, n).
         edges: Number of sides that its pixels share with others. The image's edge has none.
@@ -48,7 +47,6 @@ class Sums:
     maximum: Bytes
     prob: Floats
     prob_square: Floats
-    disagreement: Floats
     at_edge: Floats
     moments: Floats
     edges: Integers
@@ -98,11 +96,9 @@ def sum_segments(foreground: Foreground, found: Sequence[Components]) -> Sums:
     runs = _Runs(sides.other[opens], sides.other[closes], sides.other_in[opens])
     maximum, brightest = _find_brightest(prob, runs, len(cut))
     at_edge, moments = _place(foreground, runs, len(cut))
-    disagreement_hw = foreground.maps.disagreement_hw
-    apart = np.zeros_like(prob) if disagreement_hw is None else np.pad(disagreement_hw, 1).ravel()
-    prob_sum, square_sum, apart_sum = (
+    prob_sum, square_sum = (
         _per_segment(runs.segment, _between(values, runs.first, runs.after), len(cut))
-        for values in (prob, prob.astype(np.int64) ** 2, apart)
+        for values in (prob, prob.astype(np.int64) ** 2)
     )
     # The image's edge is no side.
     inside = np.pad(np.ones(shape, np.bool_), 1).ravel()
@@ -117,7 +113,6 @@ def sum_segments(foreground: Foreground, found: Sequence[Components]) -> Sums:
         maximum=maximum,
         prob=prob_sum,
         prob_square=square_sum,
-        disagreement=apart_sum,
         at_edge=at_edge,
         moments=moments,
         edges=np.bincount(owner, minlength=len(cut)),

@@ -2,10 +2,9 @@
 
     PYTHONPATH=. python tests/bench/ships.py [images]
 
-Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses, and
-disagreement of symmetries), stored as PNG and decoded each time they are asked for, as the pipeline
-does. `images` (default 20,000) have ships; 15,606 maps go into the submission, fewer in proportion
-where `images` is less.
+Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses),
+stored as PNG and decoded each time they are asked for, as the pipeline does. `images` (default
+20,000) have ships; 15,606 maps go into the submission, fewer in proportion where `images` is less.
 """
 
 import os
@@ -60,15 +59,12 @@ def image(rng):
         blob(rng, prob_hw, rng.uniform(60, 190))
     prob_hw = cv2.GaussianBlur(np.roll(prob_hw, rng.integers(-1, 2, 2), (0, 1)), (0, 0), 1.5)
     numbered = np.searchsorted(np.append(0, present), labels_hw).astype(np.int32)
-    apart_hw = np.where(prob_hw < 51, 0, np.sqrt(prob_hw * (255 - prob_hw).clip(0)) / 3)
-    strips = np.concatenate([prob_hw, apart_hw])
-    png = cv2.imencode(".png", strips.clip(0, 255).astype(np.uint8))[1]
+    png = cv2.imencode(".png", prob_hw.clip(0, 255).astype(np.uint8))[1]
     return encode_labels(numbered), png
 
 
 def read(png):
-    prob_hw, apart_hw = cv2.imdecode(png, cv2.IMREAD_UNCHANGED).reshape(2, SIDE, SIDE)
-    return ImageMaps(prob_hw, disagreement_hw=apart_hw)
+    return ImageMaps(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
 
 
 class Maps:

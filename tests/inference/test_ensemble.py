@@ -111,9 +111,6 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
             assert both is None
         else:
             np.testing.assert_array_equal(both.prob_hw, expected)
-            apart = [sea_hw if m is None else m.disagreement_hw for m in (one, other)]
-            expected = average_maps(apart, "probability")
-            np.testing.assert_array_equal(both.disagreement_hw, expected)
         # Also where a map, or the mean, stays below the floor.
         assert readers[2].image_prob(image_id) == i % 10 / 10
     s4_predict.stage(run, ["0", "1", "test"])  # done before
@@ -129,7 +126,6 @@ def test_runs_that_cannot_be_averaged_are_named():
     a_run("unpredicted")
     a_run("contact", "targets.kind=ship_contact")
     a_run("head", HEAD)
-    a_run("once", "predict.tta=none")
     folds = a_run("folds").folder / "split" / "manifest.json"
     manifest = read_json(folds)
     manifest["outputs"]["folds.csv"]["sha256"] = "0" * 64
@@ -138,7 +134,6 @@ def test_runs_that_cannot_be_averaged_are_named():
         "nothing": (ConfigError, "runs: nothing: expected another run that has predicted"),
         "refused": (ConfigError, "refused: expected another run"),
         "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
-        "once": (ConfigError, "once: expected maps with the .* disagreement.*tta=flips .* none"),
         "head": (ConfigError, r"head: expected maps without .* image_head\.weight=0\.0 .* 0\.1\."),
         "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
         "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),

@@ -1,6 +1,5 @@
 """Probabilities become bytes, or an error that names the image."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,11 @@ from pipeline.compute.device import Device
 from pipeline.config.schema import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference import predict
-from pipeline.inference.predict import MeanNetwork
-from pipeline.inference.predict import as_maps as any_maps
+from pipeline.inference.predict import MeanNetwork, as_maps
 from pipeline.inference.tta import Chances
 
 pytestmark = pytest.mark.unit
 
-as_maps = partial(any_maps, floor=0.2)
 PATHS = [Path("a.jpg"), Path("b.jpg"), Path("c.jpg")]
 
 
@@ -29,15 +26,6 @@ def test_probabilities_become_the_maps_of_each_image():
     (both,) = as_maps(Chances(torch.tensor([[[[1.0]], [[0.2]]]]), None), PATHS[:1])
     assert (both.prob_hw.item(), both.contact_hw.item()) == (255, 51)
     assert both.prob_hw.dtype == both.contact_hw.dtype == np.uint8
-
-
-@pytest.mark.parametrize("contact", [[], [[[0.3, 0.4, 0.6]]]])
-def test_disagreement_counts_where_a_ship_is_likely(contact):
-    layers_chw = [[[0.1, 0.2, 1.0]], *contact, [[0.2, 0.4, 0.5]]]
-    (one,) = as_maps(Chances(torch.tensor([layers_chw]), None, disagreement=True), PATHS[:1])
-    assert one.disagreement_hw.tolist() == [[0, 102, 128]]
-    assert one.prob_hw.tolist() == [[26, 51, 255]]
-    assert one.contact_hw is None if not contact else one.contact_hw.tolist() == [[76, 102, 153]]
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -75,11 +63,10 @@ def test_memory_that_does_not_suffice_names_the_setting(monkeypatch):
         network(torch.zeros(2, 3, 8, 6, dtype=torch.uint8))
 
 
-def test_of_several_networks_each_disagrees_with_itself(monkeypatch):
+def test_several_networks_answer_with_their_mean(monkeypatch):
     answers = [torch.tensor([0.0, 0.1]), torch.tensor([1.0, 0.3])]
-    each = iter([Chances(one.view(1, 2, 1, 1), None, disagreement=True) for one in answers])
+    each = iter([Chances(one.view(1, 2, 1, 1), None) for one in answers])
     monkeypatch.setattr(predict, "mean_probability", lambda *_: next(each))
     network = a_mean_network(monkeypatch, 2)
-    maps_nchw, _, disagreement = network(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
-    assert disagreement
+    maps_nchw, _ = network(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
     assert maps_nchw.flatten().tolist() == pytest.approx([0.5, 0.2])

@@ -51,7 +51,7 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
-    assert "a.jpg,0.1569,0.156863,,,0" in (tmp_path / "index.csv").read_text()
+    assert "a.jpg,0.1569,0.156863,,0" in (tmp_path / "index.csv").read_text()
 
 
 def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
@@ -137,12 +137,10 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
         MapReader(job, list(maps), 7, 9).read("b.jpg")
 
 
-@pytest.mark.parametrize("disagreement", [False, True])
 @pytest.mark.parametrize("contact", [False, True])
-def test_other_maps_are_kept_below_the_ship_map(tmp_path, maps, contact, disagreement):
-    contact_hw, disagreement_hw = maps["b.jpg"][::-1], maps["b.jpg"] // 2
-    more = contact_hw if contact else None, None, disagreement_hw if disagreement else None
-    both, low = (ImageMaps(maps[name], *more) for name in ("b.jpg", "a.jpg"))
+def test_the_contact_map_is_kept_below_the_ship_map(tmp_path, maps, contact):
+    contact_hw = maps["b.jpg"][::-1] if contact else None
+    both, low = (ImageMaps(maps[name], contact_hw) for name in ("b.jpg", "a.jpg"))
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     writer.add("b.jpg", both)
     writer.add("a.jpg", low)
@@ -151,7 +149,7 @@ def test_other_maps_are_kept_below_the_ship_map(tmp_path, maps, contact, disagre
     assert reader.read("a.jpg") is None
     for name, value in vars(reader.read("b.jpg")).items():
         np.testing.assert_array_equal(value, getattr(both, name))
-    height, other = (7 * (1 + each + disagreement) for each in (contact, not contact))
+    height, other = (7 * (1 + each) for each in (contact, not contact))
     wrong = rf"expected a map of shape \({other}, 9\).*got shape \({height}, 9"
     with pytest.raises(ArtifactError, match=wrong):
         AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=not contact).read("b.jpg")
@@ -166,8 +164,24 @@ def test_maps_of_another_version_are_refused(tmp_path, maps, monkeypatch):
         write(tmp_path, maps)
     shutil.rmtree(tmp_path / "records")
     write(tmp_path, maps)
-    index = pd.read_csv(tmp_path / "index.csv").drop(columns="mean_disagreement")
+    index = pd.read_csv(tmp_path / "index.csv").drop(columns="mean_probability")
     index.to_csv(tmp_path / "index.csv", index=False)
     job_in(tmp_path).finish(["index.csv"], {})
-    with pytest.raises(ArtifactError, match=r"index\.csv: .*mean_disagreement.*another version"):
+    with pytest.raises(ArtifactError, match=r"index\.csv: .*mean_probability.*another version"):
         MapReader(job_in(tmp_path), list(maps), 7, 9)
+
+
+@pytest.mark.parametrize("contact", [False, True])
+def test_the_strip_that_version_0_1_0_stored_below_is_left_out(tmp_path, maps, contact):
+    prob_hw, contact_hw = maps["b.jpg"], maps["b.jpg"][::-1] if contact else None
+    writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
+    strips = [contact_hw, prob_hw // 2] if contact else [prob_hw // 2]
+    writer.add("b.jpg", ImageMaps(np.concatenate([prob_hw, *strips])))
+    writer.end(["b.jpg"], "cpu")
+    index = pd.read_csv(tmp_path / "index.csv")
+    index.insert(3, "mean_disagreement", 0.25)
+    index.to_csv(tmp_path / "index.csv", index=False)
+    job_in(tmp_path).finish(["index.csv"], {})
+    found = AnyMapReader(job_in(tmp_path), ["b.jpg"], 7, 9, contact=contact).read("b.jpg")
+    np.testing.assert_array_equal(found.prob_hw, prob_hw)
+    np.testing.assert_array_equal(found.contact_hw, contact_hw)

@@ -22,8 +22,7 @@ def a_map(seed, shape=(40, 50)):
         rows, columns = np.ogrid[: shape[0], : shape[1]]
         apart = np.hypot((rows - row) / rng.uniform(2, 6), (columns - column) / rng.uniform(2, 6))
         prob_hw = np.maximum(prob_hw, rng.uniform(80, 255) * np.exp(-(apart**2)))
-    apart_hw = rng.integers(0, 128, shape, dtype=np.uint8)
-    return ImageMaps(np.round(prob_hw).astype(np.uint8), disagreement_hw=apart_hw)
+    return ImageMaps(np.round(prob_hw).astype(np.uint8))
 
 
 def whole(maps):
@@ -82,8 +81,6 @@ def test_features_parents_and_drawing(seed):
             measured = dict(zip(FEATURES, segments.features[number].tolist(), strict=True))
             for name, value in expected.items():
                 assert measured[name] == pytest.approx(value, abs=1e-5), name
-            apart = maps.disagreement_hw[mask_hw].mean() / 255
-            assert measured["disagreement"] == pytest.approx(apart, abs=1e-5)
             parent = segments.parent[number]
             if cut is CUTS[0]:
                 assert parent == -1
@@ -118,7 +115,6 @@ def test_a_rectangle_measures_its_sides():
     assert measured["rectangularity"] == pytest.approx(1)
     assert measured["growth"] == measured["shrinkage"] == 4
     assert measured["children"] == 0
-    assert measured["disagreement"] == 0  # of maps without any
 
 
 def test_segments_that_share_pixels_are_drawn_once():

@@ -83,7 +83,7 @@ def test_no_cut_has_no_sums():
 
 
 def test_a_packed_foreground_comes_back():
-    maps = ImageMaps(blobs(1).prob_hw, blobs(2).prob_hw, 0.25, blobs(3).prob_hw)
+    maps = ImageMaps(blobs(1).prob_hw, blobs(2).prob_hw, 0.25)
     kept, again = foreground_of(maps, 60), unpack(pack(maps, 60))
     for name in ("rows", "columns", "shape"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(again, name))
