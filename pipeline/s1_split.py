@@ -39,13 +39,13 @@ def stage(run: Run) -> None:
     catalog = Catalog.load(data.folder)
     folds = read_folds(path)
     # A split of the user's own is held to the ground that the pixels share, not only to its groups.
-    shared_ground = None if config.folds.file is None else _groups(run, catalog)
+    overlap_groups = None if config.folds.file is None else _groups(run, catalog)
     check_folds(
         folds,
         catalog.train_ids,
         config.folds.count,
         source=str(path),
-        shared_ground=shared_ground,
+        overlap_groups=overlap_groups,
     )
     write_atomic(job.folder / "folds.csv", path.read_bytes())
     balance = balance_table(folds, catalog.instances)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config.schema import Augment, Crops, Targets, load_config
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.run import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import Prediction
@@ -52,7 +52,7 @@ def draw_images(folder):
         paths.append(folder / f"{number}.png")
         cv2.imwrite(str(paths[-1]), image_hwc)
         encoded.append(encode_labels(labels_hw))
-    return paths, TrueShips(encoded, SIZE, SIZE)
+    return paths, TrueObjects(encoded, SIZE, SIZE)
 
 
 def settings(*overrides):

@@ -67,8 +67,8 @@ class Catalog:
         unusable = set(self.unusable_test_ids)
         return [image_id for image_id in self.test_ids if image_id not in unusable]
 
-    def ships(self) -> dict[str, list[str]]:
-        """Return the RLEs of each training image's ships, an empty list for none."""
+    def objects(self) -> dict[str, list[str]]:
+        """Return the RLEs of each training image's objects, an empty list for none."""
         return {
             str(image_id): [text for text in rows if text]
             for image_id, rows in self.instances.groupby("ImageId")["EncodedPixels"]

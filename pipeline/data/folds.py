@@ -138,7 +138,7 @@ def check_folds(
     folds: int,
     *,
     source: str = "folds",
-    shared_ground: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    overlap_groups: Sequence[int] | npt.NDArray[np.int64] | None = None,
 ) -> None:
     """Hold a folds table, ours or a user's own, to everything that training relies on.
 
@@ -147,7 +147,7 @@ def check_folds(
         image_ids: The images that it must hold, each once.
         folds: Number of folds; each must hold an image.
         source: Where the table is from, for messages.
-        shared_ground: Groups found in the pixels, one per image of `image_ids`, to hold the table
+        overlap_groups: Groups found in the pixels, one per image of `image_ids`, to hold the table
             to these as well as to its own; None where the file is trusted.
 
     Raises:
@@ -169,8 +169,8 @@ def check_folds(
     if missing:
         raise DataError(f"{source}: no image is in fold {missing[0]}; expected {folds} folds.")
     _check_whole(frame.group, frame, source, "its own column `group`")
-    if shared_ground is not None:
-        found = pd.Series(np.asarray(shared_ground), index=list(image_ids))
+    if overlap_groups is not None:
+        found = pd.Series(np.asarray(overlap_groups), index=list(image_ids))
         _check_whole(found.loc[frame.ImageId].reset_index(drop=True), frame, source, "its pixels")
 
 

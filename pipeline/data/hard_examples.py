@@ -1,7 +1,7 @@
-"""How hard each image is, by the out-of-fold maps of an earlier run.
+"""Hard examples: the empty images that an earlier run's networks found objects in.
 
-An empty image that a network saw ships in teaches more than one of open sea. The earlier run must
-have had the same folds: then no map was made by a network that had seen the image.
+They teach more than an image of plain background. How hard each is says its out-of-fold map: the
+earlier run must have had the same folds, so that no map is of a network that had seen the image.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ import pandas as pd
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.run import Job, Run
 
-__all__ = ["hard_maps", "read_hardness"]
+__all__ = ["draw_weights", "hard_maps"]
 
-LEAST = 0.05
-"""Added to each weight, so that open sea is still taken, a twentieth as often as the hardest."""
+MIN_WEIGHT = 0.05
+"""Added to each weight, so that plain background is still drawn, 1 / 20 as often as the hardest."""
 
 
 def hard_maps(run: Run) -> list[Job]:
@@ -46,8 +46,8 @@ def hard_maps(run: Run) -> list[Job]:
     ]
 
 
-def read_hardness(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
-    """Return how often to take each image: the maximum of its map + LEAST; None without maps.
+def draw_weights(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
+    """Return each image's weight in the draw: its map's maximum + MIN_WEIGHT; None without maps.
 
     Raises:
         ArtifactError: An index is missing or damaged.
@@ -58,4 +58,4 @@ def read_hardness(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
         [pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}) for job in maps]
     )
     highest = index.set_index("ImageId").max_probability
-    return highest.loc[image_ids].to_numpy() + LEAST
+    return highest.loc[image_ids].to_numpy() + MIN_WEIGHT

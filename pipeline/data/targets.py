@@ -20,7 +20,7 @@ import torch
 from pipeline.config.schema import Targets
 from pipeline.data.contact import contact
 
-__all__ = ["CHANNELS", "make_target", "probabilities", "ship_truth"]
+__all__ = ["CHANNELS", "make_target", "object_truth", "probabilities"]
 
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
 """Output channels of a network for each kind of target. Those with several tell contact."""
@@ -46,7 +46,7 @@ def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
     return torch.from_numpy(ship_hw + (ship_hw & contact_hw).astype(np.int64))
 
 
-def ship_truth(target: torch.Tensor) -> torch.Tensor:
+def object_truth(target: torch.Tensor) -> torch.Tensor:
     """Return the pixels of ships, bool (N, 1, H, W), in a batch of targets of any kind."""
     ship_nchw = target[:, :1] if target.ndim == 4 else target.unsqueeze(1)
     return ship_nchw > 0

@@ -1,6 +1,6 @@
 """The images as a network sees them: random training crops, and whole images in order.
 
-A catalog's paths and ships enter; uint8 tensors leave. Which crop the n-th of an epoch is depends
+A catalog's paths and objects enter; uint8 tensors leave. Which crop the n-th of an epoch is depends
 on (seed, stream, epoch, index) alone, so any number of workers, and a resumed run, draw the same.
 An image is cropped before anything else is done to it; normalisation is the network's.
 """
@@ -21,16 +21,16 @@ from pipeline.data.targets import make_target
 from pipeline.masks.rle import parse_runs
 from pipeline.seeds import generator, stream_seed
 
-__all__ = ["CropDataset", "ImageDataset", "Item", "TrueShips"]
+__all__ = ["CropDataset", "ImageDataset", "Item", "TrueObjects"]
 
 Item = dict[str, torch.Tensor]
 
 
-class TrueShips:
-    """The true ships of many images as runs, in a few flat arrays.
+class TrueObjects:
+    """The true objects of many images as runs, in a few flat arrays.
 
     Args:
-        encoded: For each image the RLEs of its ships, an empty list for none.
+        encoded: For each image the RLEs of its objects, an empty list for none.
         height: Of every image, px.
         width: Of every image, px.
 
@@ -40,26 +40,26 @@ class TrueShips:
 
     def __init__(self, encoded: Sequence[Sequence[str]], height: int, width: int) -> None:
         self.height, self.width = height, width
-        runs = [parse_runs(text, height, width) for ships in encoded for text in ships]
+        runs = [parse_runs(text, height, width) for texts in encoded for text in texts]
         self._runs = np.concatenate([np.zeros((0, 2), np.int64), *runs]).astype(np.int32)
-        self._run_ends = np.cumsum([0, *(len(ship) for ship in runs)])
-        self._ship_ends = np.cumsum([0, *(len(ships) for ships in encoded)])
+        self._run_ends = np.cumsum([0, *(len(each) for each in runs)])
+        self._object_ends = np.cumsum([0, *(len(texts) for texts in encoded)])
 
     def count(self, image: int) -> int:
-        """Return how many ships an image has."""
-        return int(self._ship_ends[image + 1] - self._ship_ends[image])
+        """Return how many objects an image has."""
+        return int(self._object_ends[image + 1] - self._object_ends[image])
 
-    def images_with_ships(self) -> np.ndarray:
-        """Return the numbers of the images that have a ship."""
-        return np.flatnonzero(np.diff(self._ship_ends))
+    def images_with_objects(self) -> np.ndarray:
+        """Return the numbers of the images that have an object."""
+        return np.flatnonzero(np.diff(self._object_ends))
 
-    def _ship(self, image: int, ship: int) -> np.ndarray:
-        index = self._ship_ends[image] + ship
+    def _runs_of(self, image: int, number: int) -> np.ndarray:
+        index = self._object_ends[image] + number
         return self._runs[self._run_ends[index] : self._run_ends[index + 1]]
 
     def random_pixel(self, image: int, random: np.random.Generator) -> np.ndarray:
-        """Return (row, column) of a random pixel of a random ship of the image."""
-        runs = self._ship(image, int(random.integers(self.count(image))))
+        """Return (row, column) of a random pixel of a random object of the image."""
+        runs = self._runs_of(image, int(random.integers(self.count(image))))
         ends = np.cumsum(runs[:, 1])
         drawn = int(random.integers(ends[-1]))
         run = int(np.searchsorted(ends, drawn, side="right"))
@@ -74,8 +74,8 @@ class TrueShips:
         """
         found = {}
         boxes = self._boxes()
-        for image in np.flatnonzero(np.diff(self._ship_ends) > 1).tolist():
-            first, last = boxes[:, slice(*self._ship_ends[image : image + 2])]
+        for image in np.flatnonzero(np.diff(self._object_ends) > 1).tolist():
+            first, last = boxes[:, slice(*self._object_ends[image : image + 2])]
             # Two within reach of a pixel are within twice the reach of each other.
             reached = (first[:, None] - last[None] <= 2 * within_px).all(-1)
             near = (reached & reached.T).sum(0) > 1
@@ -90,7 +90,7 @@ class TrueShips:
         return found
 
     def _boxes(self) -> np.ndarray:
-        """Return the first and the last row and column of every ship, (2, ships, 2)."""
+        """Return the first and the last row and column of every object, (2, objects, 2)."""
         first = self._runs[:, 0]
         last = first + self._runs[:, 1] - 1
         (column, row), (last_column, last_row) = (
@@ -103,9 +103,13 @@ class TrueShips:
         return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)])
 
     def labels(self, image: int, rows: slice, columns: slice) -> np.ndarray:
-        """Paint a window of the image: int32 (rows, columns), 0 for sea, n for the n-th ship."""
-        first_ship, end_ship = self._ship_ends[image : image + 2]
-        run_ends = self._run_ends[first_ship : end_ship + 1]
+        """Paint a window of the image.
+
+        Returns:
+            int32 (rows, columns), 0 for background, n for the n-th object.
+        """
+        first_object, end_object = self._object_ends[image : image + 2]
+        run_ends = self._run_ends[first_object : end_object + 1]
         runs = self._runs[run_ends[0] : run_ends[-1]]
         flat = np.zeros((columns.stop - columns.start) * self.height, dtype=np.int32)
         starts = runs[:, 0] - columns.start * self.height
@@ -130,14 +134,14 @@ def _tensor(image_hwc: np.ndarray) -> torch.Tensor:
 class ImageDataset(Dataset[Item]):
     """Whole images in order: `image_chw` uint8 (3, H, W).
 
-    If the truth is known also `labels_hw`, int32 (H, W), 0 for sea, n for the n-th ship, and
-    `target`, which is made of it.
+    If the truth is known also `labels_hw`, int32 (H, W), 0 for background, n for the n-th object,
+    and `target`, which is made of it.
 
     Args:
         paths: Path of each image.
         height: Of every image, px.
         width: Of every image, px.
-        truth: Their true ships, and what the network learns of them.
+        truth: Their true objects, and what the network learns of them.
     """
 
     def __init__(
@@ -145,7 +149,7 @@ class ImageDataset(Dataset[Item]):
         paths: Sequence[Path],
         height: int,
         width: int,
-        truth: tuple[TrueShips, Targets] | None = None,
+        truth: tuple[TrueObjects, Targets] | None = None,
     ) -> None:
         self._images, self._truth = Images(paths, height, width), truth
 
@@ -156,9 +160,9 @@ class ImageDataset(Dataset[Item]):
         image_hwc = self._images[index]
         item = {"image_chw": _tensor(image_hwc)}
         if self._truth is not None:
-            ships, targets = self._truth
+            objects, targets = self._truth
             height, width = image_hwc.shape[:2]
-            labels_hw = ships.labels(index, slice(0, height), slice(0, width))
+            labels_hw = objects.labels(index, slice(0, height), slice(0, width))
             item["labels_hw"] = torch.from_numpy(np.ascontiguousarray(labels_hw))
             item["target"] = make_target(labels_hw, targets)
         return item
@@ -172,14 +176,14 @@ class CropDataset(Dataset[Item]):
 
     Args:
         paths: Path of each image.
-        ships: Their true ships.
+        objects: The true objects of each.
         targets: What the network learns of them.
-        crops: Size, number and share of crops with ships; sizes in numbers.
+        crops: Size, number and share of crops with objects; sizes in numbers.
         augment: Random changes.
         seed: The run's.
         stream: Names of this data's random stream, such as stage and fold.
-        hardness: For each image its weight (>= 0) when images without ships are drawn; None draws
-            all of them alike.
+        draw_weights: For each image its weight (>= 0) when images without objects are drawn; None
+            draws all of them alike.
         cache_mib: Memory for decoded images, if all of them fit: see `Images`.
 
     Attributes:
@@ -190,18 +194,18 @@ class CropDataset(Dataset[Item]):
     def __init__(
         self,
         paths: Sequence[Path],
-        ships: TrueShips,
+        objects: TrueObjects,
         *,
         targets: Targets,
         crops: Crops,
         augment: Augment,
         seed: int,
         stream: tuple[str | int, ...],
-        hardness: np.ndarray | None = None,
+        draw_weights: np.ndarray | None = None,
         cache_mib: int = 0,
     ) -> None:
-        self._images = Images(paths, ships.height, ships.width, cache_mib=cache_mib)
-        self._ships, self._targets = ships, targets
+        self._images = Images(paths, objects.height, objects.width, cache_mib=cache_mib)
+        self._objects, self._targets = objects, targets
         self._crops = crops
         self.size_px, self.batch_size = crops.fixed_sizes()
         # Here and not above: prediction reads images where albumentations is not installed.
@@ -209,10 +213,10 @@ class CropDataset(Dataset[Item]):
 
         self._augmenter = Augmenter(augment)
         self._seed, self._stream = seed, stream
-        self._with_ships = ships.images_with_ships()
-        self._contacts = ships.contacts(targets.contact_px) if crops.contact_share > 0 else {}
-        self._empty = np.setdiff1d(np.arange(len(paths)), self._with_ships)
-        self._weights = None if hardness is None else hardness[self._empty]
+        self._with_objects = objects.images_with_objects()
+        self._contacts = objects.contacts(targets.contact_px) if crops.contact_share > 0 else {}
+        self._empty = np.setdiff1d(np.arange(len(paths)), self._with_objects)
+        self._weights = None if draw_weights is None else draw_weights[self._empty]
         self._plan = lru_cache(maxsize=2)(self._make_plan)
 
     def __len__(self) -> int:
@@ -229,23 +233,23 @@ class CropDataset(Dataset[Item]):
         crops, count = self._crops, self._crops.per_epoch
         shares = crops.ship_share, crops.empty_share, crops.contact_share
         ends = np.rint(count * np.cumsum(shares)).astype(int)
-        ships, empty, contacts = np.diff(ends, prepend=0).tolist()
+        objects, empty, contacts = np.diff(ends, prepend=0).tolist()
         if not self._contacts:
-            ships, contacts = ships + contacts, 0
-        if not self._with_ships.size:
-            ships, empty = 0, count
+            objects, contacts = objects + contacts, 0
+        if not self._with_objects.size:
+            objects, empty = 0, count
         elif not self._empty.size:
             empty = 0
-        rest = count - ships - empty - contacts
+        rest = count - objects - empty - contacts
         images = np.concatenate(
             [
-                _cycle(self._with_ships, ships, random),
+                _cycle(self._with_objects, objects, random),
                 self._some_empty(empty, random),
                 _cycle(np.array([*self._contacts], int), contacts, random),
-                _cycle(self._with_ships, rest, random),
+                _cycle(self._with_objects, rest, random),
             ]
         )
-        held = np.repeat(["ship", "", "contact", ""], [ships, empty, contacts, rest])
+        held = np.repeat(["object", "", "contact", ""], [objects, empty, contacts, rest])
         order = random.permutation(count)
         return images[order], held[order]
 
@@ -261,15 +265,15 @@ class CropDataset(Dataset[Item]):
         image = int(images[index])
         whole_hwc = self._images[image]
         random = generator(self._seed, *stream, "place")
-        if held[index] == "ship":
-            rows, columns = self._place(random, self._ships.random_pixel(image, random))
+        if held[index] == "object":
+            rows, columns = self._place(random, self._objects.random_pixel(image, random))
         elif held[index] == "contact":
             rows, columns = self._place(random, random.choice(self._contacts[image]))
         else:
             places = [self._place(random) for _ in range(self._crops.busiest_of)]
             rows, columns = max(places, key=lambda place: _busyness(whole_hwc[place]))
         image_hwc = whole_hwc[rows, columns]
-        labels_hw = self._ships.labels(image, rows, columns)
+        labels_hw = self._objects.labels(image, rows, columns)
         missing = [self.size_px - length for length in labels_hw.shape]
         if any(missing):  # the image is smaller than the crop
             border = (0, missing[0], 0, missing[1], cv2.BORDER_REFLECT_101)
@@ -287,7 +291,7 @@ class CropDataset(Dataset[Item]):
         self, random: np.random.Generator, pixel: np.ndarray | None = None
     ) -> tuple[slice, slice]:
         """Choose a window: anywhere, or anywhere that holds `pixel`."""
-        shape = np.array([self._ships.height, self._ships.width])
+        shape = np.array([self._objects.height, self._objects.width])
         size = np.minimum(self.size_px, shape)
         low, high = np.zeros(2, dtype=int), shape - size
         if pixel is not None:
@@ -301,7 +305,7 @@ class CropDataset(Dataset[Item]):
 
 
 def _busyness(image_hwc: np.ndarray) -> float:
-    """Return the deviation of the green values: water has little, what is taken for ships much."""
+    """Return the deviation of the green values: open water has little, coasts and roofs much."""
     return float(cv2.meanStdDev(image_hwc[..., 1])[1].item())
 
 

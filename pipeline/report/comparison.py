@@ -186,7 +186,7 @@ def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, A
     if not galleries:
         return None
     catalog = Catalog.load(runs[0].folder / "data")
-    layers = [Layer("true", "true ships", "true", catalog.ships())]
+    layers = [Layer("true", "true ships", "true", catalog.objects())]
     for number, run in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]
         layers.append(Layer(f"run{number}", run.name, colour, ships_of(run)))

@@ -68,7 +68,7 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
 def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
     catalog = Catalog.load(records.folder / "data")
     layers = [
-        Layer("true", "true ships", "true", catalog.ships()),
+        Layer("true", "true ships", "true", catalog.objects()),
         Layer("predicted", "predicted ships", "predicted", ships_of(records)),
     ]
     images = outcomes.images.set_index("ImageId")

@@ -14,9 +14,9 @@ from pipeline.compute.group import Group
 from pipeline.config.schema import Optimisation
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.data.hard_examples import hard_maps, read_hardness
+from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.data.targets import CHANNELS
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.run import Job, Run
 from pipeline.networks.build import SegmentationNetwork, build_network, build_trained
 from pipeline.seeds import generator, stream_seed
@@ -72,7 +72,7 @@ def _datasets(
     """
     config = run.config
     catalog = Catalog.load(run.result("data").folder)
-    ships = catalog.ships()
+    objects = catalog.objects()
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
@@ -85,7 +85,7 @@ def _datasets(
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
     crops = CropDataset(
         _paths(catalog, learned),
-        _true_ships(catalog, ships, learned),
+        _true_objects(catalog, objects, learned),
         targets=config.targets,
         # The leader decides, by the memory it has for its share of a batch.
         crops=group.decided(
@@ -98,10 +98,10 @@ def _datasets(
         augment=config.augment,
         seed=config.seed,
         stream=(job.stage, fold),
-        hardness=read_hardness(hard_maps(run), learned),
+        draw_weights=draw_weights(hard_maps(run), learned),
         cache_mib=config.machine.image_cache_mib,
     )
-    truth = _true_ships(catalog, ships, watched), config.targets
+    truth = _true_objects(catalog, objects, watched), config.targets
     return crops, ImageDataset(_paths(catalog, watched), catalog.height, catalog.width, truth)
 
 
@@ -109,5 +109,5 @@ def _paths(catalog: Catalog, ids: pd.Series) -> list[Path]:
     return [catalog.train_path(image_id) for image_id in ids]
 
 
-def _true_ships(catalog: Catalog, ships: dict[str, list[str]], ids: pd.Series) -> TrueShips:
-    return TrueShips([ships[image_id] for image_id in ids], catalog.height, catalog.width)
+def _true_objects(catalog: Catalog, objects: dict[str, list[str]], ids: pd.Series) -> TrueObjects:
+    return TrueObjects([objects[image_id] for image_id in ids], catalog.height, catalog.width)

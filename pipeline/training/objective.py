@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.config.losses import LossTerm
 from pipeline.config.schema import Targets
-from pipeline.data.targets import ship_truth
+from pipeline.data.targets import object_truth
 from pipeline.networks.build import Prediction
 from pipeline.training.losses import build_loss
 
@@ -64,9 +64,9 @@ class Objective(nn.Module):
         if self._image_weight > 0:
             if prediction.image_logits is None:
                 raise ValueError("expected image logits, for the image head has a weight; got none")
-            has_ship = ship_truth(target).flatten(1).any(1).float()
+            has_object = object_truth(target).flatten(1).any(1).float()
             value = nn.functional.binary_cross_entropy_with_logits(
-                prediction.image_logits.float(), has_ship
+                prediction.image_logits.float(), has_object
             )
             total = total + self._image_weight * value
             values[IMAGE_HEAD] = value.detach()

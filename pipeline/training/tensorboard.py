@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.data.targets import probabilities, ship_truth
+from pipeline.data.targets import object_truth, probabilities
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork
@@ -62,7 +62,7 @@ class Curves:
     ) -> None:
         """Add what `network` sees in a few images."""
         items = (images[index] for index in range(min(LOOKED_AT, len(images))))
-        shown = [item for item in items if ship_truth(item["target"][None]).any()][:SHOWN]
+        shown = [item for item in items if object_truth(item["target"][None]).any()][:SHOWN]
         for number, item in enumerate(shown):
             overlay_chw = _overlay(network, item, kind, device)
             self._writer.add_image(f"validation/{number}", overlay_chw, epoch)
@@ -77,7 +77,7 @@ def _overlay(
     with device.autocast():
         logits = network(device.move(item["image_chw"][None])).logits_nchw
     found_hw = (probabilities(logits, kind)[0, 0] > 0.5).cpu()
-    true_hw = ship_truth(item["target"][None])[0, 0]
+    true_hw = object_truth(item["target"][None])[0, 0]
     overlay_chw = item["image_chw"] // 2
     overlay_chw[0] += found_hw * 127
     overlay_chw[1] += true_hw * 127

@@ -10,7 +10,7 @@ from torch import nn
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
-from pipeline.data.targets import probabilities, ship_truth
+from pipeline.data.targets import object_truth, probabilities
 from pipeline.data.tiles import ImageDataset
 from pipeline.metrics.coefficients import PixelCounts
 from pipeline.metrics.f2 import score_labels
@@ -65,7 +65,7 @@ def validate(
         prediction = _predict(network, inputs.chunk(math.ceil(len(inputs) / at_once)), device)
         total += loss(prediction, target)[0] * len(inputs)
         found = probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5
-        counts.update(found, ship_truth(target))
+        counts.update(found, object_truth(target))
         f2 += _sum_of_f2(batch["labels_hw"], found[:, 0])
     group.sum(total, f2, *counts.sums)
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}

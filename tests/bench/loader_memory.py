@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
 from pipeline.config.schema import load_config
-from pipeline.data.tiles import CropDataset, TrueShips
+from pipeline.data.tiles import CropDataset, TrueObjects
 
 SIDE_PX, CROPS = 96, 400
 
@@ -63,7 +63,7 @@ def measure(kind, folder, count):
     ships = [["500 20 596 20"] if number % 5 == 0 else [] for number in range(count)]
     crops = kind(
         paths,
-        TrueShips(ships, SIDE_PX, SIDE_PX),
+        TrueObjects(ships, SIDE_PX, SIDE_PX),
         targets=config.targets,
         crops=config.crops,
         augment=config.augment,

@@ -49,7 +49,7 @@ def main() -> None:
     load_config(run / "config.yaml", [])
     catalog = Catalog.load(run / "data")
     shape = catalog.height, catalog.width
-    truth = catalog.ships()
+    truth = catalog.objects()
     predicted = read_instances(run / "calibrate" / "oof_instances.csv")
     scores = score_images(catalog.instances, predicted, *shape)
     several = scores[scores.n_true >= 3].sort_values("f2")

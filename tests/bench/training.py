@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
 from pipeline.config.schema import load_config
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.run import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network
@@ -101,7 +101,7 @@ class Bench:
         self.config, self.folder = config, folder
         self.batch_size = config.crops.batch_size
         self.paths, self.encoded = draw_images(folder / "train", 0)
-        self.ships = TrueShips(self.encoded, SIDE_PX, SIDE_PX)
+        self.ships = TrueObjects(self.encoded, SIDE_PX, SIDE_PX)
         self.device = Device.choose(config.machine)
         sizes = [path.stat().st_size / 1024 for path in self.paths]
         print(f"JPEGs of {np.mean(sizes):.0f} kB, {self.device.name}, {config.network.encoder}")
@@ -125,7 +125,7 @@ class Bench:
     def held_batches(self):
         """Crops of images that are not learnt from."""
         paths, encoded = draw_images(self.folder / "held", 1)
-        crops = self.crops(HELD_CROPS, (paths, TrueShips(encoded, SIDE_PX, SIDE_PX)))
+        crops = self.crops(HELD_CROPS, (paths, TrueObjects(encoded, SIDE_PX, SIDE_PX)))
         return list(DataLoader([crops[0, index] for index in range(HELD_CROPS)], 8))
 
     @torch.inference_mode()
@@ -174,7 +174,7 @@ class Bench:
             self.paths[1:2],
             SIDE_PX,
             SIDE_PX,
-            (TrueShips(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
+            (TrueObjects(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
         )
         settings = self.config.train.model_copy(update={"epochs": 1})
         network, crops = self.network(), self.crops(steps * self.batch_size)

@@ -61,8 +61,8 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert quarantine.empty
     assert (catalog.height, catalog.width) == (SIZE, SIZE)
     assert catalog.train_ids == list(ROWS)
-    assert catalog.ships()["c.jpg"] == ["100 5", "200 5"]
-    assert catalog.ships()["b.jpg"] == []
+    assert catalog.objects()["c.jpg"] == ["100 5", "200 5"]
+    assert catalog.objects()["b.jpg"] == []
     assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
     catalog.save(tmp_path / "saved", quarantine)
     loaded = Catalog.load(tmp_path / "saved")

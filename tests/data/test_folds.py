@@ -45,7 +45,7 @@ def made():
 
 def test_no_group_is_in_two_folds_and_every_image_is_in_one(made):
     ids, groups, _, frame = made
-    check_folds(frame, ids, 5, shared_ground=groups)
+    check_folds(frame, ids, 5, overlap_groups=groups)
     assert list(frame.columns) == COLUMNS
     assert frame.ImageId.tolist() == sorted(ids)
     assert frame.groupby("group").fold.nunique().max() == 1
@@ -156,7 +156,7 @@ def test_a_users_groups_are_held_to_the_pixels(made):
     random_split = make_folds(ids, range(len(ids)), truth, folds=5, seed=1)
     check_folds(random_split, ids, 5)
     with pytest.raises(DataError, match="of one group by its pixels"):
-        check_folds(random_split, ids, 5, shared_ground=groups)
+        check_folds(random_split, ids, 5, overlap_groups=groups)
 
 
 def test_written_and_read_back(made, tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.schema import load_config
-from pipeline.data.hard_examples import hard_maps, read_hardness
+from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.run import Run
 
@@ -38,13 +38,13 @@ def make_run(tmp_path, monkeypatch):
 def test_the_weights_are_the_maxima_of_the_earlier_runs_maps(make_run):
     make_run("first")
     maps = hard_maps(make_run("second", "crops.hard_run=first"))
-    assert read_hardness(maps, pd.Series(["c", "a", "b"])) == pytest.approx([0.25, 1.0, 0.05])
+    assert draw_weights(maps, pd.Series(["c", "a", "b"])) == pytest.approx([0.25, 1.0, 0.05])
 
 
 def test_without_an_earlier_run_there_are_no_weights(make_run):
     maps = hard_maps(make_run("second"))
     assert maps == []
-    assert read_hardness(maps, pd.Series(["a"])) is None
+    assert draw_weights(maps, pd.Series(["a"])) is None
 
 
 @pytest.mark.parametrize("name", ["third", "second"])
@@ -71,4 +71,4 @@ def test_a_changed_index_is_refused(make_run):
     maps = hard_maps(make_run("second", "crops.hard_run=first"))
     Path("runs/first/predict/oof/fold1/index.csv").write_text("ImageId,max_probability\nc,0.9\n")
     with pytest.raises(ArtifactError, match="damaged"):
-        read_hardness(maps, pd.Series(["c"]))
+        draw_weights(maps, pd.Series(["c"]))

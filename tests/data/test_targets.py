@@ -7,8 +7,8 @@ import torch
 
 from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.contact import contact
-from pipeline.data.targets import CHANNELS, make_target, probabilities, ship_truth
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.data.targets import CHANNELS, make_target, object_truth, probabilities
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.masks.rle import encode_labels
 
 pytestmark = pytest.mark.unit
@@ -115,8 +115,8 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
         truth = target
     assert truth.shape[1] == CHANNELS[kind]
     probability = probabilities(200.0 * truth - 100, kind)
-    assert torch.equal(ship_truth(target)[0, 0], torch.from_numpy(TOUCHING > 0))
-    assert torch.equal(probability[:, :1], ship_truth(target).float())
+    assert torch.equal(object_truth(target)[0, 0], torch.from_numpy(TOUCHING > 0))
+    assert torch.equal(probability[:, :1], object_truth(target).float())
     if kind != "ship":
         contact_hw = torch.from_numpy(contact(TOUCHING, 1))
         on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
@@ -141,7 +141,7 @@ def crops_of(tmp_path, labels_hw, **augment):
     shape = labels_hw.shape
     return CropDataset(
         [tmp_path / "a.png"],
-        TrueShips([encode_labels(labels_hw)], *shape),
+        TrueObjects([encode_labels(labels_hw)], *shape),
         targets=TWO,
         crops=Crops(
             size_px=40,
@@ -171,7 +171,7 @@ def test_targets_turn_with_the_crop(tmp_path):
         seen = (item["image_chw"][0].numpy() // 100).astype(np.int32)
         assert torch.equal(item["target"], make_target(seen, TWO))
     whole = ImageDataset(
-        [tmp_path / "a.png"], 40, 40, (TrueShips([encode_labels(labels_hw)], 40, 40), TWO)
+        [tmp_path / "a.png"], 40, 40, (TrueObjects([encode_labels(labels_hw)], 40, 40), TWO)
     )
     assert torch.equal(whole[0]["target"], make_target(labels_hw, TWO))
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.contact import contact
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueShips
+from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.masks.rle import decode_labels, encode_labels
 from tests.annotations import annotation_set
 
@@ -70,14 +70,14 @@ def dataset(
     busiest_of=1,
     augment=STILL,
     only=None,
-    hardness=None,
+    draw_weights=None,
     targets=SHIP,
 ):
     paths, encoded, _ = world
     chosen = range(IMAGES) if only is None else only
     return CropDataset(
         [paths[i] for i in chosen],
-        TrueShips([encoded[i] for i in chosen], HEIGHT, WIDTH),
+        TrueObjects([encoded[i] for i in chosen], HEIGHT, WIDTH),
         targets=targets,
         crops=Crops(
             size_px=size_px,
@@ -92,7 +92,7 @@ def dataset(
         augment=augment,
         seed=3,
         stream=("train", 0),
-        hardness=hardness,
+        draw_weights=draw_weights,
     )
 
 
@@ -103,14 +103,14 @@ def number(item):
 
 def test_windows_are_painted_as_the_truth(world):
     _, encoded, truths = world
-    ships = TrueShips(encoded, HEIGHT, WIDTH)
+    ships = TrueObjects(encoded, HEIGHT, WIDTH)
     for image, labels_hw in enumerate(truths):
         window = slice(3, 47), slice(8, 70)
         assert np.array_equal(ships.labels(image, *window), labels_hw[window])
 
 
 def test_a_run_over_several_columns_is_painted(tmp_path):
-    ships = TrueShips([[f"{HEIGHT - 1} {HEIGHT + 3}"]], HEIGHT, WIDTH)
+    ships = TrueObjects([[f"{HEIGHT - 1} {HEIGHT + 3}"]], HEIGHT, WIDTH)
     labels_hw = ships.labels(0, slice(0, HEIGHT), slice(0, WIDTH))
     assert labels_hw.sum() == HEIGHT + 3
     assert labels_hw[:, 1].all()
@@ -172,7 +172,7 @@ def test_the_set_share_of_crops_holds_a_contact_where_ships_meet(tmp_path):
 def test_contacts_are_found_without_painting_what_is_far_apart():
     span = 160
     texts = annotation_set(48, span=span).groupby("ImageId").EncodedPixels.apply(list).tolist()
-    found = TrueShips(texts, span, span).contacts(2)
+    found = TrueObjects(texts, span, span).contacts(2)
     expected = [np.argwhere(contact(decode_labels(each, span, span), 2)) for each in texts]
     assert {image for image, pixels in enumerate(expected) if len(pixels)} == set(found)
     assert 24 < len(found) < 48
@@ -195,8 +195,10 @@ def test_crops_without_a_wanted_ship_lie_where_the_image_is_busy(tmp_path):
 
 
 def test_hard_empty_images_come_more_often(world):
-    hardness = np.array([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])
-    crops = dataset(world, ship_share=0.0, empty_share=1.0, per_epoch=1000, hardness=hardness)
+    draw_weights = np.array([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])
+    crops = dataset(
+        world, ship_share=0.0, empty_share=1.0, per_epoch=1000, draw_weights=draw_weights
+    )
     seen = np.bincount([number(crops[0, index]) for index in range(1000)], minlength=IMAGES)
     assert seen / 1000 == pytest.approx([0.1, 0, 0.3, 0, 0.6, 0], abs=0.05)
 
@@ -206,7 +208,7 @@ def test_ships_are_not_always_in_the_centre(world):
     labels_hw[28:32, 34:38] = 1
     crops = CropDataset(
         world[0][:1],
-        TrueShips([encode_labels(labels_hw)], HEIGHT, WIDTH),
+        TrueObjects([encode_labels(labels_hw)], HEIGHT, WIDTH),
         targets=SHIP,
         crops=Crops(
             size_px=30,
@@ -261,7 +263,7 @@ def test_workers_do_not_change_the_crops_and_do_not_repeat_each_other(world, wor
 
 def test_whole_images_come_in_order(world):
     paths, encoded, truths = world
-    images = ImageDataset(paths, HEIGHT, WIDTH, (TrueShips(encoded, HEIGHT, WIDTH), SHIP))
+    images = ImageDataset(paths, HEIGHT, WIDTH, (TrueObjects(encoded, HEIGHT, WIDTH), SHIP))
     for index, labels_hw in enumerate(truths):
         assert torch.equal(images[index]["target"][0], torch.from_numpy(labels_hw > 0).byte())
     assert set(ImageDataset(paths, HEIGHT, WIDTH)[0]) == {"image_chw"}

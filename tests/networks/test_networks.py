@@ -13,7 +13,7 @@ from torch.nn import functional
 from pipeline.config.networks import OPTIONS, Network
 from pipeline.config.schema import load_config
 from pipeline.data.demo import render_demo
-from pipeline.data.tiles import CropDataset, TrueShips
+from pipeline.data.tiles import CropDataset, TrueObjects
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.masks.instances import read_instances
 from pipeline.metrics.coefficients import PixelCounts
@@ -302,7 +302,7 @@ def demo_crops(tmp_path_factory):
     config = load_config(Path("configs/demo.yaml"), ["crops.size_px=64", *shares])
     crops = CropDataset(
         [root / "train_v2" / name for name in ships.groups],
-        TrueShips([list(rows.EncodedPixels) for _, rows in ships], 96, 96),
+        TrueObjects([list(rows.EncodedPixels) for _, rows in ships], 96, 96),
         targets=config.targets,
         crops=config.crops,
         augment=config.augment,
