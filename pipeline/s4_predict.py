@@ -16,7 +16,7 @@ from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Job, Run
 
 TEST = "test"
-LEAST_PER_SHARD = 2000
+MIN_PER_SHARD = 2000
 """Images, times networks, below which a shard is not worth the seconds its process takes to start.
 """
 
@@ -52,7 +52,7 @@ def shards(run: Run, part: Part, places: int) -> int:
     if run.config.predict.ensemble is not None:
         return 1
     passes = len(images(run, part)) * len(networks(run, part))
-    return max(min(places, passes // LEAST_PER_SHARD), 1)
+    return max(min(places, passes // MIN_PER_SHARD), 1)
 
 
 def work(run: Run, job: Job, part: Part) -> None:

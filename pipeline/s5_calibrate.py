@@ -15,10 +15,10 @@ from pipeline.config.calibration import Calibrate
 from pipeline.jobs.artifacts import write_json
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.run import Run
+from pipeline.maps import as_level
 
 if TYPE_CHECKING:
-    from pipeline.calibration.learn import Learning
-    from pipeline.calibration.search import Candidates
+    from pipeline.calibration.search import RuleGrid
     from pipeline.maps import ImageMaps
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
@@ -42,11 +42,13 @@ def _out_of_fold_maps(
 def stage(run: Run) -> None:
     """Fit the rules by the competition's metric, cross-fitted over the folds."""
     from pipeline.metrics.summaries import in_words
+    from pipeline.selection.rules import FORMAT
 
     data, split = run.result("data"), run.result("split")
     folds = range(run.config.folds.count)
     maps = [run.result("predict/oof", fold=fold) for fold in folds]
-    job = run.job("calibrate", sections=("calibrate",), inputs=[data, split, *maps])
+    files = {"format of rules.json": str(FORMAT)}
+    job = run.job("calibrate", sections=("calibrate",), inputs=[data, split, *maps], files=files)
     names = ("f2", "f2_ship_images", "f2_empty_images", "f2_all_empty")
     if run.begin(job):
         scores = _calibrate(run, job.folder)
@@ -80,7 +82,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
         catalog.instances,
         *shape,
         candidates(settings, contact=contact),
-        learning=learning(settings),
+        learning=settings.candidate_selection,
         seed=run.config.seed,
         groups=dict(zip(folds.ImageId, folds.group, strict=True)),
         jobs=worker_count(len(folds)),
@@ -100,7 +102,9 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
             "kept" if trial.kept else "not kept",
         )
     if run.config.image_head.weight > 0 and isinstance(found.rules, Rules):
-        LOG.warning("calibrate: the image head is not used: only acceptance would, not kept")
+        LOG.warning(
+            "calibrate: the image head is not used: only candidate selection would, not kept"
+        )
     write_json(folder / "rules.json", rules)
     # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.
     coefficients = score_pixels(catalog.instances, found.instances, *shape)
@@ -109,51 +113,33 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     return found.scores
 
 
-def candidates(settings: Calibrate, *, contact: bool) -> "Candidates":
+def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":
     """Return the sets of rules to choose from, probabilities in the 256 steps of the maps."""
-    from pipeline.calibration.search import Candidates
+    from pipeline.calibration.search import RuleGrid
     from pipeline.separation.separate import Separation
 
     plain = [
-        Separation("components", round(255 * threshold), connectivity)
+        Separation("components", as_level(threshold), connectivity)
         for connectivity, threshold in product(settings.connectivities, settings.thresholds)
     ]
     separations = plain.copy()
     if settings.watershed is not None:
         ways = settings.watershed
-        seeds = [round(255 * seed) for seed in ways.contact_seeds]
+        seeds = [as_level(seed) for seed in ways.contact_seeds]
         separations += [
-            Separation("contact" if contact else "distance", round(255 * threshold), 8, seed, merge)
+            Separation("contact" if contact else "distance", as_level(threshold), 8, seed, merge)
             for seed in (seeds if contact else ways.distance_seeds_percent)
             for merge, threshold in product(ways.merge_below_px, ways.thresholds)
         ]
     separations += [
-        Separation("components", round(255 * threshold), connectivity, rectangles=True)
+        Separation("components", as_level(threshold), connectivity, rectangles=True)
         for connectivity, threshold in product(settings.connectivities, settings.rectangles)
     ]
-    return Candidates(
+    return RuleGrid(
         separations=tuple(separations),
         min_areas_px=tuple(settings.min_areas_px),
-        gate_probs=tuple(round(255 * value) for value in settings.gate_probabilities),
-        gate_areas_px=tuple(settings.gate_areas_px),
-    )
-
-
-def learning(settings: Calibrate) -> "Learning | None":
-    """Return how to learn acceptance, probabilities in the 256 steps of the maps."""
-    from pipeline.calibration.learn import Learning
-
-    how = settings.acceptance
-    if how is None:
-        return None
-    return Learning(
-        levels=tuple(round(255 * level) for level in how.levels),
-        least_px=how.least_px,
-        trees=how.trees,
-        learning_rate=how.learning_rate,
-        leaves=how.leaves,
-        min_leaf_segments=how.min_leaf_segments,
-        images=how.images,
+        filter_levels=tuple(map(as_level, settings.image_filter_probabilities)),
+        filter_areas_px=tuple(settings.image_filter_areas_px),
     )
 
 

@@ -31,7 +31,7 @@ ALLOWED = {
     "inference": {"compute", "config", "data", "jobs", "networks"},
     "separation": {"masks"},
     "selection": {"masks", "metrics", "separation"},
-    "calibration": {"masks", "metrics", "selection", "separation"},
+    "calibration": {"config", "masks", "metrics", "selection", "separation"},
     "package": {
         *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
         "selection",

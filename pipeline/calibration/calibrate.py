@@ -5,9 +5,10 @@ fitted on the other folds (cross-fitted); the rules for the test images are then
 folds. Rules are tried one after the other, the plainest first, and one stays only if it adds more
 to that honest F2 than the standard error of what it adds.
 
-What is learnt is two rules: acceptance, the choice of segments in images that the gate of the same
-fold's plain rules lets pass; then, in place of that gate, the learnt one. It looks at nothing but
-what the choice promises, so where acceptance alone does not stay, the two are tried together.
+What is learnt is two rules: candidate selection, the choice of segments in images that the filter
+of the same fold's plain rules lets pass; then, in place of that filter, the learnt one. It looks at
+nothing but what the choice promises, so where candidate selection alone does not stay, the two are
+tried together.
 
 Which rules stay, at most five choices between two, is the one thing decided on all folds, so to
 this extent the printed F2 still flatters. A rule worth nothing, with a gain of normal error, stays
@@ -23,22 +24,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.calibration.gain import Trial, try_rule
-from pipeline.calibration.learn import Learning, learn_acceptance
+from pipeline.calibration.learn import learn_selection
 from pipeline.calibration.measure import SegmentTable
 from pipeline.calibration.problem import Maps, Problem
 from pipeline.calibration.search import (
-    Candidates,
     Measured,
+    RuleGrid,
     best_rules,
     by_threshold,
     f2_sums,
     image_f2,
     passes,
 )
+from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
+from pipeline.maps import MAX_LEVEL, as_level
 from pipeline.metrics.f2 import Matches, f2_from_counts, match_ships
 from pipeline.metrics.summaries import summarise
-from pipeline.selection.acceptance import Acceptance, best_choice, expected_hits, head_of
+from pipeline.selection.candidates import LearntSelection, best_choice, expected_hits, head_of
 from pipeline.selection.rules import AnyRules, Rules
 from pipeline.separation.separate import Separation
 
@@ -87,9 +90,9 @@ def calibrate(
     truth: pd.DataFrame,
     height: int,
     width: int,
-    candidates: Candidates,
+    candidates: RuleGrid,
     *,
-    learning: Learning | None = None,
+    learning: CandidateSelection | None = None,
     groups: Mapping[str, Any] | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -113,8 +116,8 @@ def calibrate(
         DataError: The maps are not of the truth's images, or of fewer than two folds.
         ArtifactError: A map has another size.
     """
-    levels = () if learning is None else learning.levels
-    lowest = min(candidates.lowest, *levels[:1], 255)
+    first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
+    lowest = min(candidates.lowest, first)
     problem = Problem(maps, truth, (height, width), lowest, jobs)
     measured = problem.measure(list(candidates.separations))
     folds = np.unique(measured.folds).tolist()
@@ -129,14 +132,8 @@ def calibrate(
     plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
     kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
     if learning is not None:
-        chosen, gated = _learn(problem, measured, plain, learning, group=group, seed=seed)
-        trials.append(try_rule("acceptance", chosen.f2, plain.f2, group, seed))
-        rule = "acceptance and learnt gate"
-        if trials[-1].kept:
-            kept, rule = chosen, "learnt gate"
-        trials.append(try_rule(rule, gated.f2, kept.f2, group, seed))
-        if trials[-1].kept:
-            kept = gated
+        learnt = _learn(problem, measured, plain, learning, group=group, seed=seed)
+        kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
     instances = problem.ships(kept.fold_rules)
     matches = match_ships(truth, instances, height, width)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
@@ -148,7 +145,7 @@ def calibrate(
 
 def _try_rules(
     measured: Measured,
-    candidates: Candidates,
+    candidates: RuleGrid,
     sums: Floats,
     folds: list[int],
     *,
@@ -165,7 +162,7 @@ def _try_rules(
     for rule, more in {
         "watershed": methods & ~rectangles,
         "rectangles": rectangles & ~methods,
-        "gate": None,
+        "image filter": None,
     }.items():
         wider = allowed.copy()
         if more is None:
@@ -183,7 +180,7 @@ def _try_rules(
 
 def _fit(
     measured: Measured,
-    candidates: Candidates,
+    candidates: RuleGrid,
     sums: Floats,
     folds: list[int],
     allowed: npt.NDArray[np.bool_],
@@ -208,15 +205,15 @@ def _learn(
     problem: Problem,
     measured: Measured,
     plain: _Fitted[Rules],
-    learning: Learning,
+    learning: CandidateSelection,
     *,
     group: Integers,
     seed: int,
 ) -> tuple[_Fitted[AnyRules], _Fitted[AnyRules]]:
-    """Learn acceptance of the segments that each fold's plain rules cut, at every level.
+    """Learn which of the segments to select that each fold's plain rules cut, at every level.
 
     Returns:
-        With the plain rules' gate, and with the learnt one.
+        With the plain rules' image filter, and with the learnt one.
     """
     nothing: Floats = (measured.n_true == 0).astype(np.float64)
     tables: dict[tuple[Separation, ...], SegmentTable] = {}
@@ -224,10 +221,11 @@ def _learn(
     def learn(
         rules: Rules, learn_from: npt.NDArray[np.bool_], score: npt.NDArray[np.bool_]
     ) -> list[tuple[AnyRules, Floats]]:
-        cuts = tuple(replace(rules.separation, threshold=level) for level in learning.levels)
+        levels = map(as_level, learning.levels)
+        cuts = tuple(replace(rules.separation, threshold=level) for level in levels)
         if cuts not in tables:
             tables[cuts] = problem.segments(cuts)
-        acceptance = learn_acceptance(
+        selection = learn_selection(
             tables[cuts],
             np.flatnonzero(learn_from),
             measured.n_true,
@@ -236,13 +234,16 @@ def _learn(
             cuts=cuts,
             seed=seed,
         )
-        if acceptance is None:
+        if selection is None:
             return [(rules, image_f2(measured, rules))] * 2
         scored = tables[cuts].of(np.flatnonzero(score))
-        f2, submitted = _chosen_f2(acceptance, scored, measured.n_true)
+        f2, submitted = _chosen_f2(selection, scored, measured.n_true)
         return [
-            (replace(acceptance, gate=rules), np.where(passes(measured, rules), f2, nothing)),
-            (acceptance, np.where(submitted, f2, nothing)),
+            (
+                replace(selection, image_filter=rules),
+                np.where(passes(measured, rules), f2, nothing),
+            ),
+            (selection, np.where(submitted, f2, nothing)),
         ]
 
     every = np.ones(len(group), np.bool_)
@@ -252,13 +253,32 @@ def _learn(
         for fold, rules in plain.fold_rules.items()
     }
 
-    def fitted(gate: int) -> _Fitted[AnyRules]:
-        rules, f2_in_sample = on_all[gate]
-        fold_rules = {fold: each[gate][0] for fold, each in of_fold.items()}
-        f2 = _held_out(measured.folds, {fold: each[gate][1] for fold, each in of_fold.items()})
+    def fitted(kind: int) -> _Fitted[AnyRules]:
+        rules, f2_in_sample = on_all[kind]
+        fold_rules = {fold: each[kind][0] for fold, each in of_fold.items()}
+        f2 = _held_out(measured.folds, {fold: each[kind][1] for fold, each in of_fold.items()})
         return _Fitted(rules, fold_rules, f2, f2_in_sample)
 
     return fitted(0), fitted(1)
+
+
+def _try_learnt(
+    plain: _Fitted[Rules],
+    chosen: _Fitted[AnyRules],
+    filtered: _Fitted[AnyRules],
+    trials: list[Trial],
+    *,
+    group: Integers,
+    seed: int,
+) -> _Fitted[Rules] | _Fitted[AnyRules]:
+    """Return which of three stays, the last two from `_learn`; what was tried is appended."""
+    kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
+    trials.append(try_rule("candidate selection", chosen.f2, plain.f2, group, seed))
+    rule = "candidate selection and learnt image filter"
+    if trials[-1].kept:
+        kept, rule = chosen, "learnt image filter"
+    trials.append(try_rule(rule, filtered.f2, kept.f2, group, seed))
+    return filtered if trials[-1].kept else kept
 
 
 def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
@@ -267,20 +287,20 @@ def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
 
 
 def _chosen_f2(
-    acceptance: Acceptance, table: SegmentTable, n_true: Integers
+    selection: LearntSelection, table: SegmentTable, n_true: Integers
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the F2 of each image if its choice is submitted, and whether the learnt gate does.
+    """Return the F2 of each image if its choice is submitted, and whether the learnt filter does.
 
     Segments that share pixels count as if they did not, images without segments as without ships
     found.
     """
     f2: Floats = (n_true == 0).astype(np.float64)
     submitted = np.zeros(len(n_true), np.bool_)
-    hits = expected_hits(acceptance.trees, table.features, acceptance.least_px)
+    hits = expected_hits(selection.trees, table.features, selection.min_area_px)
     for image, rows in table.rows_of.items():
         head = head_of(table.features[rows])
-        choice = best_choice(hits[rows], table.parent[rows], acceptance.count, head)
-        submitted[image] = bool(acceptance.decide(choice))
+        choice = best_choice(hits[rows], table.parent[rows], selection.count, head)
+        submitted[image] = bool(selection.decide(choice))
         chosen = list(choice.segments)
         if chosen:
             f2[image] = f2_from_counts(table.hits[rows][chosen].sum(), n_true[image], len(chosen))

@@ -1,25 +1,25 @@
-"""Out-of-fold segments -> what is learnt of them: hits to expect, number of ships, image gate.
+"""Out-of-fold segments -> what is learnt of them: hits to expect, number of objects, image filter.
 
-The gate and the number of ships are fitted on hits that the trees predict for scenes they did not
-see (an inner split by scene), as they will have to for the images to come.
+The filter and the number of objects are fitted on hits that the trees predict for scenes they did
+not see (an inner split by scene), as they will have to for the images to come.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration.measure import SegmentTable
+from pipeline.config.calibration import CandidateSelection
 from pipeline.metrics.f2 import THRESHOLDS
-from pipeline.selection.acceptance import (
-    Acceptance,
+from pipeline.selection.candidates import (
     Choice,
-    Gate,
-    ShipCount,
+    LearntFilter,
+    LearntSelection,
+    ObjectCount,
     best_choice,
     expected_hits,
-    gate_row,
+    filter_row,
     head_of,
     is_large,
     total_hits,
@@ -27,7 +27,7 @@ from pipeline.selection.acceptance import (
 from pipeline.selection.trees import Trees, fit_trees
 from pipeline.separation.separate import Separation
 
-__all__ = ["Learning", "learn_acceptance"]
+__all__ = ["learn_selection"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
@@ -35,39 +35,16 @@ Integers = npt.NDArray[np.integer[Any]]
 INNER_FOLDS = 3
 
 
-@dataclass(frozen=True)
-class Learning:
-    """How acceptance is learnt.
-
-    Attributes:
-        levels: Thresholds to cut at, ascending, 1..255.
-        least_px: Smaller segments are left out.
-        trees: How many.
-        learning_rate: Of each tree.
-        leaves: Of a tree, at most.
-        min_leaf_segments: That a leaf must stand for.
-        images: At most so many with segments are learnt from.
-    """
-
-    levels: tuple[int, ...]
-    least_px: int
-    trees: int
-    learning_rate: float
-    leaves: int
-    min_leaf_segments: int
-    images: int
-
-
-def learn_acceptance(
+def learn_selection(
     table: SegmentTable,
     images: Integers,
     n_true: Integers,
     groups: Integers,
-    learning: Learning,
+    learning: CandidateSelection,
     *,
     cuts: tuple[Separation, ...],
     seed: int,
-) -> Acceptance | None:
+) -> LearntSelection | None:
     """Learn from some images which segments to submit.
 
     Args:
@@ -75,7 +52,7 @@ def learn_acceptance(
         images: The images to learn from, of which a random part is taken if they are many.
         n_true: True ships of every image of the run, (images of the run,).
         groups: Scene of the same.
-        learning: Sizes.
+        learning: The settings of candidate selection.
         cuts: How the segments were cut.
         seed: For the draw, the inner split and the trees.
 
@@ -83,10 +60,10 @@ def learn_acceptance(
         What is learnt; None where fewer than three scenes have segments.
     """
     rng = np.random.default_rng(seed)
-    seen = np.unique(table.image[is_large(table.features, learning.least_px)])
+    seen = np.unique(table.image[is_large(table.features, learning.min_area_px)])
     seen = seen[np.isin(seen, images)]
-    if len(seen) > learning.images:
-        seen = np.sort(rng.choice(seen, learning.images, replace=False))
+    if len(seen) > learning.max_images:
+        seen = np.sort(rng.choice(seen, learning.max_images, replace=False))
     scenes = rng.permutation(np.unique(groups[seen]))
     if len(scenes) < INNER_FOLDS:
         return None
@@ -97,17 +74,19 @@ def learn_acceptance(
     for fold in range(INNER_FOLDS):
         held = np.isin(known.image, seen[inner == fold])
         trees = _fit(known.of(seen[inner != fold]), learning, seed)
-        hits[held] = expected_hits(trees, known.features[held], learning.least_px)
+        hits[held] = expected_hits(trees, known.features[held], learning.min_area_px)
     each = [(hits[rows], known.parent[rows]) for rows in known.rows_of.values()]
     count = _fit_count(np.array([total_hits(*one) for one in each]), n_true[seen])
     heads = [head_of(known.features[rows]) for rows in known.rows_of.values()]
     choices = [best_choice(*one, count, head) for one, head in zip(each, heads, strict=True)]
-    gate = _fit_gate(choices, n_true[seen] > 0)
-    return Acceptance(cuts, learning.least_px, _fit(known, learning, seed), count, gate)
+    image_filter = _fit_filter(choices, n_true[seen] > 0)
+    return LearntSelection(
+        cuts, learning.min_area_px, _fit(known, learning, seed), count, image_filter
+    )
 
 
-def _fit(table: SegmentTable, learning: Learning, seed: int) -> Trees:
-    large = is_large(table.features, learning.least_px)
+def _fit(table: SegmentTable, learning: CandidateSelection, seed: int) -> Trees:
+    large = is_large(table.features, learning.min_area_px)
     return fit_trees(
         table.features[large],
         table.hits[large] / THRESHOLDS,
@@ -119,23 +98,23 @@ def _fit(table: SegmentTable, learning: Learning, seed: int) -> Trees:
     )
 
 
-def _fit_count(totals: Floats, n_true: Integers) -> ShipCount:
+def _fit_count(totals: Floats, n_true: Integers) -> ObjectCount:
     """Fit the number of ships of images that have any by least squares."""
     ship = n_true > 0
     if not ship.any():
-        return ShipCount(1.0, 0.0)
+        return ObjectCount(1.0, 0.0)
     spread = totals[ship] - totals[ship].mean()
     slope = float((spread * n_true[ship]).sum() / max((spread**2).sum(), 1e-9))
     slope = max(slope, 0.0)
-    return ShipCount(float(n_true[ship].mean() - slope * totals[ship].mean()), slope)
+    return ObjectCount(float(n_true[ship].mean() - slope * totals[ship].mean()), slope)
 
 
-def _fit_gate(choices: list[Choice], has_ship: npt.NDArray[np.bool_]) -> Gate:
+def _fit_filter(choices: list[Choice], has_ship: npt.NDArray[np.bool_]) -> LearntFilter:
     """Fit by logistic regression; where all images are of one kind, the share of Laplace's rule."""
     if has_ship.all() or not has_ship.any():
         share = (has_ship.sum() + 1) / (len(has_ship) + 2)
-        return Gate(float(np.log(share / (1 - share))), 0.0, 0.0, 0.0)
+        return LearntFilter(float(np.log(share / (1 - share))), 0.0, 0.0, 0.0)
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression().fit([gate_row(choice) for choice in choices], has_ship)
-    return Gate(float(model.intercept_[0]), *model.coef_[0].tolist())
+    model = LogisticRegression().fit([filter_row(choice) for choice in choices], has_ship)
+    return LearntFilter(float(model.intercept_[0]), *model.coef_[0].tolist())

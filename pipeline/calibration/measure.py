@@ -2,8 +2,8 @@
 
 A map and its true ships enter; for every separation the area of each component and its hits (at how
 many IoU thresholds it finds a ship) leave. A component's hits do not depend on what else is kept,
-so minimum areas, gates and choices among segments are sums over this table and no map is looked at
-again.
+so minimum areas, image filters and choices among segments are sums over this table and no map is
+looked at again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
-"""The search over thresholds, separations, areas and gates, by the competition's metric.
+"""The search over thresholds, separations, areas and image filters, by the competition's metric.
 
-Each map is measured once; then the F2 of any set of rules is a sum over components, and all gates
-of a minimum area cost one two-dimensional histogram.
+Each map is measured once; then the F2 of any set of rules is a sum over components, and all
+image filters of a minimum area cost one two-dimensional histogram.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -15,28 +15,28 @@ from pipeline.metrics.f2 import f2_from_counts
 from pipeline.selection.rules import Rules
 from pipeline.separation.separate import Separation
 
-__all__ = ["Candidates", "Measured", "best_rules", "by_threshold", "f2_sums", "image_f2", "passes"]
+__all__ = ["Measured", "RuleGrid", "best_rules", "by_threshold", "f2_sums", "image_f2", "passes"]
 
 # Scores that differ by less are equal but for the order of summation.
 TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class Candidates:
+class RuleGrid:
     """The values each rule may take, in the units of `pipeline.selection.rules.Rules`.
 
     Attributes:
         separations: The plainest first; those that differ in nothing but the threshold stand
             together, ascending.
         min_areas_px: Ascending.
-        gate_probs: Ascending from 0, which is no gate.
-        gate_areas_px: The same.
+        filter_levels: Ascending from 0, which is no image filter.
+        filter_areas_px: The same.
     """
 
     separations: tuple[Separation, ...]
     min_areas_px: tuple[int, ...]
-    gate_probs: tuple[int, ...] = (0,)
-    gate_areas_px: tuple[int, ...] = (0,)
+    filter_levels: tuple[int, ...] = (0,)
+    filter_areas_px: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -45,15 +45,15 @@ class Candidates:
                 raise ValueError(f"{field.name}: expected values that differ, got {values}")
             if field.name != "separations" and list(values) != sorted(values):
                 raise ValueError(f"{field.name}: expected values that ascend, got {values}")
-        if self.gate_probs[0] != 0 or self.gate_areas_px[0] != 0:
-            raise ValueError("gate_probs and gate_areas_px must start with 0, which is no gate")
+        if self.filter_levels[0] != 0 or self.filter_areas_px[0] != 0:
+            raise ValueError("filter_levels and filter_areas_px must start with 0, no image filter")
         for values in product(*(sorted({v[0], v[-1]}) for v in self.numbers)):
             Rules(self.separations[0], *values)
 
     @property
     def numbers(self) -> tuple[tuple[int, ...], ...]:
         """The candidates of all rules but the separation, as in the axes of `f2_sums`."""
-        return self.min_areas_px, self.gate_probs, self.gate_areas_px
+        return self.min_areas_px, self.filter_levels, self.filter_areas_px
 
     @property
     def lowest(self) -> int:
@@ -85,28 +85,26 @@ class Measured:
     found: dict[Separation, Found]
 
 
-def f2_sums(
-    measured: Measured, candidates: Candidates, folds: list[int]
-) -> npt.NDArray[np.float64]:
+def f2_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> npt.NDArray[np.float64]:
     """Return the sum of F2 over each fold's images for every set of rules.
 
-    Shape: one axis per field of `Candidates`, in its order, and the folds last.
+    Shape: one axis per field of `RuleGrid`, in its order, and the folds last.
     """
     fold = np.searchsorted(folds, measured.folds)
     empty = (measured.n_true == 0).astype(np.float64)
     without_ships = np.bincount(fold, weights=empty, minlength=len(folds))
-    areas, *gates = (len(values) for values in candidates.numbers)
-    sums = np.empty((len(candidates.separations), areas, *gates, len(folds)))
-    passed_prob = np.searchsorted(candidates.gate_probs, measured.max_prob, side="right") - 1
+    areas, *filters = (len(values) for values in candidates.numbers)
+    sums = np.empty((len(candidates.separations), areas, *filters, len(folds)))
+    passed_prob = np.searchsorted(candidates.filter_levels, measured.max_prob, side="right") - 1
     for s, separation in enumerate(candidates.separations):
         found = measured.found[separation]
         largest_px = _largest_px(found, len(fold))
-        passed_area = np.searchsorted(candidates.gate_areas_px, largest_px, side="right") - 1
+        passed_area = np.searchsorted(candidates.filter_areas_px, largest_px, side="right") - 1
         for a, min_area_px in enumerate(candidates.min_areas_px):
             images, f2 = _f2(measured, found, min_area_px)
-            # What an image gains over no ships, at the strictest gates it passes; a gate's gain is
-            # that of all images at its place or a stricter one.
-            gain = np.zeros((*gates, len(folds)))
+            # What an image gains over no objects, at the strictest filters it passes; a filter's
+            # gain is that of all images at its place or a stricter one.
+            gain = np.zeros((*filters, len(folds)))
             at = (passed_prob[images], passed_area[images], fold[images])
             np.add.at(gain, at, f2 - empty[images])
             for axis in (0, 1):
@@ -116,7 +114,7 @@ def f2_sums(
 
 
 def by_threshold(
-    candidates: Candidates, sums: npt.NDArray[np.float64], images: int
+    candidates: RuleGrid, sums: npt.NDArray[np.float64], images: int
 ) -> list[dict[str, float]]:
     """Return F2 over the least probability of a ship's pixel, the other rules at their best.
 
@@ -145,10 +143,10 @@ def image_f2(measured: Measured, rules: Rules) -> npt.NDArray[np.float64]:
 
 
 def passes(measured: Measured, rules: Rules) -> npt.NDArray[np.bool_]:
-    """Tell which images the gates of the rules let pass, (images,)."""
+    """Tell which images the image filters of the rules let pass, (images,)."""
     largest_px = _largest_px(measured.found[rules.separation], len(measured.max_prob))
-    passed: npt.NDArray[np.bool_] = measured.max_prob >= rules.gate_prob
-    return passed & (largest_px >= rules.gate_area_px)
+    passed: npt.NDArray[np.bool_] = measured.max_prob >= rules.filter_level
+    return passed & (largest_px >= rules.filter_area_px)
 
 
 def _largest_px(found: Found, images: int) -> npt.NDArray[np.int64]:
@@ -160,7 +158,7 @@ def _largest_px(found: Found, images: int) -> npt.NDArray[np.int64]:
 def _f2(
     measured: Measured, found: Found, min_area_px: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the images with a component of the least area or more, and their F2 without gates."""
+    """Return the images with a component of that area or more, and their F2 without filters."""
     kept = found.area_px >= min_area_px
     size = len(measured.n_true)
     count = np.bincount(found.image[kept], minlength=size)
@@ -169,16 +167,16 @@ def _f2(
     return images, f2_from_counts(hits[images], measured.n_true[images], count[images])
 
 
-def best_rules(candidates: Candidates, f2: npt.NDArray[np.float64]) -> Rules:
+def best_rules(candidates: RuleGrid, f2: npt.NDArray[np.float64]) -> Rules:
     """Return the best rules of those whose `f2` is given; of equally good ones the plainest.
 
-    A gate that gains nothing is off. Among equal thresholds and areas the middle one is farthest
+    A filter that gains nothing is off. Among equal thresholds and areas the middle one is farthest
     from where the score falls. `f2` has the shape of `f2_sums` without the folds; -inf leaves a
     set of rules out.
     """
     tied = np.argwhere(f2 >= f2.max() - TIE)
-    separation, area, gate_prob, gate_area = range(4)
-    for axis in (gate_prob, gate_area):
+    separation, area, filter_level, filter_area = range(4)
+    for axis in (filter_level, filter_area):
         tied = tied[tied[:, axis] == tied[:, axis].min()]
     plainest = _family(candidates.separations[tied[:, separation].min()])
     same = [_family(candidates.separations[i]) == plainest for i in tied[:, separation]]

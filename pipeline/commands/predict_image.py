@@ -112,7 +112,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     from pipeline.jobs.artifacts import read_json
     from pipeline.masks.instances import COLUMNS, write_instances
     from pipeline.masks.rle import encode_labels
-    from pipeline.selection.rules import find_ships, read_rules
+    from pipeline.selection.rules import find_objects, read_rules
 
     source = run.result("calibrate").checked("rules.json")
     rules = read_rules(read_json(source)["rules"], str(source))
@@ -127,7 +127,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
             unread.append(path.name)
             continue
         maps = predict(path, picture_hwc)
-        labels_hw = find_ships(maps, rules)
+        labels_hw = find_objects(maps, rules)
         if labels_hw is None:
             labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
         texts = encode_labels(labels_hw)

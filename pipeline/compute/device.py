@@ -25,7 +25,7 @@ __all__ = ["Device", "is_out_of_memory"]
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 CORES_A_WORKER = 4
 """On a CPU loading takes a tenth of a step's time or less; one process keeps four cores fed."""
 
@@ -135,7 +135,7 @@ def _workers(machine: Machine, *, is_cuda: bool) -> int:
         return threads // CORES_A_WORKER
     if "TORCHELASTIC_RUN_ID" in os.environ:
         threads = len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])
-    return min(max(threads, 1), MOST_WORKERS)
+    return min(max(threads, 1), MAX_WORKERS)
 
 
 def _keep_freed_memory() -> None:

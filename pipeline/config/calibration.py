@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.fields import Count, Section, Share
 from pipeline.maps import as_level
 
-__all__ = ["Acceptance", "Calibrate", "Watershed"]
+__all__ = ["Calibrate", "CandidateSelection", "Watershed"]
 
 
 def _ascending(values: list[float]) -> list[float]:
@@ -49,16 +49,16 @@ class Watershed(Section):
     merge_below_px: Areas
 
 
-class Acceptance(Section):
+class CandidateSelection(Section):
     """How to learn which segments are ships; see `pipeline.calibration.learn`."""
 
     levels: Probabilities
-    least_px: Count
+    min_area_px: Count
     trees: Count
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     leaves: Annotated[int, Field(ge=2)]
     min_leaf_segments: Count
-    images: Annotated[int, Field(ge=3)]
+    max_images: Annotated[int, Field(ge=3)]
 
 
 class Calibrate(Section):
@@ -69,21 +69,21 @@ class Calibrate(Section):
     connectivities: Annotated[list[Literal[4, 8]], Ascending]
     watershed: Watershed | None
     rectangles: Annotated[list[Step], Steps]
-    gate_probabilities: Annotated[list[Share], Field(min_length=1), Steps]
-    gate_areas_px: Areas
-    acceptance: Acceptance | None
+    image_filter_probabilities: Annotated[list[Share], Field(min_length=1), Steps]
+    image_filter_areas_px: Areas
+    candidate_selection: CandidateSelection | None
 
     @property
     def lowest(self) -> float:
         """The least probability of a ship's pixel that any rule may take."""
         tried = [*self.thresholds, *self.rectangles]
         tried += [] if self.watershed is None else self.watershed.thresholds
-        tried += [] if self.acceptance is None else self.acceptance.levels
+        tried += [] if self.candidate_selection is None else self.candidate_selection.levels
         return min(tried)
 
     @model_validator(mode="after")
-    def _gates(self) -> Self:
-        for name in ("gate_probabilities", "gate_areas_px"):
+    def _image_filters(self) -> Self:
+        for name in ("image_filter_probabilities", "image_filter_areas_px"):
             if getattr(self, name)[0] != 0:
-                raise ValueError(f"expected {name} to begin with 0, which is no gate.")
+                raise ValueError(f"expected {name} to begin with 0, which is no image filter.")
         return self

@@ -110,8 +110,8 @@ class Targets(Section):
 class ImageHead(Section):
     """A second output of the network: is there any ship in the image?
 
-    `weight` is that of its loss beside the pixels'; 0: no such head. Only `calibrate.acceptance`
-    uses its answer.
+    `weight` is that of its loss beside the pixels'; 0: no such head. Only
+    `calibrate.candidate_selection` uses its answer.
     """
 
     weight: Annotated[float, Field(ge=0)]
@@ -282,14 +282,14 @@ class Config(Section):
         if floor > lowest:
             message = (
                 f"expected at most {lowest}, the least probability that calibrate tries, got "
-                f"{floor}: maps that are not stored would be a gate that nothing calibrates. Lower "
-                "it, or try no value below it."
+                f"{floor}: maps that are not stored would be an image filter that nothing "
+                "calibrates. Lower it, or try no value below it."
             )
             wrong.append(defect(("predict", "floor"), message, floor))
-        if weight > 0 and self.calibrate.acceptance is None:
+        if weight > 0 and self.calibrate.candidate_selection is None:
             message = (
-                f"expected 0 where calibrate.acceptance is null, got {weight}: nothing else uses "
-                "the head's answer. Give both or neither."
+                f"expected 0 where calibrate.candidate_selection is null, got {weight}: nothing "
+                "else uses the head's answer. Give both or neither."
             )
             wrong.append(defect(("image_head", "weight"), message, weight))
         if wrong:

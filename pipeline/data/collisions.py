@@ -21,12 +21,12 @@ Index = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 TABLES = 8
-MOST_BITS = 21  # per key
+MAX_BITS = 21  # per key
 UNSURE_BITS = 3
-MOST_FLIPS = 2
+MAX_FLIPS = 2
 CROWDED = 48  # cells under one key
 DEVIATIONS = 3.0  # fewer signs beside the key must differ than chance gives: 1 pair in 740
-PAIRS_PER_CELL, MOST_PAIRS = 250, 100_000_000  # by chance; fewer cells get shorter keys
+PAIRS_PER_CELL, MAX_PAIRS = 250, 100_000_000  # by chance; fewer cells get shorter keys
 PAIRS_AT_ONCE = 2_000_000
 CELLS_AT_ONCE = 8192
 
@@ -47,14 +47,14 @@ def colliding_cells(
         later piece holds what earlier ones missed.
     """
     owners = (cells // (len(values) // len(groups))).astype(np.int32)
-    flips = [f for size in range(MOST_FLIPS + 1) for f in combinations(range(UNSURE_BITS), size)]
+    flips = [f for size in range(MAX_FLIPS + 1) for f in combinations(range(UNSURE_BITS), size)]
     count = max(len(cells), 1)
     chance_pairs = TABLES * len(flips) * count**2
-    bits = np.ceil(np.log2(chance_pairs / min(PAIRS_PER_CELL * count, MOST_PAIRS)))
-    bits = int(np.clip(bits, UNSURE_BITS + 1, MOST_BITS))
+    bits = np.ceil(np.log2(chance_pairs / min(PAIRS_PER_CELL * count, MAX_PAIRS)))
+    bits = int(np.clip(bits, UNSURE_BITS + 1, MAX_BITS))
     words, unsure = _project(values, cells, bits)
-    others = TABLES * MOST_BITS - bits
-    most_different = others / 2 - DEVIATIONS * np.sqrt(others) / 2
+    others = TABLES * MAX_BITS - bits
+    max_different = others / 2 - DEVIATIONS * np.sqrt(others) / 2
     for table in range(TABLES):
         keys = _keys(words, table, bits)
         order = np.lexsort([words[:, -1], keys]).astype(np.int32)
@@ -75,7 +75,7 @@ def colliding_cells(
                 apart = groups[owners[one]] != groups[owners[other]]
                 one, other = one[apart], other[apart]  # noqa: PLW2901
                 distance = np.bitwise_count(words[one] ^ words[other]).sum(axis=1, dtype=np.uint16)
-                near = distance <= most_different
+                near = distance <= max_different
                 yield cells[one[near]], cells[other[near]]
 
 
@@ -85,29 +85,29 @@ def _project(
     """Hash cells.
 
     Returns:
-        The signs of TABLES * MOST_BITS projections, packed into (cells, words); and, for each
+        The signs of TABLES * MAX_BITS projections, packed into (cells, words); and, for each
         table, the places of the UNSURE_BITS least certain of its first `bits` signs, (cells,
         TABLES, UNSURE_BITS).
     """
-    signs = np.zeros((len(cells), -(-TABLES * MOST_BITS // 64) * 8), np.uint8)
+    signs = np.zeros((len(cells), -(-TABLES * MAX_BITS // 64) * 8), np.uint8)
     unsure = np.empty((len(cells), TABLES, UNSURE_BITS), np.uint8)
-    random = generator(0, "overlap keys").standard_normal((values.shape[1], TABLES * MOST_BITS))
+    random = generator(0, "overlap keys").standard_normal((values.shape[1], TABLES * MAX_BITS))
     random = random.astype(np.float32)
     for start in range(0, len(cells), CELLS_AT_ONCE):
         rows = slice(start, start + CELLS_AT_ONCE)
         answers = values[cells[rows]].astype(np.float32) @ random
         packed = np.packbits(answers > 0, axis=1, bitorder="little")
         signs[rows, : packed.shape[1]] = packed
-        certain = np.abs(answers).reshape(-1, TABLES, MOST_BITS)[:, :, :bits]
+        certain = np.abs(answers).reshape(-1, TABLES, MAX_BITS)[:, :, :bits]
         unsure[rows] = np.argpartition(certain, UNSURE_BITS, axis=2)[:, :, :UNSURE_BITS]
     return signs.view("<u8"), unsure
 
 
 def _keys(words: Words, table: int, bits: int) -> Index:
     """Return each cell's key in a table: its first `bits` signs as a number."""
-    word, place = divmod(table * MOST_BITS, 64)
+    word, place = divmod(table * MAX_BITS, 64)
     keys = words[:, word] >> np.uint64(place)
-    if place + MOST_BITS > 64:
+    if place + MAX_BITS > 64:
         keys |= words[:, word + 1] << np.uint64(64 - place)
     return (keys & np.uint64(2**bits - 1)).astype(np.int64)
 

@@ -31,9 +31,9 @@ GROUP_SIZES = {0: 1, 0.56: 1, 0.72: 2, 0.8: 3, 0.9: 6, 0.95: 11, 0.99: 23, 1: 60
 LARGEST_SHARE = 1 / 40
 """Of a set's images, at most, that show one scene, but six may: among 192,556 the largest group is
 0.6 %, among hundreds one of 60 tiles would decide the score of its fold."""
-LEAST_AREA_PX = 2
+MIN_AREA_PX = 2
 """What a tile's edge leaves of a ship counts from here on; the competition's smallest mask."""
-LEAST_SHIPS_PX = 16
+MIN_SHIPS_PX = 16
 """Tiles with fewer ship pixels, a mere sliver at the edge, are not taken; 1 % of the
 competition's masks are smaller."""
 
@@ -198,7 +198,7 @@ def _grow(
         cut = Cut(row, col, _tile_labels(scene, row, col))
         ships_px = int(np.count_nonzero(cut.labels_hw))
         has_ships = ships_px > 0
-        if wanted[has_ships] and not 0 < ships_px < LEAST_SHIPS_PX:
+        if wanted[has_ships] and not 0 < ships_px < MIN_SHIPS_PX:
             wanted[has_ships] -= 1
             cuts[row, col] = cut
         else:
@@ -212,7 +212,7 @@ def _tile_labels(scene: Scene, row: int, col: int) -> np.ndarray:
     top, left = row * step, col * step
     labels = scene.labels_hw[top : top + scene.tile_px, left : left + scene.tile_px]
     areas = np.bincount(labels.ravel(), minlength=len(scene.ships) + 1)
-    kept = areas >= LEAST_AREA_PX
+    kept = areas >= MIN_AREA_PX
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     tile: np.ndarray = numbers[labels]

@@ -29,13 +29,13 @@ EDGE_PX = 24  # wide is what JPEG makes of an edge
 EDGE_ABOVE = 4.0  # times the median row's energy has one that is no evidence
 SPREAD = 0.5  # of a row's mean energy, which three tenths of its patches reach where an edge runs
 # Nats beyond what the best of all pairs of cells reaches by chance: 40 in all at full scale.
-LEAST_EVIDENCE = 12.0
+MIN_EVIDENCE = 12.0
 # Of the noise that the quantisation tables of both files explain, root mean square. A texture
 # repeated in another place, with sea noise of 2 grey levels of its own, starts at 1.49.
-MOST_RESIDUAL = 1.35  # true pairs lie about 1.0 and reach 1.25
-MOST_RESIDUAL_ALIKE = 0.8  # one table, one grid of 8x8 blocks: copies, but for a few pixels
-MOST_SINGLE_RESIDUAL = 9.0  # true pairs reach 7.3
-MOST_MEAN_DIFFERENCE = 1.3  # grey levels, any quarter of a cell; one step of flat water at q = 10
+MAX_RESIDUAL = 1.35  # true pairs lie about 1.0 and reach 1.25
+MAX_RESIDUAL_ALIKE = 0.8  # one table, one grid of 8x8 blocks: copies, but for a few pixels
+MAX_SINGLE_RESIDUAL = 9.0  # true pairs reach 7.3
+MAX_MEAN_DIFFERENCE = 1.3  # grey levels, any quarter of a cell; one step of flat water at q = 10
 ROUNDING = 0.03  # relative, of the logarithmic scale
 VERIFIED_AT_ONCE = 1024
 CELLS_AT_ONCE = 32_768
@@ -158,7 +158,7 @@ class _Check:
         self.levels = to_levels()
         self.telling = self._telling()
         pairs = self.telling.sum() ** 2 / 2
-        self.least_evidence = LEAST_EVIDENCE + np.log(max(pairs, 1))
+        self.min_evidence = MIN_EVIDENCE + np.log(max(pairs, 1))
         layout = signatures.layout
         self.shared = [layout.shared_cells(offset) for offset in layout.offsets_yx]
         number = {offset: index for index, offset in enumerate(layout.offsets_yx)}
@@ -255,16 +255,16 @@ class _Check:
         residual = np.abs(level_a - level_b) / np.hypot(noise[:, :, None], scale)
         means_a, means_b = known.means[one][:, cells[0]], known.means[other][:, cells[1]]
         shift = np.abs(means_a.astype(np.int32) - means_b).max(axis=(1, 2)) / MEAN_STEPS
-        most_residual = np.full(len(one), MOST_RESIDUAL)
+        max_residual = np.full(len(one), MAX_RESIDUAL)
         if all(side % 8 == 0 for side in known.layout.offsets_yx[offset]):
-            most_residual[known.tables[one] == known.tables[other]] = MOST_RESIDUAL_ALIKE
+            max_residual[known.tables[one] == known.tables[other]] = MAX_RESIDUAL_ALIKE
         telling = self.telling[one][:, cells[0]] & self.telling[other][:, cells[1]]
         counted = telling[:, :, None] & self._off_edges(a) & self._off_edges(b)
         return np.asarray(
-            (_evidence(a * counted, b) >= self.least_evidence)
-            & ((residual**2).mean(axis=(1, 2)) <= most_residual**2)
-            & (residual.max(axis=(1, 2)) <= MOST_SINGLE_RESIDUAL)
-            & (shift <= MOST_MEAN_DIFFERENCE)
+            (_evidence(a * counted, b) >= self.min_evidence)
+            & ((residual**2).mean(axis=(1, 2)) <= max_residual**2)
+            & (residual.max(axis=(1, 2)) <= MAX_SINGLE_RESIDUAL)
+            & (shift <= MAX_MEAN_DIFFERENCE)
         )
 
     def _off_edges(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:

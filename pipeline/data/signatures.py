@@ -28,8 +28,8 @@ __all__ = [
     "to_levels",
 ]
 
-MOST_PATCHES = 16  # per cell side; a patch is 4x4 pixels of the shrunk cell
-LEAST_PATCH_PX = 8
+MAX_PATCHES = 16  # per cell side; a patch is 4x4 pixels of the shrunk cell
+MIN_PATCH_PX = 8
 VALUES = 256  # wanted per cell: small cells have fewer patches and more masks on each
 LINEAR_BELOW = 0.2  # grey levels; above it the scale is logarithmic, its step 6 %
 SCALE = float(127 / np.log1p(512 / LINEAR_BELOW))
@@ -67,7 +67,7 @@ class Layout:
     @cached_property
     def patches_hw(self) -> tuple[int, int]:
         """Number of patches down and across a cell."""
-        high, wide = (min(max(side // LEAST_PATCH_PX, 1), MOST_PATCHES) for side in self.cell_hw)
+        high, wide = (min(max(side // MIN_PATCH_PX, 1), MAX_PATCHES) for side in self.cell_hw)
         return high, wide
 
     @cached_property

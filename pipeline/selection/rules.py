@@ -1,7 +1,7 @@
 """How a map becomes ships: what calibration chooses, and what that does to one map.
 
-`rules.json` holds either `Rules`, a few numbers, or an `Acceptance`, learnt from segments.
-`find_ships` applies either, to out-of-fold and to test maps alike.
+`rules.json` holds either `Rules`, a few numbers, or an `LearntSelection`, learnt from segments.
+`find_objects` applies either, to out-of-fold and to test maps alike.
 """
 
 from typing import Any
@@ -9,16 +9,22 @@ from typing import Any
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import Labels
-from pipeline.selection.acceptance import Acceptance
+from pipeline.selection.candidates import LearntSelection
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import foreground_of
 
-__all__ = ["AnyRules", "Rules", "find_ships", "read_rules", "rules_to_json"]
+__all__ = ["FORMAT", "AnyRules", "Rules", "find_objects", "read_rules", "rules_to_json"]
 
-AnyRules = Rules | Acceptance
+AnyRules = Rules | LearntSelection
+
+FORMAT = 2
+"""Of rules.json. Version 0.1.0 wrote 1, whose trees ask for a feature that is not measured now."""
 
 
-KINDS: dict[str, type[Rules] | type[Acceptance]] = {"thresholds": Rules, "acceptance": Acceptance}
+KINDS: dict[str, type[Rules] | type[LearntSelection]] = {
+    "thresholds": Rules,
+    "candidate_selection": LearntSelection,
+}
 
 
 def rules_to_json(rules: AnyRules) -> dict[str, Any]:
@@ -37,13 +43,13 @@ def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON v
     if kind not in KINDS:
         raise ArtifactError(
             f"{source}: expected rules of the kind {' or '.join(KINDS)}, got {kind}. They are of "
-            "another version: run the calibration again."
+            "another version: calibrate again, with `./run.sh CONFIG --from calibrate --restart`."
         )
     rules = {name: each for name, each in value.items() if name != "kind"}
     return KINDS[kind].from_json(rules, source)
 
 
-def find_ships(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
+def find_objects(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
     """Cut the maps of an image into ships.
 
     Args:

@@ -1,6 +1,6 @@
-"""Rules that are a few numbers: how to cut a map, a least area, and a gate on the whole map.
+"""Rules that are a few numbers: how to cut a map, a least area, and a filter on the whole image.
 
-The maps of an image enter; its ships leave, or nothing where the gate says that there are none.
+The filter says which images have no object at all, whatever their components.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -16,8 +16,8 @@ __all__ = ["Rules"]
 
 RANGES = {
     "min_area_px": range(2**31),
-    "gate_prob": range(256),
-    "gate_area_px": range(2**31),
+    "filter_level": range(256),
+    "filter_area_px": range(2**31),
 }
 
 
@@ -28,14 +28,14 @@ class Rules:
     Attributes:
         separation: How maps are cut into components.
         min_area_px: Smaller components are dropped.
-        gate_prob: A map whose maximum is below holds no ship at all; 0 is no gate.
-        gate_area_px: A map whose largest component is smaller holds no ship at all; 0 is no gate.
+        filter_level: A map whose maximum is below holds no ship at all; 0: no filter.
+        filter_area_px: A map whose largest component is smaller holds no ship at all; 0: no filter.
     """
 
     separation: Separation
     min_area_px: int
-    gate_prob: int = 0
-    gate_area_px: int = 0
+    filter_level: int = 0
+    filter_area_px: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -49,15 +49,15 @@ class Rules:
         return self.separation.threshold
 
     def components(self, maps: ImageMaps) -> Components | None:
-        """Return all components of an image's maps; None where a gate says that it has no ship."""
-        if int(maps.prob_hw.max()) < self.gate_prob:
+        """Return all components of an image's maps; None where the filter finds no object."""
+        if int(maps.prob_hw.max()) < self.filter_level:
             return None
         components = find_components(maps, self.separation)
-        passes = int(components.area_px.max(initial=0)) >= self.gate_area_px
+        passes = int(components.area_px.max(initial=0)) >= self.filter_area_px
         return components if passes else None
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the ships of an image as `pipeline.selection.rules.find_ships` does."""
+        """Return the ships of an image as `pipeline.selection.rules.find_objects` does."""
         components = self.components(foreground.maps)
         if components is None:
             return None

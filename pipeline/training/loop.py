@@ -254,7 +254,7 @@ class _Loop:
         if skipped == 0:
             return
         survival.heal_statistics(state.network, state.ema.network)
-        if row >= min(survival.MOST_SKIPPED, self.steps):
+        if row >= min(survival.MAX_SKIPPED, self.steps):
             raise survival.stays_not_finite(
                 state.job,
                 step=state.step,

@@ -18,13 +18,13 @@ from pipeline.jobs.artifacts import write_json
 from pipeline.jobs.run import Job
 
 __all__ = [
-    "MOST_SKIPPED",
+    "MAX_SKIPPED",
     "StopRequest",
     "heal_statistics",
     "stays_not_finite",
 ]
 
-MOST_SKIPPED = 20
+MAX_SKIPPED = 20
 """Steps skipped in a row before training stops: float16's scale needs up to 16 halvings."""
 
 

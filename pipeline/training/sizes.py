@@ -21,12 +21,12 @@ __all__ = ["decide_sizes", "kept_bytes"]
 
 LOG = logging.getLogger(__name__)
 PARTS_OF_SIDE = (1.0, 2 / 3, 1 / 2, 1 / 3, 1 / 4)
-"""Crops are the whole image, or the largest of these parts of it of which LEAST fit in memory."""
+"""Crops are the whole image, or the largest of these parts of it of which MIN_CROPS fit."""
 
-LEAST, MOST = 8, 32
+MIN_CROPS, MAX_CROPS = 8, 32
 """Crops a step: fewer make BatchNorm noisy, more on each device do not make it faster."""
 
-MOST_PX_ON_CPU, MOST_ON_CPU = 256, 8
+MAX_PX_ON_CPU, MAX_CROPS_ON_CPU = 256, 8
 """On a CPU time ends before memory does: more and smaller steps."""
 
 WEIGHTS = 5
@@ -95,13 +95,13 @@ def _decide(
     if crops.size_px != "auto":
         size_px = crops.size_px
     else:
-        longest = side_px if device.is_cuda else min(side_px, MOST_PX_ON_CPU)
+        longest = side_px if device.is_cuda else min(side_px, MAX_PX_ON_CPU)
         sides = [max(int(longest * part) // 32 * 32, 32) for part in PARTS_OF_SIDE]
-        wanted = LEAST if crops.batch_size == "auto" else crops.batch_size
+        wanted = MIN_CROPS if crops.batch_size == "auto" else crops.batch_size
         size_px = next((side for side in sides if fitting(side) >= wanted), sides[-1])
     if crops.batch_size != "auto":
         return {"size_px": size_px, "batch_size": crops.batch_size}
-    most = min(fitting(size_px), (MOST if device.is_cuda else MOST_ON_CPU) * processes)
+    most = min(fitting(size_px), (MAX_CROPS if device.is_cuda else MAX_CROPS_ON_CPU) * processes)
     sizes = [size for size in range(processes, most + 1, processes) if crops.per_epoch % size == 0]
     if not sizes:
         raise ConfigError(

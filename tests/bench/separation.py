@@ -27,7 +27,7 @@ from pipeline.jobs.run import Run
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
-from pipeline.selection.rules import Rules, find_ships
+from pipeline.selection.rules import Rules, find_objects
 from pipeline.separation.separate import Separation
 from tests.bench.trials import budget_of, parser, run_trial
 
@@ -82,7 +82,7 @@ def f2_by(how, maps, truth, size):
     for min_area_px in MIN_AREAS_PX:
         rows = []
         for name, of_image in maps.items():
-            labels_hw = find_ships(of_image, Rules(how, min_area_px))
+            labels_hw = find_objects(of_image, Rules(how, min_area_px))
             found = [""] if labels_hw is None else encode_labels(labels_hw)
             rows += [(name, text) for text in found]
         found = pd.DataFrame(rows, columns=COLUMNS, dtype=str)

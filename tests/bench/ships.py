@@ -26,7 +26,7 @@ from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
-from pipeline.s5_calibrate import candidates, learning
+from pipeline.s5_calibrate import candidates
 from pipeline.selection.submission import find_instances, submit_maps
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation, separate
@@ -148,7 +148,7 @@ def search(images, count):
     start, cpu_start = time.perf_counter(), sum(os.times()[:4])
     result = calibrate(
         *(maps, truth, SIDE, SIDE, CANDIDATES),
-        learning=learning(CALIBRATE),
+        learning=CALIBRATE.candidate_selection,
         jobs=2,
     )
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start

@@ -10,17 +10,17 @@ import pytest
 
 from pipeline.calibration.calibrate import calibrate
 from pipeline.calibration.gain import try_rule
-from pipeline.calibration.learn import Learning
 from pipeline.calibration.problem import Problem
-from pipeline.calibration.search import Candidates, best_rules, f2_sums, image_f2
+from pipeline.calibration.search import RuleGrid, best_rules, f2_sums, image_f2
+from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
 from pipeline.metrics.f2 import score_images
 from pipeline.selection import workers
-from pipeline.selection.acceptance import Acceptance, Gate
-from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
+from pipeline.selection.candidates import LearntFilter, LearntSelection
+from pipeline.selection.rules import Rules, find_objects, read_rules, rules_to_json
 from pipeline.selection.submission import find_instances
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
@@ -33,15 +33,15 @@ PLAIN = tuple(
     for connectivity in (4, 8)
     for threshold in (60, 128, 200)
 )
-GRID = Candidates(PLAIN, min_areas_px=(0, 12), gate_probs=(0, 150, 230), gate_areas_px=(0, 30))
-LEARNING = Learning(
-    levels=(60, 128, 200),
-    least_px=4,
+GRID = RuleGrid(PLAIN, min_areas_px=(0, 12), filter_levels=(0, 150, 230), filter_areas_px=(0, 30))
+LEARNING = CandidateSelection(
+    levels=[level / 255 for level in (60, 128, 200)],
+    min_area_px=4,
     trees=20,
     learning_rate=0.2,
     leaves=4,
     min_leaf_segments=5,
-    images=1000,
+    max_images=1000,
 )
 
 
@@ -109,10 +109,12 @@ def test_every_rule_scores_what_the_metric_says(solved, brute_force):
 
 def test_each_fold_is_scored_by_rules_of_the_others(solved, brute_force):
     _, _, result = solved
-    gated = result.trials[-1].kept
-    assert [trial.rule for trial in result.trials] == ["gate"]
+    filtered = result.trials[-1].kept
+    assert [trial.rule for trial in result.trials] == ["image filter"]
     scores = {
-        GRID.rules(place): f2 for place, f2 in brute_force.items() if gated or place[2:] == (0, 0)
+        GRID.rules(place): f2
+        for place, f2 in brute_force.items()
+        if filtered or place[2:] == (0, 0)
     }
     honest = np.empty(24)
     for fold, rules in result.fold_rules.items():
@@ -160,7 +162,7 @@ def test_nothing_but_empty_images():
     result = calibrate(maps, truth, *SHAPE, GRID, learning=LEARNING)
     assert result.scores["f2"] == 1
     assert result.scores["f2_ship_images"] is None
-    assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no gate
+    assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no image filter
     assert [trial.kept for trial in result.trials] == [False] * 3
     assert (result.instances["EncodedPixels"] == "").all()
 
@@ -183,31 +185,31 @@ def blinking(count, folds):
 
 
 def test_a_gate_is_chosen_where_it_pays():
-    """A gate drops the faint blobs and keeps the ships' faint edges."""
+    """An image filter drops the faint blobs and keeps the ships' faint edges."""
     result = calibrate(*blinking(40, 4), *SHAPE, GRID)
     assert result.scores["f2"] == 1
     assert [trial.kept for trial in result.trials] == [True]
-    assert result.rules.gate_prob == 150  # of 150 and 230, which are equal, the plainest
+    assert result.rules.filter_level == 150  # of 150 and 230, which are equal, the plainest
     assert result.rules.separation.threshold == 60
-    assert result.rules.gate_area_px == 0
+    assert result.rules.filter_area_px == 0
 
 
 def test_acceptance_is_learnt_where_it_pays():
-    """Without gates only what is learnt of segments tells faint blobs from ships."""
+    """Without image filters only what is learnt of segments tells faint blobs from ships."""
     maps, truth = blinking(80, 4)
-    plain = Candidates((PLAIN[0],), min_areas_px=(0,))
+    plain = RuleGrid((PLAIN[0],), min_areas_px=(0,))
     groups = {image_id: int(image_id) // 4 for image_id, *_ in maps}
     result = calibrate(maps, truth, *SHAPE, plain, learning=LEARNING, groups=groups)
     assert [(trial.rule, trial.kept) for trial in result.trials] == [
-        ("acceptance", False),  # it submits the best of any blob
-        ("acceptance and learnt gate", True),
+        ("candidate selection", False),  # it submits the best of any blob
+        ("candidate selection and learnt image filter", True),
     ]
     assert result.trials[1].gain == pytest.approx(0.5)
     assert result.scores["f2"] == 1
-    assert isinstance(result.rules, Acceptance)
-    again = Acceptance.from_json(json.loads(json.dumps(result.rules.to_json())), "rules.json")
+    assert isinstance(result.rules, LearntSelection)
+    again = LearntSelection.from_json(json.loads(json.dumps(result.rules.to_json())), "rules.json")
     for _, _, one in maps:
-        ships, same = (find_ships(one, rules) for rules in (result.rules, again))
+        ships, same = (find_objects(one, rules) for rules in (result.rules, again))
         assert (ships is None) == (one.prob_hw.max() < 250) == (same is None)
         assert ships is None or (ships == same).all()
 
@@ -215,11 +217,11 @@ def test_acceptance_is_learnt_where_it_pays():
 @pytest.mark.parametrize(
     "kept",
     [
-        {"gate"},
-        {"gate", "acceptance"},
-        {"gate", "acceptance", "learnt gate"},
-        {"gate", "acceptance and learnt gate"},
-        {"acceptance"},
+        {"image filter"},
+        {"image filter", "candidate selection"},
+        {"image filter", "candidate selection", "learnt image filter"},
+        {"image filter", "candidate selection and learnt image filter"},
+        {"candidate selection"},
     ],
     ids=", ".join,
 )
@@ -231,7 +233,7 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
 
     monkeypatch.setattr("pipeline.calibration.calibrate.try_rule", keep)
     maps, truth = problem(24, 2)
-    result = calibrate(maps, truth, *SHAPE, GRID, learning=replace(LEARNING, trees=5))
+    result = calibrate(maps, truth, *SHAPE, GRID, learning=LEARNING.model_copy(update={"trees": 5}))
     last = [trial for trial in result.trials if trial.kept][-1]
     assert last.f2 == pytest.approx(result.scores["f2"])
     assert {trial.rule for trial in result.trials if trial.kept} == kept
@@ -239,20 +241,24 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
     read = {fold: read_rules(json.loads(text), "rules.json") for fold, text in written.items()}
     packed = [(image_id, fold, pack(one, read[fold].lowest)) for image_id, fold, one in maps]
     pd.testing.assert_frame_equal(find_instances(packed, read), result.instances)
-    gates = {type(rules.gate) for rules in read.values() if isinstance(rules, Acceptance)}
-    assert gates == ({Gate} if last.rule.endswith("learnt gate") else {Rules} - {type(read[0])})
+    filters = {
+        type(rules.image_filter) for rules in read.values() if isinstance(rules, LearntSelection)
+    }
+    assert filters == (
+        {LearntFilter} if last.rule.endswith("learnt image filter") else {Rules} - {type(read[0])}
+    )
 
 
 def test_ties_go_to_the_middle_and_to_no_gate():
-    seven = Candidates(
+    seven = RuleGrid(
         tuple(Separation("components", 10 * i, c) for c in (4, 8) for i in range(1, 8)),
         min_areas_px=(0,),
-        gate_probs=(0, 5, 6),
+        filter_levels=(0, 5, 6),
     )
 
     def best(f2):
         rules = best_rules(seven, f2)
-        return rules.separation.threshold, rules.separation.connectivity, rules.gate_prob
+        return rules.separation.threshold, rules.separation.connectivity, rules.filter_level
 
     f2 = np.zeros((14, 1, 3, 1))
     f2[2:7] = f2[9:14] = 0.5
@@ -293,9 +299,9 @@ def test_a_map_that_cannot_be_cut_is_named():
         ({"separations": PLAIN[:1] * 2}, "separations: expected values that differ"),
         ({"min_areas_px": (8, 4)}, "min_areas_px.*ascend"),
         ({"min_areas_px": (-1, 4)}, "min_area_px: expected a whole number"),
-        ({"gate_probs": (5,)}, "must start with 0"),
+        ({"filter_levels": (5,)}, "must start with 0"),
     ],
 )
 def test_candidates_are_checked(change, message):
     with pytest.raises(ValueError, match=message):
-        Candidates(**(vars(GRID) | change))
+        RuleGrid(**(vars(GRID) | change))

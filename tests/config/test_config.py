@@ -67,13 +67,13 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
             r"mine.yaml:3: calibrate.thresholds: expected .* 255 steps, got .* are \[128, 128\]",
         ),
         (
-            "calibrate:\n  gate_probabilities: [0.0, 0.001]\n",
-            r"mine.yaml:3: calibrate.gate_probabilities: expected .* are \[0, 0\]",
+            "calibrate:\n  image_filter_probabilities: [0.0, 0.001]\n",
+            r"mine.yaml:3: calibrate.image_filter_probabilities: expected .* are \[0, 0\]",
         ),
         ("calibrate:\n  rectangles: [0.5, 0.4]\n", r"calibrate.rectangles: expected .* ascend"),
         (
-            "calibrate:\n  acceptance:\n    levels: [0.001, 0.5]\n",
-            r"mine.yaml:4: calibrate.acceptance.levels.0: expected greater than .*, got 0.001",
+            "calibrate:\n  candidate_selection:\n    levels: [0.001, 0.5]\n",
+            r"yaml:4: calibrate.candidate_selection.levels.0: expected greater than .*, got 0.001",
         ),
         ("calibrate:\n  thresholds: []\n", r"calibrate.thresholds: .* at least 1 item"),
         (
@@ -81,8 +81,8 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
             r"mine.yaml:3: predict.floor: expected at most 0.2, .* got 0.35",
         ),
         (
-            "image_head:\n  weight: 0.1\ncalibrate:\n  acceptance: null\n",
-            r"mine.yaml:3: image_head.weight: expected 0 where calibrate.acceptance is null",
+            "image_head:\n  weight: 0.1\ncalibrate:\n  candidate_selection: null\n",
+            r"yaml:3: image_head.weight: expected 0 where calibrate.candidate_selection is null",
         ),
         ("crops:\n  per_epoch: 17\n", r"mine.yaml:2: crops: expected per_epoch to be a multiple"),
         ("train: 3\n", r"mine.yaml:2: train: expected an object, got 3"),
@@ -100,7 +100,7 @@ def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
 
 
 @pytest.mark.parametrize(
-    "where", ["thresholds", "rectangles", "watershed.thresholds", "acceptance.levels"]
+    "where", ["thresholds", "rectangles", "watershed.thresholds", "candidate_selection.levels"]
 )
 def test_no_rule_looks_below_the_floor(tmp_path, where):
     load(tmp_path, "", [f"calibrate.{where}=[0.2]"])

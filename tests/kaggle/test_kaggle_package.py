@@ -88,8 +88,12 @@ def finished(shared_checkout, competition, server, tmp_path_factory):
     }
     run = ("tests/tiny.yaml", "name=offline", f"data.root={competition}", "data.max_bad_share=0.2")
     # So short a training is worth no ship; these rules leave no other choice.
-    run += ("calibrate.thresholds=[0.3]", "calibrate.min_areas_px=[0]", "calibrate.acceptance=null")
-    run += ("calibrate.gate_probabilities=[0.0]", "calibrate.gate_areas_px=[0]")
+    run += (
+        "calibrate.thresholds=[0.3]",
+        "calibrate.min_areas_px=[0]",
+        "calibrate.candidate_selection=null",
+    )
+    run += ("calibrate.image_filter_probabilities=[0.0]", "calibrate.image_filter_areas_px=[0]")
     run += ("calibrate.watershed=null",)  # which alone would need scikit-image
     shared_checkout.run_in_one_process(*run)
     return shared_checkout, run

@@ -74,7 +74,9 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     scores = summarise(matches, frame.fold.to_numpy(), frame.group.to_numpy())
     _json(run / "calibrate" / "scores.json", scores | {"f2_in_sample": scores["f2"] + 0.01})
     rule = {"separation": {"threshold": 128}, "min_area_px": 8}
-    tried = [{"rule": "gate", "f2": 0.6, "gain": 0.02, "standard_error": 0.005, "kept": True}]
+    tried = [
+        {"rule": "image filter", "f2": 0.6, "gain": 0.02, "standard_error": 0.005, "kept": True}
+    ]
     cross_fitted = {str(fold): rule for fold in range(folds)}
     rules = {"rules": rule, "cross_fitted": cross_fitted, "tried": tried}
     _json(run / "calibrate" / "rules.json", rules)

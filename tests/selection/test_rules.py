@@ -7,13 +7,13 @@ import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
-from pipeline.selection.rules import Rules, find_ships, read_rules, rules_to_json
+from pipeline.selection.rules import Rules, find_objects, read_rules, rules_to_json
 from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 
 SEPARATION = asdict(Separation("components", 128, 8))
-RULES = Rules(Separation("components", 128, 8), min_area_px=3, gate_prob=200, gate_area_px=5)
+RULES = Rules(Separation("components", 128, 8), min_area_px=3, filter_level=200, filter_area_px=5)
 
 
 def a_map(area_px, value, speck_px=0):
@@ -25,10 +25,10 @@ def a_map(area_px, value, speck_px=0):
 
 
 def test_ships_that_pass_every_rule():
-    labels_hw = find_ships(a_map(5, 200, speck_px=2), RULES)
+    labels_hw = find_objects(a_map(5, 200, speck_px=2), RULES)
     assert labels_hw.max() == 1
     assert (labels_hw > 0).sum() == 5
-    assert find_ships(a_map(5, 200, speck_px=3), RULES).max() == 2
+    assert find_objects(a_map(5, 200, speck_px=3), RULES).max() == 2
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def test_ships_that_pass_every_rule():
     ids=["not stored", "no pixel", "sea", "faint", "largest too small", "specks"],
 )
 def test_images_without_ships(maps):
-    assert find_ships(maps, RULES) is None
+    assert find_objects(maps, RULES) is None
 
 
 def test_without_gates_every_component_large_enough_counts():
-    assert find_ships(a_map(3, 130), Rules(RULES.separation, 3)).max() == 1
+    assert find_objects(a_map(3, 130), Rules(RULES.separation, 3)).max() == 1
 
 
 def test_round_trip():
@@ -75,7 +75,7 @@ def test_rules_of_no_known_kind_are_refused(value):
         ({"separation": SEPARATION | {"method": "contact"}}, "seed: expected"),
         ({"separation": {}}, "separation: expected exactly the rules"),
         ({"min_area_px": True}, "min_area_px: expected"),
-        ({"gate_prob": 256}, "gate_prob: expected"),
+        ({"filter_level": 256}, "filter_level: expected"),
         ({"contact_width_px": 3}, "exactly the rules"),
     ],
 )

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.calibration.gain import try_rule
 from pipeline.errors import ArtifactError
-from pipeline.selection.acceptance import (
-    Acceptance,
+from pipeline.selection.candidates import (
     Choice,
-    Gate,
-    ShipCount,
+    LearntFilter,
+    LearntSelection,
+    ObjectCount,
     best_choice,
     total_hits,
 )
@@ -21,7 +21,7 @@ from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 
-COUNT = ShipCount(0.5, 0.2)
+COUNT = ObjectCount(0.5, 0.2)
 
 
 def a_forest(seed):
@@ -61,7 +61,7 @@ def test_nothing_to_choose_from():
     assert best_choice(np.zeros(3), np.array([-1, 0, -1]), COUNT).segments == ()
 
 
-def an_acceptance(chance):
+def a_selection(chance):
     cuts = (Separation("components", 60, 4), Separation("components", 120, 4))
     trees = fit_trees(
         *(np.zeros((1, len(FEATURES))), np.ones(1)),
@@ -71,22 +71,22 @@ def an_acceptance(chance):
         min_leaf_rows=1,
         seed=0,
     )
-    return Acceptance(
-        cuts, 6, trees, COUNT, Gate(float(np.log(chance / (1 - chance))), 0.0, 0.0, 0.0)
+    return LearntSelection(
+        cuts, 6, trees, COUNT, LearntFilter(float(np.log(chance / (1 - chance))), 0.0, 0.0, 0.0)
     )
 
 
 @pytest.mark.parametrize(("chance", "f2_if_ship"), [(0.9, 0.4), (0.6, 0.5), (0.7, 0.5), (0.5, 1)])
 def test_ships_are_submitted_where_the_chance_is_above_one_over_one_plus_s(chance, f2_if_ship):
     choice = Choice((3, 5), chance * f2_if_ship, 4.0)
-    submitted = an_acceptance(chance).decide(choice)
+    submitted = a_selection(chance).decide(choice)
     assert submitted == ((3, 5) if chance > 1 / (1 + f2_if_ship) else ())
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gate": {}}, "bias"),
+        ({"image_filter": {}}, "bias"),
         ({"cuts": [{"method": "components", "threshold": 0, "connectivity": 4}]}, "threshold"),
         ({"features": ["area"]}, "learnt from other features.*area"),
         ({"trees": {}}, "trees: not trees"),
@@ -95,7 +95,7 @@ def test_ships_are_submitted_where_the_chance_is_above_one_over_one_plus_s(chanc
 )
 def test_other_json_is_refused(change, message):
     with pytest.raises(ArtifactError, match=rf"rules\.json.*{message}"):
-        Acceptance.from_json(an_acceptance(0.5).to_json() | change, "rules.json")
+        LearntSelection.from_json(a_selection(0.5).to_json() | change, "rules.json")
 
 
 def test_a_gain_is_kept_above_its_standard_error_over_scenes():

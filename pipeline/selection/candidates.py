@@ -6,9 +6,9 @@ k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segment
 to a root, maximises this ratio. It is the F2 to expect over images with and without ships alike,
 p s: the chance p that there is a ship, times the F2 s if there is. Submitting nothing scores 1 - p.
 So ships are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where calibration did not keep
-this gate, that of plain rules stands in its place.
+this image filter, that of plain rules stands in its place.
 
-Source of the rule: the metric's definition, and the competition's write-ups on image gates.
+Source of the rule: the metric's definition, and the competition's write-ups on image filters.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ from pipeline.separation.segments import (
 from pipeline.separation.separate import Separation
 
 __all__ = [
-    "Acceptance",
     "Choice",
-    "Gate",
-    "ShipCount",
+    "LearntFilter",
+    "LearntSelection",
+    "ObjectCount",
     "best_choice",
     "expected_hits",
-    "gate_row",
+    "filter_row",
     "head_of",
     "is_large",
     "total_hits",
@@ -50,7 +50,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 
-LEAST = 1e-3  # of what a logarithm is taken of
+EPSILON = 1e-3  # the least of what a logarithm is taken of
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class ShipCount:
+class ObjectCount:
     """How many true ships an image has for the hits that its segments promise: a straight line."""
 
     base: float
@@ -83,7 +83,7 @@ class ShipCount:
 
 
 @dataclass(frozen=True)
-class Gate:
+class LearntFilter:
     """The chance that an image has a ship: a logistic function of what a choice promises."""
 
     bias: float
@@ -94,52 +94,55 @@ class Gate:
     def chance(self, choice: Choice) -> float:
         """Return the chance for a choice."""
         weights = self.f2_weight, self.hits_weight, self.head_weight
-        return float(1 / (1 + np.exp(-self.bias - np.dot(gate_row(choice), weights))))
+        return float(1 / (1 + np.exp(-self.bias - np.dot(filter_row(choice), weights))))
 
 
-def gate_row(choice: Choice) -> tuple[float, float, float]:
-    """Return what a gate sees of a choice."""
-    return float(np.log(choice.f2 + LEAST)), float(np.log(choice.hits + LEAST)), choice.head
+def filter_row(choice: Choice) -> tuple[float, float, float]:
+    """Return what an image filter sees of a choice."""
+    return float(np.log(choice.f2 + EPSILON)), float(np.log(choice.hits + EPSILON)), choice.head
 
 
 @dataclass(frozen=True, eq=False)
-class Acceptance:
+class LearntSelection:
     """Everything that is learnt of segments.
 
     Attributes:
         cuts: The ways to cut, ascending by threshold.
-        least_px: Smaller segments are never submitted.
+        min_area_px: Smaller segments are never submitted.
         trees: Hits over ten from a segment's features.
         count: True ships of an image.
-        gate: The chance of any, or rules whose gate says which images have none.
+        image_filter: The chance of any, or rules whose image filter says which images have none.
     """
 
     cuts: tuple[Separation, ...]
-    least_px: int
+    min_area_px: int
     trees: Trees
-    count: ShipCount
-    gate: Gate | Rules
+    count: ObjectCount
+    image_filter: LearntFilter | Rules
 
     @property
     def lowest(self) -> int:
         """The least value of a pixel that matters."""
         lowest = self.cuts[0].threshold
-        return min(lowest, self.gate.lowest) if isinstance(self.gate, Rules) else lowest
+        rules = self.image_filter
+        return min(lowest, rules.lowest) if isinstance(rules, Rules) else lowest
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the ships of an image as `pipeline.selection.rules.find_ships` does."""
-        if isinstance(self.gate, Rules) and self.gate.components(foreground.maps) is None:
+        """Return the ships of an image as `pipeline.selection.rules.find_objects` does."""
+        rules = self.image_filter
+        if isinstance(rules, Rules) and rules.components(foreground.maps) is None:
             return None
         segments = find_segments(foreground, self.cuts)
-        hits = expected_hits(self.trees, segments.features, self.least_px)
+        hits = expected_hits(self.trees, segments.features, self.min_area_px)
         chosen = self.decide(
             best_choice(hits, segments.parent, self.count, head_of(segments.features))
         )
         return draw_segments(segments, chosen) if chosen else None
 
     def decide(self, choice: Choice) -> tuple[int, ...]:
-        """Return the choice's segments, or none where a learnt gate expects that to score more."""
-        if isinstance(self.gate, Gate) and choice.f2 <= 1 - self.gate.chance(choice):
+        """Return the choice's segments, or none where the learnt filter expects more of that."""
+        learnt = self.image_filter
+        if isinstance(learnt, LearntFilter) and choice.f2 <= 1 - learnt.chance(choice):
             return ()
         return choice.segments
 
@@ -148,14 +151,14 @@ class Acceptance:
         return {
             "features": list(FEATURES),
             "cuts": [asdict(cut) for cut in self.cuts],
-            "least_px": self.least_px,
+            "min_area_px": self.min_area_px,
             "count": asdict(self.count),
-            "gate": asdict(self.gate),
+            "image_filter": asdict(self.image_filter),
             "trees": self.trees.to_json(),
         }
 
     @classmethod
-    def from_json(cls, value: Any, source: str) -> "Acceptance":  # noqa: ANN401  any JSON value
+    def from_json(cls, value: Any, source: str) -> "LearntSelection":  # noqa: ANN401  any JSON value
         """Read what `to_json` gave.
 
         Raises:
@@ -174,23 +177,24 @@ class Acceptance:
                 f"{', '.join(differing) or 'another order'}. Run the calibration again."
             )
         try:
-            gate = value["gate"]
-            plain = "separation" in gate
+            found = value["image_filter"]
+            is_plain = "separation" in found
+            where = f"{source}: image_filter"
             return cls(
                 cuts=tuple(Separation(**cut) for cut in value["cuts"]),
-                least_px=value["least_px"],
+                min_area_px=value["min_area_px"],
                 trees=Trees.from_json(value["trees"], f"{source}: trees"),
-                count=ShipCount(**value["count"]),
-                gate=Rules.from_json(gate, f"{source}: gate") if plain else Gate(**gate),
+                count=ObjectCount(**value["count"]),
+                image_filter=Rules.from_json(found, where) if is_plain else LearntFilter(**found),
             )
         except (TypeError, ValueError) as error:
             raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
 
 
-def is_large(features: Features, least_px: int) -> npt.NDArray[np.bool_]:
-    """Tell which segments have at least `least_px`, (n,)."""
+def is_large(features: Features, min_area_px: int) -> npt.NDArray[np.bool_]:
+    """Tell which segments have at least `min_area_px`, (n,)."""
     # Half a pixel less keeps the logarithm's rounding out of the comparison.
-    large: npt.NDArray[np.bool_] = features[:, LOG_AREA] >= np.log(max(least_px, 1) - 0.5)
+    large: npt.NDArray[np.bool_] = features[:, LOG_AREA] >= np.log(max(min_area_px, 1) - 0.5)
     return large
 
 
@@ -199,10 +203,10 @@ def head_of(features: Features) -> float:
     return float(features[0, IMAGE_HEAD]) if len(features) else 0.0
 
 
-def expected_hits(trees: Trees, features: Features, least_px: int) -> Floats:
+def expected_hits(trees: Trees, features: Features, min_area_px: int) -> Floats:
     """Return the hits to expect of each segment, 0..10, (n,); 0 for those that are too small."""
     hits: Floats = np.clip(trees.predict(features), 0, 1) * THRESHOLDS
-    return np.where(is_large(features, least_px), hits, 0)
+    return np.where(is_large(features, min_area_px), hits, 0)
 
 
 def total_hits(hits: Floats, parent: Integers) -> float:
@@ -210,7 +214,7 @@ def total_hits(hits: Floats, parent: Integers) -> float:
     return float(hits[_best_sum(hits.tolist(), parent.tolist(), 0.0)].sum())
 
 
-def best_choice(hits: Floats, parent: Integers, count: ShipCount, head: float = 0.0) -> Choice:
+def best_choice(hits: Floats, parent: Integers, count: ObjectCount, head: float = 0.0) -> Choice:
     """Return the segments, no two on one way to a root, with the largest F2 to expect.
 
     With f2 the largest ratio, the largest sum of (hits - 2 f2) over a choice is 8 n f2, and the
