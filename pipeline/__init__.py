@@ -25,3 +25,5 @@ and `jobs`; `masks` and `metrics`; `data`, `networks`, `training` and `inference
 maps (`maps.py`); `separation`, `selection` and `calibration`, from maps to instances; `report`,
 `kaggle` and `package`. No room imports one above it, and none imports a stage.
 """
+
+__version__ = "0.2.0"

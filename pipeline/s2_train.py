@@ -5,8 +5,9 @@ history.csv, last.pt (the state to go on from).
 """
 
 from pipeline.jobs.command import run_parts
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.training.job import training_job
 
 

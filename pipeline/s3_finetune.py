@@ -5,8 +5,9 @@ Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
 """
 
 from pipeline.jobs.command import run_parts
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.training.job import training_job
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.jobs.command import run_parts
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 
 TEST = "test"
 MIN_PER_SHARD = 2000

@@ -19,7 +19,8 @@ from pipeline.data.catalog import Catalog, read_test_truth
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
 from pipeline.jobs.command import run_stage
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 
 if TYPE_CHECKING:
     from pipeline.kaggle.ledger import LedgerRow

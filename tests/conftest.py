@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.jobs.run import Run
 
 if __name__ == "__main__":

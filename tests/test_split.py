@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import s0_data, s1_split
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.folds import read_folds
 from pipeline.errors import DataError
 from pipeline.jobs.run import Run

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config.schema import Augment, Crops, Targets, load_config
+from pipeline.config.load import load_config
+from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import Prediction
 from pipeline.training.loop import train
@@ -76,7 +77,7 @@ def dataset(images, seed=0, targets=SHIP):
             size_px=24,
             batch_size=4,
             per_epoch=4 * STEPS,
-            ship_share=0.75,
+            object_share=0.75,
             contact_share=0.0,
             empty_share=0.125,
             busiest_of=1,

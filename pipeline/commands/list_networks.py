@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pipeline.compute.device import Device
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.errors import PipelineError
 from pipeline.networks.table import BATCH_SIZE, PAPERS, Row, rows
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_stored_config
 from pipeline.errors import ConfigError, DataError
 from pipeline.jobs.command import exit_codes
 from pipeline.jobs.run import Run
@@ -75,7 +75,7 @@ def open_run(name: str) -> Run:
         raise ConfigError(
             f"--run {name}: no {path}. Runs here: {', '.join(known) or 'none; ./run.sh makes one'}."
         )
-    return Run(load_config(path, []), restart=False)
+    return Run(load_stored_config(path), restart=False)
 
 
 def read_picture(path: Path) -> Picture:

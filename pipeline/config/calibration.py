@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Section, Share
 from pipeline.maps import as_level
 
@@ -43,35 +44,37 @@ class Watershed(Section):
     See `pipeline.separation.separate.Separation`; `contact_seeds` are probabilities.
     """
 
-    thresholds: Probabilities
-    contact_seeds: Probabilities
-    distance_seeds_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Ascending]
-    merge_below_px: Areas
+    thresholds: Annotated[Probabilities, Neutral([0.5])]
+    contact_seeds: Annotated[Probabilities, Neutral([0.5])]
+    distance_seeds_percent: Annotated[
+        list[Annotated[int, Field(ge=1, le=100)]], Ascending, Neutral([100])
+    ]
+    merge_below_px: Annotated[Areas, Neutral([0])]
 
 
 class CandidateSelection(Section):
     """How to learn which segments are ships; see `pipeline.calibration.learn`."""
 
-    levels: Probabilities
-    min_area_px: Count
-    trees: Count
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    leaves: Annotated[int, Field(ge=2)]
-    min_leaf_segments: Count
-    max_images: Annotated[int, Field(ge=3)]
+    levels: Annotated[Probabilities, Neutral([0.5])]
+    min_area_px: Annotated[Count, Neutral(1)]
+    trees: Annotated[Count, Neutral(100)]
+    learning_rate: Annotated[float, Field(gt=0, le=1), Neutral(0.1)]
+    leaves: Annotated[int, Field(ge=2), Neutral(31)]
+    min_leaf_segments: Annotated[Count, Neutral(20)]
+    max_images: Annotated[int, Field(ge=3), Neutral(2**31 - 1)]
 
 
 class Calibrate(Section):
     """The values each rule may take; the competition's metric chooses among them."""
 
-    thresholds: Probabilities
-    min_areas_px: Areas
-    connectivities: Annotated[list[Literal[4, 8]], Ascending]
-    watershed: Watershed | None
-    rectangles: Annotated[list[Step], Steps]
-    image_filter_probabilities: Annotated[list[Share], Field(min_length=1), Steps]
-    image_filter_areas_px: Areas
-    candidate_selection: CandidateSelection | None
+    thresholds: Annotated[Probabilities, Neutral([0.5])]
+    min_areas_px: Annotated[Areas, Neutral([0])]
+    connectivities: Annotated[list[Literal[4, 8]], Ascending, Neutral([8])]
+    watershed: Annotated[Watershed | None, Neutral(None)]
+    rectangles: Annotated[list[Step], Steps, Neutral([])]
+    image_filter_probabilities: Annotated[list[Share], Field(min_length=1), Steps, Neutral([0.0])]
+    image_filter_areas_px: Annotated[Areas, Neutral([0])]
+    candidate_selection: Annotated[CandidateSelection | None, Neutral(None)]
 
     @property
     def lowest(self) -> float:

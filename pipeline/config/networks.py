@@ -6,8 +6,6 @@ architecture's own values; a test holds the table of smp's options against smp's
 What the names build is in `pipeline.networks.build`.
 """
 
-import difflib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +18,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from pipeline.config.describe import nearest
+from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Section
 from pipeline.config.yaml_source import KeysOf, defect
 
-__all__ = ["ENCODERS", "OPTIONS", "SMP_ARCHITECTURES", "Network", "nearest"]
+__all__ = ["ENCODERS", "OPTIONS", "SMP_ARCHITECTURES", "Network"]
 
 Width = Annotated[int, Field(ge=1)]
 Widths = Annotated[list[Width], Field(min_length=1, max_length=5)]
@@ -131,10 +131,10 @@ class Network(Section):
     line that names another one starts without those of its base.
     """
 
-    arch: str
-    encoder: str | None
-    weights: str
-    options: Annotated[dict[str, Any], KeysOf("arch")]
+    arch: Annotated[str, Neutral("unet")]
+    encoder: Annotated[str | None, Neutral("resnet34")]
+    weights: Annotated[str, Neutral("none")]
+    options: Annotated[dict[str, Any], KeysOf("arch"), Neutral({})]
 
     @field_validator("arch")
     @classmethod
@@ -193,13 +193,6 @@ class Network(Section):
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return options
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return ` Did you mean ...? Known here: ...` for an unknown `name`."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known here: {', '.join(sorted(known))}."
 
 
 def _unknown_option(arch: str, name: str, value: Any) -> InitErrorDetails:  # noqa: ANN401

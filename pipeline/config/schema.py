@@ -15,10 +15,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pipeline.config.calibration import Calibrate
+from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
 from pipeline.config.networks import Network
-from pipeline.config.yaml_source import defect, validate_source
+from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "Optimisation",
     "Predict",
     "Targets",
-    "load_config",
 ]
 
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -45,20 +45,20 @@ RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 class Demo(Section):
     """What `pipeline.data.demo` renders where `data.root` is null."""
 
-    seed: Annotated[int, Field(ge=0)]
-    tile_px: Annotated[int, Field(ge=96, le=2048, multiple_of=3)]
-    train_tiles: Count
-    test_tiles: Count
-    empty_share: Share
-    max_ship_px: Annotated[int, Field(ge=16)]
+    seed: Annotated[int, Field(ge=0), Neutral(0)]
+    tile_px: Annotated[int, Field(ge=96, le=2048, multiple_of=3), Neutral(144)]
+    train_tiles: Annotated[Count, Neutral(1500)]
+    test_tiles: Annotated[Count, Neutral(90)]
+    empty_share: Annotated[Share, Neutral(0.5)]
+    max_ship_px: Annotated[int, Field(ge=16), Neutral(130)]
 
 
 class Data(Section):
     """Where the images are; `root: null` means the rendered demo."""
 
-    root: Path | None
-    test_truth: Path | None
-    max_bad_share: Share
+    root: Annotated[Path | None, Neutral(None)]
+    test_truth: Annotated[Path | None, Neutral(None)]
+    max_bad_share: Annotated[Share, Neutral(1.0)]
     demo: Demo
 
     @property
@@ -82,16 +82,16 @@ class Data(Section):
 class Kaggle(Section):
     """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
 
-    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    download: bool
-    keep_archive: bool
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$"), Neutral("airbus-ship-detection")]
+    download: Annotated[bool, Neutral(False)]
+    keep_archive: Annotated[bool, Neutral(False)]
 
 
 class Folds(Section):
     """How training images are split; `file` is a split of the user's own."""
 
-    count: Annotated[int, Field(ge=2)]
-    file: Path | None
+    count: Annotated[int, Field(ge=2), Neutral(2)]
+    file: Annotated[Path | None, Neutral(None)]
 
 
 class Targets(Section):
@@ -102,9 +102,9 @@ class Targets(Section):
     beside the first's.
     """
 
-    kind: Literal["ship", "ship_contact", "classes"]
-    contact_px: Count
-    contact_weight: Positive
+    kind: Annotated[Literal["ship", "ship_contact", "classes"], Neutral("ship")]
+    contact_px: Annotated[Count, Neutral(1)]
+    contact_weight: Annotated[Positive, Neutral(1.0)]
 
 
 class ImageHead(Section):
@@ -114,13 +114,13 @@ class ImageHead(Section):
     `calibrate.candidate_selection` uses its answer.
     """
 
-    weight: Annotated[float, Field(ge=0)]
+    weight: Annotated[float, Field(ge=0), Neutral(0.0)]
 
 
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
-    `ship_share` of the crops hold a ship, `contact_share` a pixel of contact as `targets` has it
+    `object_share` of the crops hold a ship, `contact_share` a pixel of contact as `targets` has it
     (where no ships meet: a ship), `empty_share` lie in images without ships, the rest anywhere in
     images with ships. Crops that need not hold a ship lie at the busiest of
     `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
@@ -128,14 +128,14 @@ class Crops(Section):
     taken alike. `auto` is decided by the network and the device: see `pipeline.training.sizes`.
     """
 
-    size_px: Count | Literal["auto"]
-    batch_size: Count | Literal["auto"]
-    per_epoch: Count
-    ship_share: Share
-    contact_share: Share
-    empty_share: Share
-    busiest_of: Count
-    hard_run: Annotated[str, Field(pattern=RUN_NAME)] | None
+    size_px: Annotated[Count | Literal["auto"], Neutral("auto")]
+    batch_size: Annotated[Count | Literal["auto"], Neutral("auto")]
+    per_epoch: Annotated[Count, Neutral(1)]
+    object_share: Annotated[Share, Neutral(0.0)]
+    contact_share: Annotated[Share, Neutral(0.0)]
+    empty_share: Annotated[Share, Neutral(0.0)]
+    busiest_of: Annotated[Count, Neutral(1)]
+    hard_run: Annotated[Annotated[str, Field(pattern=RUN_NAME)] | None, Neutral(None)]
 
     def fixed_sizes(self) -> tuple[int, int]:
         """Return `size_px` and `batch_size` where both are numbers.
@@ -152,10 +152,10 @@ class Crops(Section):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        shares = self.ship_share, self.contact_share, self.empty_share
+        shares = self.object_share, self.contact_share, self.empty_share
         if sum(shares) > 1 + 1e-9:
             raise ValueError(
-                "expected ship_share + contact_share + empty_share to be at most 1, got "
+                "expected object_share + contact_share + empty_share to be at most 1, got "
                 f"{' + '.join(map(str, shares))}."
             )
         return self
@@ -173,34 +173,40 @@ class Crops(Section):
 class Augment(Section):
     """Random changes to a training crop; a value of 0 turns one off."""
 
-    symmetries: bool
-    zoom: Annotated[float, Field(ge=0, lt=1)]
-    rotation_deg: Annotated[float, Field(ge=0, le=45)]
-    brightness: Share
-    contrast: Share
-    hue_deg: Annotated[int, Field(ge=0, le=90)]
-    blur_probability: Share
-    noise_probability: Share
+    symmetries: Annotated[bool, Neutral(False)]
+    zoom: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)]
+    rotation_deg: Annotated[float, Field(ge=0, le=45), Neutral(0.0)]
+    brightness: Annotated[Share, Neutral(0.0)]
+    contrast: Annotated[Share, Neutral(0.0)]
+    hue_deg: Annotated[int, Field(ge=0, le=90), Neutral(0)]
+    blur_probability: Annotated[Share, Neutral(0.0)]
+    noise_probability: Annotated[Share, Neutral(0.0)]
 
 
 class Optimisation(Section):
     """One pass of training: AdamW, linear warm-up, cosine decay, clipped gradients, EMA."""
 
-    epochs: Count
-    loss: Annotated[list[LossTerm], Field(min_length=1)]
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup_share: Share
-    clip_norm: Positive
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    validation_images: Count
+    epochs: Annotated[Count, Neutral(1)]
+    loss: Annotated[
+        list[LossTerm],
+        Field(min_length=1),
+        Neutral([{"name": "bce", "weight": 1.0, "label_smoothing": 0.0}]),
+    ]
+    learning_rate: Annotated[Positive, Neutral(1e-3)]
+    weight_decay: Annotated[float, Field(ge=0), Neutral(0.0)]
+    warmup_share: Annotated[Share, Neutral(0.0)]
+    clip_norm: Annotated[Positive, Neutral(1e9)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)]
+    validation_images: Annotated[Count, Neutral(1)]
 
 
 class Ensemble(Section):
     """Other runs of the same folds whose maps are averaged, instead of training networks."""
 
-    runs: Annotated[list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1)]
-    mean: Literal["probability", "logit"]
+    runs: Annotated[
+        list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1), Neutral(["unnamed"])
+    ]
+    mean: Annotated[Literal["probability", "logit"], Neutral("probability")]
 
 
 class Predict(Section):
@@ -209,10 +215,10 @@ class Predict(Section):
     No rule that calibration tries may look lower.
     """
 
-    tta: Literal["d4", "flips", "none"]
-    batch_size: Count
-    floor: Share
-    ensemble: Ensemble | None
+    tta: Annotated[Literal["d4", "flips", "none"], Neutral("none")]
+    batch_size: Annotated[Count, Neutral(1)]
+    floor: Annotated[Share, Neutral(0.0)]
+    ensemble: Annotated[Ensemble | None, Neutral(None)]
 
 
 class Machine(Section):
@@ -221,24 +227,24 @@ class Machine(Section):
     But for `accumulate`: losses of the whole batch, and BatchNorm, see a part of it.
     """
 
-    device: Literal["auto", "cpu", "cuda"]
-    amp: bool
-    processes_per_fold: Count
-    compile: bool
-    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
-    image_cache_mib: Annotated[int, Field(ge=0)]
-    accumulate: Count | Literal["auto"]
-    checkpoint_activations: bool
-    checkpoint_minutes: Positive
-    tensorboard: bool
-    threads: Annotated[int, Field(ge=1)] | None
+    device: Annotated[Literal["auto", "cpu", "cuda"], Neutral("auto")]
+    amp: Annotated[bool, Neutral(False)]
+    processes_per_fold: Annotated[Count, Neutral(1)]
+    compile: Annotated[bool, Neutral(False)]
+    loader_workers: Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], Neutral(0)]
+    image_cache_mib: Annotated[int, Field(ge=0), Neutral(0)]
+    accumulate: Annotated[Count | Literal["auto"], Neutral(1)]
+    checkpoint_activations: Annotated[bool, Neutral(False)]
+    checkpoint_minutes: Annotated[Positive, Neutral(1e9)]
+    tensorboard: Annotated[bool, Neutral(False)]
+    threads: Annotated[Annotated[int, Field(ge=1)] | None, Neutral(None)]
 
 
 class Config(Section):
     """A whole run."""
 
-    name: Annotated[str, Field(pattern=RUN_NAME)]
-    seed: Annotated[int, Field(ge=0)]
+    name: Annotated[str, Field(pattern=RUN_NAME), Neutral("unnamed")]
+    seed: Annotated[int, Field(ge=0), Neutral(0)]
     data: Data
     kaggle: Kaggle
     folds: Folds
@@ -295,19 +301,3 @@ class Config(Section):
         if wrong:
             raise ValidationError.from_exception_data(type(self).__name__, wrong)
         return self
-
-
-def load_config(path: Path, overrides: list[str]) -> Config:
-    """Read `path` with its bases, apply `key=value` overrides, check all of it.
-
-    A command line that points to other data without naming the run gets a run of its own, named
-    after the configuration and the data.
-
-    Raises:
-        ConfigError: with file, line, key, what was expected and the nearest known key.
-    """
-    config = validate_source(Config, path, overrides)
-    given = {override.partition("=")[0] for override in overrides}
-    if "data.root" in given and "name" not in given:
-        config = config.model_copy(update={"name": f"{config.name}-{config.data.name}"})
-    return config

@@ -10,7 +10,6 @@ as a whole, and whoever changes the name, in a file or on the command line, star
 one. `dotted.key=value` changes one key of it, as anywhere.
 """
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -19,14 +18,19 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pipeline import __version__
+from pipeline.config.describe import Key, describe, dotted, nearest
+from pipeline.config.earlier import carried_over, new_name
 from pipeline.errors import ConfigError
 
-__all__ = ["KeysOf", "defect", "validate_source"]
+__all__ = ["VERSION", "KeysOf", "defect", "validate_source", "validate_stored"]
+
+VERSION = "version"
+"""The key under which a stored configuration names the version of the pipeline that wrote it."""
 
 Model = TypeVar("Model", bound=BaseModel)
-Key = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
     """
     dependents = _dependents(model, ())
     source = _read_with_bases(path, (), dependents)
-    names = {_dotted(name) for name in dependents.values()}
+    names = {dotted(name) for name in dependents.values()}
     # Names first: the order on the command line does not decide which keys are theirs.
     for override in sorted(overrides, key=lambda o: o.partition("=")[0] not in names):
         _apply_override(source, override)
@@ -115,8 +119,33 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
         return model.model_validate_json(json.dumps(source.tree), strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        lines = dict.fromkeys(_describe(model, source, detail) for detail in details)
+        lines = dict.fromkeys(
+            describe(model, source.tree, source.place, detail) for detail in details
+        )
         raise ConfigError("\n".join(lines)) from None
+
+
+def validate_stored(model: type[Model], path: Path) -> Model:
+    """Read a configuration that a run stored, maybe in another version, as a checked `model`.
+
+    Raises:
+        ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
+    """
+    source = _read(path, {})
+    version = source.tree.pop(VERSION, "0.1.0")
+    source.tree = carried_over(model, source.tree)
+    try:
+        return model.model_validate_json(json.dumps(source.tree), strict=True)
+    except ValidationError as error:
+        lines = [
+            describe(model, source.tree, source.place, detail)
+            for detail in error.errors(include_url=False)
+        ]
+        raise ConfigError(
+            f"{path} was written by version {version} of the pipeline, this is {__version__}, "
+            "which cannot read it. Use the version that wrote it, or a newer one.\n"
+            + "\n".join(dict.fromkeys(lines))
+        ) from None
 
 
 def defect(location: Key, message: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
@@ -146,6 +175,7 @@ def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Ke
         cycle = " -> ".join(str(shown) for shown in [*children[children.index(path) :], path])
         raise ConfigError(f"{path}: `base:` leads back to itself: {cycle}. Remove one `base:`.")
     own = _read(path, dependents)
+    own.tree.pop(VERSION, None)  # of a configuration that a run stored
     base = own.tree.pop("base", None)
     if base is None:
         return own
@@ -197,7 +227,7 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) ->
             if name in mapping:
                 first = places[(*key, name)]
                 raise ConfigError(
-                    f"{place}: {_dotted((*key, name))}: given twice, first at {first}. Keep one."
+                    f"{place}: {dotted((*key, name))}: given twice, first at {first}. Keep one."
                 )
             places[(*key, name)] = place
             mapping[name] = _construct(value_node, (*key, name), path, places)
@@ -216,10 +246,10 @@ def _scalar(node: yaml.Node) -> Any:  # noqa: ANN401  a YAML value
 
 
 def _apply_override(source: _Source, override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
         raise ConfigError(f"{override!r}: expected key=value, for example seed=1.")
-    key: Key = tuple(dotted.split("."))
+    key: Key = tuple(name.split("."))
     try:
         node = yaml.compose(text, Loader=_Loader) if text.strip() else None
     except yaml.YAMLError as error:
@@ -228,77 +258,14 @@ def _apply_override(source: _Source, override: str) -> None:
         ) from error
     tree = source.tree
     for depth, part in enumerate(key[:-1]):
+        if (renamed := new_name(name)) is not None:
+            raise ConfigError(f"command line: {override}: is called {renamed} now.")
         if not isinstance(tree.get(str(part)), dict):
-            known = _nearest(str(part), [name for name, v in tree.items() if isinstance(v, dict)])
+            known = nearest(str(part), [name for name, v in tree.items() if isinstance(v, dict)])
             raise ConfigError(
                 f"command line: {override}: there is no section "
-                f"{_dotted(key[: depth + 1])!r}.{known}"
+                f"{dotted(key[: depth + 1])!r}.{known}"
             )
         tree = tree[str(part)]
     value = None if node is None else _construct(node, key, Path("command line"), {})
     source.put(key, value, {key: "command line"})
-
-
-def _describe(model: type[BaseModel], source: _Source, detail: ErrorDetails) -> str:
-    """Turn one pydantic error into a line with place, key, what is wrong and a hint."""
-    key = _existing_part(source.tree, detail["loc"])
-    place, got = source.place(key), detail["input"]
-    if detail["type"] == "missing":
-        name = str(detail["loc"][-1])
-        return f"{place}: {_dotted((*key, name))}: missing. Give it a value here or in a `base:`."
-    if detail["type"] == "extra_forbidden":
-        known = _nearest(str(key[-1]), _known_keys(model, key[:-1], source.tree))
-        return f"{place}: {_dotted(key)}: unknown key.{known}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if detail["type"] in {"value_error", "assertion_error"}:
-        return f"{place}: {_dotted(key)}: {message}"
-    if isinstance(got, str | int | float | bool | None):
-        return f"{place}: {_dotted(key)}: expected {message}, got {got!r}."
-    return f"{place}: {_dotted(key)}: expected {message}, got {json.dumps(got)[:80]}."
-
-
-def _existing_part(tree: Any, location: tuple[str | int, ...]) -> Key:  # noqa: ANN401
-    """Keep of pydantic's location what is in the file; a union's tag, say, is not."""
-    key: Key = ()
-    for part in location:
-        inside = (isinstance(tree, dict) and part in tree) or (
-            isinstance(tree, list) and isinstance(part, int) and part < len(tree)
-        )
-        if inside:
-            tree = tree[part]
-            key = (*key, part)
-    return key
-
-
-def _known_keys(model: type[BaseModel], key: Key, tree: Any) -> list[str]:  # noqa: ANN401
-    """Return the keys that the schema allows in the mapping at `key`."""
-    current: Any = model
-    for part in key:
-        tree = tree[part]
-        if isinstance(part, str):
-            current = current.model_fields[part].annotation
-    models = _models_in(current)
-    tagged = [m for m in models if isinstance(tree, dict) and _has_tag(m, tree)]
-    return sorted({name for m in tagged or models for name in m.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  a type expression
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for inner in getattr(annotation, "__args__", ()) for m in _models_in(inner)]
-
-
-def _has_tag(model: type[BaseModel], tree: dict[str, Any]) -> bool:
-    """Tell whether `tree` names `model`, a member of a union told apart by `name:`."""
-    tag = model.model_fields.get("name")
-    return tag is not None and tree.get("name") in getattr(tag.annotation, "__args__", ())
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known here: {', '.join(sorted(known))}."
-
-
-def _dotted(key: Key) -> str:
-    return ".".join(str(part) for part in key) or "(top level)"

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 
 __all__ = ["draw_weights", "hard_maps"]
 

@@ -231,7 +231,7 @@ class CropDataset(Dataset[Item]):
         """Choose each crop's image, and what the crop must hold."""
         random = generator(self._seed, *self._stream, epoch, "images")
         crops, count = self._crops, self._crops.per_epoch
-        shares = crops.ship_share, crops.empty_share, crops.contact_share
+        shares = crops.object_share, crops.empty_share, crops.contact_share
         ends = np.rint(count * np.cumsum(shares)).astype(int)
         objects, empty, contacts = np.diff(ends, prepend=0).tolist()
         if not self._contacts:

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.config.schema import Ensemble, load_config
+from pipeline.config.load import load_stored_config
+from pipeline.config.schema import Ensemble
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, ProbabilityMap
 
 __all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
@@ -49,7 +51,7 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                 f"predict.ensemble.runs: {name}: expected another run that has predicted; {folder} "
                 f"is none. Name some of {folder.parent}."
             )
-        member = Run(load_config(folder / "config.yaml", []), restart=False)
+        member = Run(load_stored_config(folder / "config.yaml"), restart=False)
         for what, (section, field, holds) in HOLDS.items():
             theirs, own = (getattr(getattr(one.config, section), field) for one in (member, run))
             if holds(theirs) != holds(own):
@@ -86,7 +88,7 @@ def ensemble_job(run: Run, ensemble: Ensemble, stage: str, fold: int | None) -> 
         fold=fold,
         sections=("targets", "predict"),
         inputs=[run.result("split")],
-        files={str(each.folder): each.identity for each in maps},
+        files={str(each.folder): each for each in maps},
     )
 
 

@@ -19,9 +19,10 @@ from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.jobs.progress import Progress
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels
 from pipeline.networks.build import build_trained
 

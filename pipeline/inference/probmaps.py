@@ -20,8 +20,8 @@ import pandas as pd
 
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
-from pipeline.jobs.run import Job
 from pipeline.maps import MAX_LEVEL, ImageMaps, as_level
 
 __all__ = ["MapReader", "MapWriter", "rises_above"]
@@ -73,10 +73,10 @@ class MapWriter:
 
     def _rows_of(self, path: Path) -> list[Row]:
         recorded = read_json(path)
-        if recorded["owner"] != self._job.owner or recorded.get("columns") != COLUMNS:
+        self._job.refuse_others(recorded["owner"], path)
+        if recorded["columns"] != COLUMNS:
             raise ArtifactError(
-                f"{path}: unfinished maps of another configuration, of other weights or of another "
-                f"version. {self._job.restart_hint}"
+                f"{path}: unfinished maps of another version. {self._job.restart_hint}"
             )
         return [tuple(row) for row in recorded["rows"]]
 

@@ -19,13 +19,15 @@ from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipeline.config.schema import Config, load_config
+from pipeline.config.load import load_config
+from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, Stopped
+from pipeline.jobs.job import Job
 from pipeline.jobs.launch import launch
 from pipeline.jobs.local import ThisMachine, at_once
 from pipeline.jobs.parts import Part, PartStage, read_parts
 from pipeline.jobs.ray_cluster import Cluster
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.jobs.tasks import Task, end_with_parent
 
 __all__ = ["exit_codes", "run_parts", "run_stage"]

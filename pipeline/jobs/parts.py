@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from pipeline.errors import ConfigError
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 
 __all__ = ["Part", "PartStage", "read_parts"]
 

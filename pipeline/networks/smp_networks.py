@@ -18,7 +18,8 @@ from timm.data import (
 )
 from torch import nn
 
-from pipeline.config.networks import Network, nearest
+from pipeline.config.describe import nearest
+from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
 
 __all__ = ["build_encoder", "build_smp", "image_head_of", "mean_and_std", "smp_stride_px"]

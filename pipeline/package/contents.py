@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.config.schema import Config, load_config
+from pipeline.config.load import load_stored_config
+from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json
 from pipeline.networks.weight_files import read_tensors
@@ -83,7 +84,7 @@ class Package:
         source = folder / RULES
         return cls(
             folder=folder,
-            config=load_config(folder / CONFIG, []),
+            config=load_stored_config(folder / CONFIG),
             rules=read_rules(read_json(source), str(source)),
             height=manifest["height"],
             width=manifest["width"],

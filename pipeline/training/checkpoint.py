@@ -12,6 +12,7 @@ import torch
 
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
+from pipeline.jobs.job import Job
 
 __all__ = ["load", "save"]
 
@@ -25,13 +26,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, lambda file: torch.save(state, file))
 
 
-def load(path: Path, *, owner: str, restart_hint: str) -> dict[str, Any]:
+def load(path: Path, job: Job) -> dict[str, Any]:
     """Read what `save` wrote, onto the CPU.
 
     Args:
         path: The file.
-        owner: Identity the state must carry under "owner".
-        restart_hint: What the user can do about a file that is refused.
+        job: Whose `owner` the state must carry under "owner".
 
     Raises:
         ArtifactError: The file is damaged or is the state of another job.
@@ -44,11 +44,7 @@ def load(path: Path, *, owner: str, restart_hint: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{path}: damaged checkpoint ({error}): expected it as it was saved. {restart_hint}"
+            f"{path}: damaged checkpoint ({error}): expected it as it was saved. {job.restart_hint}"
         ) from error
-    if state.get("owner") != owner:
-        raise ArtifactError(
-            f"{path}: a checkpoint of another configuration or of other inputs: expected "
-            f"{owner[:12]}, got {str(state.get('owner'))[:12]}. {restart_hint}"
-        )
+    job.refuse_others(state["owner"], path)
     return state

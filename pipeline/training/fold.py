@@ -17,7 +17,8 @@ from pipeline.data.folds import read_folds
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 from pipeline.networks.build import SegmentationNetwork, build_network, build_trained
 from pipeline.seeds import generator, stream_seed
 from pipeline.training.loop import train

@@ -3,7 +3,8 @@
 import logging
 
 from pipeline.data.hard_examples import hard_maps
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 
 __all__ = ["training_job"]
 
@@ -32,5 +33,5 @@ def training_job(run: Run, stage: str, fold: int, *, after: str | None = None) -
         fold=fold,
         sections=("targets", "network", "image_head", "crops", "augment", stage),
         inputs=[run.result("split"), *before],
-        files={str(maps.folder): maps.identity for maps in hard_maps(run)},
+        files={str(maps.folder): maps for maps in hard_maps(run)},
     )

@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 
 __all__ = ["HISTORY", "EpochWatch", "write_history"]
 

@@ -22,8 +22,8 @@ from pipeline.compute.group import Group
 from pipeline.config.schema import Machine, Optimisation, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, Item
 from pipeline.errors import ConfigError, PipelineError, Stopped
+from pipeline.jobs.job import Job
 from pipeline.jobs.progress import Progress
-from pipeline.jobs.run import Job
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training import checkpoint
 from pipeline.training import signals_and_faults as survival

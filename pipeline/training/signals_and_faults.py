@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_json
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 
 __all__ = [
     "MAX_SKIPPED",

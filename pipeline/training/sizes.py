@@ -14,7 +14,7 @@ from pipeline.compute.device import Device
 from pipeline.config.schema import Crops
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import read_json, write_json
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 from pipeline.networks.build import SegmentationNetwork
 
 __all__ = ["decide_sizes", "kept_bytes"]

@@ -17,7 +17,7 @@ from pipeline.compute.device import Device
 from pipeline.compute.group import Group
 from pipeline.config.schema import Optimisation
 from pipeline.errors import ArtifactError
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.seeds import stream_seed
 from pipeline.training import checkpoint
@@ -100,7 +100,7 @@ class State:
             ArtifactError: It is damaged, the state of another job, or not the same in all
                 processes.
         """
-        state = checkpoint.load(self.path, owner=self.job.owner, restart_hint=self.job.restart_hint)
+        state = checkpoint.load(self.path, self.job)
         for name, part in self._parts().items():
             if state[name]:  # a scaler that passed gradients through saved nothing
                 part.load_state_dict(state[name])

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from pipeline import s0_data, s1_split
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.jobs.run import Run
 from pipeline.training.fold import train_fold
 

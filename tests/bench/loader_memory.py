@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.tiles import CropDataset, TrueObjects
 
 SIDE_PX, CROPS = 96, 400

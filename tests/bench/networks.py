@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.compute.device import Device
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.networks.build import build_network
 from pipeline.networks.table import count, speeds
 from tests.bench.trials import Score, budget_of, parser, run_trial

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
 from pipeline.masks.instances import read_instances

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
-from pipeline.jobs.run import Job, Run
+from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.networks.build import build_trained
 

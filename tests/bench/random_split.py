@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import TRUTH
 from pipeline.data.folds import make_folds, write_folds
 from pipeline.masks.instances import read_instances

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.calibration.calibrate import calibrate
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.contact import contact
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS

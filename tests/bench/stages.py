@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.calibration.calibrate import calibrate
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS

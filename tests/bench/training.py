@@ -39,9 +39,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
-from pipeline.jobs.run import Job
+from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network
 from pipeline.training import batches
@@ -53,7 +53,7 @@ SIDE_PX, IMAGES, HELD_CROPS = 768, 24, 128
 JOB = [
     *("crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"),
     # Crops from anywhere, as a RandomCrop draws them: the same job for both.
-    *("crops.ship_share=0.0", "crops.empty_share=0.5", "crops.busiest_of=1"),
+    *("crops.object_share=0.0", "crops.empty_share=0.5", "crops.busiest_of=1"),
 ]
 
 

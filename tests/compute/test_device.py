@@ -8,7 +8,7 @@ from toy_training import Network, job_in, settings
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.training.state import State
 
 pytestmark = pytest.mark.unit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.run import Run

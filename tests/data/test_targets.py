@@ -147,7 +147,7 @@ def crops_of(tmp_path, labels_hw, **augment):
             size_px=40,
             batch_size=1,
             per_epoch=16,
-            ship_share=1.0,
+            object_share=1.0,
             contact_share=0.0,
             empty_share=0.0,
             busiest_of=1,

@@ -64,7 +64,7 @@ def dataset(
     *,
     size_px=24,
     per_epoch=32,
-    ship_share=0.75,
+    object_share=0.75,
     contact_share=0.0,
     empty_share=0.1,
     busiest_of=1,
@@ -83,7 +83,7 @@ def dataset(
             size_px=size_px,
             batch_size=1,
             per_epoch=per_epoch,
-            ship_share=ship_share,
+            object_share=object_share,
             contact_share=contact_share,
             empty_share=empty_share,
             busiest_of=busiest_of,
@@ -136,7 +136,7 @@ def test_under_all_augmentations_target_and_pixels_still_belong_together(world):
 
 @pytest.mark.parametrize(("ships", "empty"), [(0.0, 0.25), (0.5, 0.5), (0.5, 0.2), (1.0, 0.0)])
 def test_the_set_shares_of_crops_hold_a_ship_and_come_from_empty_images(world, ships, empty):
-    crops = dataset(world, ship_share=ships, empty_share=empty, per_epoch=40)
+    crops = dataset(world, object_share=ships, empty_share=empty, per_epoch=40)
     items = [crops[1, index] for index in range(40)]
     with_ships = sum(bool(item["target"].any()) for item in items)
     assert round(40 * ships) <= with_ships <= 40 - round(40 * empty)
@@ -155,7 +155,7 @@ def test_the_set_share_of_crops_holds_a_contact_where_ships_meet(tmp_path):
         cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), image, np.uint8))
         world[0].append(path)
         world[1].append(encode_labels(labels_hw))
-    shares = {"ship_share": 0.25, "empty_share": 0.0, "contact_share": 0.5}
+    shares = {"object_share": 0.25, "empty_share": 0.0, "contact_share": 0.5}
     two = Targets(kind="ship_contact", contact_px=2, contact_weight=1.0)
     crops = dataset(world, size_px=16, per_epoch=200, targets=two, only=range(4), **shares)
     items = [crops[0, index] for index in range(200)]
@@ -188,7 +188,7 @@ def test_crops_without_a_wanted_ship_lie_where_the_image_is_busy(tmp_path):
     world = [path], [[]], None
     seen = []
     for tries in (1, 8):
-        crops = dataset(world, ship_share=0.0, per_epoch=200, busiest_of=tries, only=[0])
+        crops = dataset(world, object_share=0.0, per_epoch=200, busiest_of=tries, only=[0])
         items = [crops[0, index]["image_chw"].float() for index in range(200)]
         seen.append(np.mean([item.std().item() > 10 for item in items]))
     assert seen[1] > 2 * seen[0] > 0
@@ -197,7 +197,7 @@ def test_crops_without_a_wanted_ship_lie_where_the_image_is_busy(tmp_path):
 def test_hard_empty_images_come_more_often(world):
     draw_weights = np.array([0.1, 0.9, 0.3, 0.9, 0.6, 0.9])
     crops = dataset(
-        world, ship_share=0.0, empty_share=1.0, per_epoch=1000, draw_weights=draw_weights
+        world, object_share=0.0, empty_share=1.0, per_epoch=1000, draw_weights=draw_weights
     )
     seen = np.bincount([number(crops[0, index]) for index in range(1000)], minlength=IMAGES)
     assert seen / 1000 == pytest.approx([0.1, 0, 0.3, 0, 0.6, 0], abs=0.05)
@@ -214,7 +214,7 @@ def test_ships_are_not_always_in_the_centre(world):
             size_px=30,
             batch_size=1,
             per_epoch=200,
-            ship_share=1.0,
+            object_share=1.0,
             contact_share=0.0,
             empty_share=0.0,
             busiest_of=1,
@@ -230,14 +230,14 @@ def test_ships_are_not_always_in_the_centre(world):
 
 
 def test_an_epoch_uses_every_image_before_one_again_and_epochs_differ(world):
-    crops = dataset(world, ship_share=0.0, empty_share=0.5, per_epoch=IMAGES)
+    crops = dataset(world, object_share=0.0, empty_share=0.5, per_epoch=IMAGES)
     first, second = ([number(crops[e, i]) for i in range(IMAGES)] for e in (0, 1))
     assert sorted(first) == sorted(second) == list(range(IMAGES))
     assert first != second
 
 
 def test_without_any_ship_there_are_still_crops(world):
-    crops = dataset(world, ship_share=0.75, only=[0, 2, 4])
+    crops = dataset(world, object_share=0.75, only=[0, 2, 4])
     assert not any(crops[0, index]["target"].any() for index in range(32))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, ConfigError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference import predict
 from pipeline.inference.predict import MeanNetwork, as_maps

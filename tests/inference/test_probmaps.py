@@ -12,8 +12,8 @@ from pipeline.errors import ArtifactError
 from pipeline.inference import probmaps
 from pipeline.inference.probmaps import MapReader as AnyMapReader
 from pipeline.inference.probmaps import MapWriter
+from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
-from pipeline.jobs.run import Job
 from pipeline.maps import ImageMaps
 
 pytestmark = pytest.mark.unit
@@ -87,7 +87,7 @@ def test_a_record_is_written_after_its_maps_are_on_the_disk(tmp_path, maps, monk
 def test_unfinished_maps_of_another_configuration_are_refused(tmp_path, maps, monkeypatch):
     monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 1)
     write(tmp_path, maps, finish=False)
-    with pytest.raises(ArtifactError, match="unfinished maps of another configuration"):
+    with pytest.raises(ArtifactError, match=r"0of1\.json: unfinished work for something else: \w+"):
         MapWriter(job_in(tmp_path, "b"), WHOLE, floor=0.2)
 
 

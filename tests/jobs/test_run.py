@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.run import Run
 

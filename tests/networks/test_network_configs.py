@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.config.load import load_config
 from pipeline.config.networks import ENCODERS, OPTIONS
-from pipeline.config.schema import load_config
 from pipeline.networks.build import build_network
 
 pytestmark = pytest.mark.unit

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pipeline.config.load import load_config
 from pipeline.config.networks import OPTIONS, Network
-from pipeline.config.schema import load_config
 from pipeline.data.demo import render_demo
 from pipeline.data.tiles import CropDataset, TrueObjects
 from pipeline.errors import ArtifactError, ConfigError
@@ -298,7 +298,7 @@ def demo_crops(tmp_path_factory):
     sizes = {"tile_px": 96, "train_tiles": 8, "test_tiles": 1, "max_ship_px": 90}
     render_demo(root, seed=0, empty_share=0.0, **sizes)
     ships = read_instances(root / "train_ship_segmentations_v2.csv").groupby("ImageId")
-    shares = ["crops.ship_share=1.0", "crops.empty_share=0.0"]
+    shares = ["crops.object_share=1.0", "crops.empty_share=0.0"]
     config = load_config(Path("configs/demo.yaml"), ["crops.size_px=64", *shares])
     crops = CropDataset(
         [root / "train_v2" / name for name in ships.groups],

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.list_networks import main
+from pipeline.config.load import load_config
 from pipeline.config.networks import OPTIONS, Network
-from pipeline.config.schema import load_config
 from pipeline.networks import table
 from pipeline.networks.table import PAPERS, count, network_of
 

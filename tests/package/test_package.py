@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.jobs.run import Run

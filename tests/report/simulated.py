@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.masks.instances import write_instances
 from pipeline.metrics.f2 import match_ships

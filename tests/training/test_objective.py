@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 from torch.nn import functional
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
+from pipeline.config.load import load_config
 from pipeline.config.losses import LossTerm
-from pipeline.config.schema import Targets, load_config
+from pipeline.config.schema import Targets
 from pipeline.data.targets import CHANNELS, probabilities
 from pipeline.jobs.run import Run
 from pipeline.networks.build import Prediction

@@ -9,7 +9,7 @@ from toy_training import Network, job_in, settings
 
 from pipeline.compute import device as devices
 from pipeline.compute.device import Device
-from pipeline.config.schema import load_config
+from pipeline.config.load import load_config
 from pipeline.errors import ConfigError
 from pipeline.training.sizes import decide_sizes, kept_bytes
 

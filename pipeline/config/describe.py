@@ -1,0 +1,84 @@
+"""What pydantic found wrong, in a line that says where, what was expected and what to do."""
+
+import difflib
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from pipeline.config.earlier import has_tag, models_in, new_name
+
+__all__ = ["Key", "describe", "dotted", "nearest"]
+
+Key = tuple[str | int, ...]
+
+
+def describe(
+    model: type[BaseModel],
+    tree: dict[str, Any],
+    place_of: Callable[[Key], str],
+    detail: ErrorDetails,
+) -> str:
+    """Turn one pydantic error into a line with place, key, what is wrong and a hint.
+
+    Args:
+        model: What was validated.
+        tree: The plain values that were.
+        place_of: File and line of a key.
+        detail: The error.
+    """
+    key = _existing_part(tree, detail["loc"])
+    place, got = place_of(key), detail["input"]
+    if detail["type"] == "missing":
+        name = str(detail["loc"][-1])
+        return f"{place}: {dotted((*key, name))}: missing. Give it a value here or in a `base:`."
+    if detail["type"] == "extra_forbidden":
+        if (renamed := new_name(dotted(key))) is not None:
+            return f"{place}: {dotted(key)}: is called {renamed} now. Rename it."
+        known = nearest(str(key[-1]), _known_keys(model, key[:-1], tree))
+        return f"{place}: {dotted(key)}: unknown key.{known}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if detail["type"] in {"value_error", "assertion_error"}:
+        return f"{place}: {dotted(key)}: {message}"
+    if isinstance(got, str | int | float | bool | None):
+        return f"{place}: {dotted(key)}: expected {message}, got {got!r}."
+    return f"{place}: {dotted(key)}: expected {message}, got {json.dumps(got)[:80]}."
+
+
+def _existing_part(tree: Any, location: tuple[str | int, ...]) -> Key:  # noqa: ANN401
+    """Keep of pydantic's location what is in the file; a union's tag, say, is not."""
+    key: Key = ()
+    for part in location:
+        inside = (isinstance(tree, dict) and part in tree) or (
+            isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        )
+        if inside:
+            tree = tree[part]
+            key = (*key, part)
+    return key
+
+
+def _known_keys(model: type[BaseModel], key: Key, tree: Any) -> list[str]:  # noqa: ANN401
+    """Return the keys that the schema allows in the mapping at `key`."""
+    current: Any = model
+    for part in key:
+        tree = tree[part]
+        if isinstance(part, str):
+            current = current.model_fields[part].annotation
+    models = models_in(current)
+    tagged = [m for m in models if isinstance(tree, dict) and has_tag(m, tree)]
+    return sorted({name for m in tagged or models for name in m.model_fields})
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return ` Did you mean ...? Known here: ...` for an unknown `name`."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known here: {', '.join(sorted(known))}."
+
+
+def dotted(key: Key) -> str:
+    """Return a key as people write it."""
+    return ".".join(str(part) for part in key) or "(top level)"

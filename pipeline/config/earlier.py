@@ -1,0 +1,147 @@
+"""What earlier versions stored, as this one says it.
+
+Settings are added and renamed, and a run made before has to stay usable. So each field of the
+schema has a neutral value: what it would have been before it existed. It stands for a key that a
+stored `config.yaml` or manifest lacks. A configuration that a person writes gives every value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+__all__ = [
+    "RENAMED",
+    "Neutral",
+    "carried_over",
+    "has_tag",
+    "models_in",
+    "new_name",
+    "without_neutral",
+]
+
+RENAMED = {
+    # Of version 0.1.0; the first that fits is taken, so what lies deeper stands first.
+    "calibrate.acceptance.least_px": "calibrate.candidate_selection.min_area_px",
+    "calibrate.acceptance.images": "calibrate.candidate_selection.max_images",
+    "calibrate.acceptance": "calibrate.candidate_selection",
+    "calibrate.gate_probabilities": "calibrate.image_filter_probabilities",
+    "calibrate.gate_areas_px": "calibrate.image_filter_areas_px",
+    "crops.ship_share": "crops.object_share",
+}
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """Marks a field with the value it would have had before it existed, a plain YAML value."""
+
+    value: Any
+
+
+def new_name(key: str) -> str | None:
+    """Return the name that a dotted key has now, None for one that was not renamed."""
+    for old, new in RENAMED.items():
+        if key == old or key.startswith(f"{old}."):
+            return new + key.removeprefix(old)
+    return None
+
+
+def carried_over(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored tree of plain values with the names and with all the fields of `model`.
+
+    Raises:
+        TypeError: A field that the tree lacks has no neutral value.
+    """
+    renamed: dict[str, Any] = {}
+    _lay_out(tree, "", renamed)
+    return _filled(model, renamed)
+
+
+def without_neutral(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a tree from `carried_over` what is neutral: new fields change nothing."""
+    kept = {}
+    for name, value in tree.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            kept[name] = value
+        elif _is_tag(info) or value != _neutral(model, name, info):
+            kept[name] = _in_sections(without_neutral, info, value)
+    return kept
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  a type expression
+    """Return the schemas that a field's type names, members of a union one by one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in models_in(inner)]
+
+
+def has_tag(model: type[BaseModel], tree: dict[str, Any]) -> bool:
+    """Tell whether `tree` names `model`, a member of a union told apart by `name:`."""
+    tag = model.model_fields.get("name")
+    return tag is not None and tree.get("name") in get_args(tag.annotation)
+
+
+def _lay_out(tree: dict[str, Any], above: str, into: dict[str, Any]) -> None:
+    """Put each value at the place that its name has now."""
+    for name, value in tree.items():
+        key = f"{above}{name}"
+        if isinstance(value, dict) and value:
+            _lay_out(value, f"{key}.", into)
+            continue
+        *sections, last = (new_name(key) or key).split(".")
+        at = into
+        for section in sections:
+            at = at.setdefault(section, {})
+        at[last] = value
+
+
+def _filled(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    filled = {
+        name: _in_sections(_filled, info, tree[name])
+        if name in tree
+        else _neutral(model, name, info)
+        for name, info in model.model_fields.items()
+        if name in tree or not _is_tag(info)
+    }
+    return tree | filled
+
+
+def _in_sections(
+    change: Callable[[type[BaseModel], dict[str, Any]], dict[str, Any]],
+    info: FieldInfo,
+    value: Any,  # noqa: ANN401  a YAML value
+) -> Any:  # noqa: ANN401
+    """Change a section, or each of a list of them; return anything else as it is."""
+    if isinstance(value, list):
+        return [_in_sections(change, info, item) for item in value]
+    section = _section(info, value)
+    return value if section is None else change(section, value)
+
+
+def _section(info: FieldInfo, value: Any) -> type[BaseModel] | None:  # noqa: ANN401  a YAML value
+    """Return the schema of a mapping, of a union the one whose `name` it gives."""
+    if not isinstance(value, dict):
+        return None
+    found = models_in(info.annotation)
+    tagged = [each for each in found if has_tag(each, value)]
+    return next(iter(tagged or found), None)
+
+
+def _is_tag(info: FieldInfo) -> bool:
+    """Tell whether a field only says which member of a union its section is."""
+    return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+
+
+def _neutral(model: type[BaseModel], name: str, info: FieldInfo) -> Any:  # noqa: ANN401  YAML
+    for mark in info.metadata:
+        if isinstance(mark, Neutral):
+            return mark.value
+    if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+        return _filled(info.annotation, {})
+    raise TypeError(
+        f"{model.__name__}.{name} has no neutral value. Mark it with Neutral(...): what it would "
+        "have been before it existed."
+    )

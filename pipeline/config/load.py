@@ -1,0 +1,45 @@
+"""From files to a `Config`: one that a person wrote, or one that a run stored."""
+
+from pathlib import Path
+
+import yaml
+
+from pipeline import __version__
+from pipeline.config.schema import Config
+from pipeline.config.yaml_source import VERSION, validate_source, validate_stored
+
+__all__ = ["as_stored", "load_config", "load_stored_config"]
+
+
+def load_config(path: Path, overrides: list[str]) -> Config:
+    """Read `path` with its bases, apply `key=value` overrides, check all of it.
+
+    A command line that points to other data without naming the run gets a run of its own, named
+    after the configuration and the data.
+
+    Raises:
+        ConfigError: with file, line, key, what was expected and the nearest known key.
+    """
+    config = validate_source(Config, path, overrides)
+    given = {override.partition("=")[0] for override in overrides}
+    if "data.root" in given and "name" not in given:
+        config = config.model_copy(update={"name": f"{config.name}-{config.data.name}"})
+    return config
+
+
+def as_stored(config: Config) -> str:
+    """Return the text of `config.yaml` in a run's folder, which `load_stored_config` reads."""
+    values = {VERSION: __version__} | config.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def load_stored_config(path: Path) -> Config:
+    """Read the configuration that a run stored, also in an earlier version of the pipeline.
+
+    What did not exist then gets its neutral value, what was renamed its name of now. The run is
+    called as its folder is.
+
+    Raises:
+        ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
+    """
+    return validate_stored(Config, path).model_copy(update={"name": path.parent.name})

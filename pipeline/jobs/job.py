@@ -1,0 +1,246 @@
+"""One unit of work, and the manifest that says that it is done.
+
+A manifest is written last, and names the configuration, the inputs and the outputs it stands for.
+Present and matching: done. Absent: not done. Different: an error that names the difference.
+
+What a job stands for is compared as this version says it (`config.earlier`), and its identity
+leaves out what is neutral: a setting that is added changes neither, until it gets another value.
+"""
+
+import hashlib
+import json
+import logging
+import platform
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.config.earlier import carried_over, without_neutral
+from pipeline.config.schema import Config
+from pipeline.errors import ArtifactError
+from pipeline.jobs.artifacts import read_json, sha256_file, write_json
+
+__all__ = ["Job", "as_now", "differences", "listed"]
+
+LOG = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+STANDS_FOR = ("stage", "fold", "seed", "config", "inputs", "files")
+LIBRARIES = (
+    "torch",
+    "segmentation-models-pytorch",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+@dataclass
+class Job:
+    """One unit of work that is done or not done, in a folder of its own.
+
+    Attributes:
+        stage: The stage's name, which is also its folder's.
+        fold: The fold, or None for a stage that is not per fold.
+        folder: Where the outputs and the manifest lie.
+        wanted: What the manifest must say: configuration sections and the inputs' identities.
+        aliases: What version 0.1.0 called the identities in it.
+    """
+
+    stage: str
+    fold: int | None
+    folder: Path
+    wanted: dict[str, Any]
+    aliases: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def label(self) -> str:
+        """The job as messages name it, `train fold 0`."""
+        return self.stage if self.fold is None else f"{self.stage} fold {self.fold}"
+
+    @property
+    def owner(self) -> str:
+        """What the job stands for when done, as JSON: marks its unfinished state."""
+        return json.dumps(_stands_for(self.wanted), sort_keys=True)
+
+    def refuse_others(self, owner: str, path: Path) -> None:
+        """Raise an error if the unfinished state at `path` is not this job's.
+
+        Args:
+            owner: The `owner` of the job that saved it.
+            path: For the message.
+
+        Raises:
+            ArtifactError: It is of another configuration, of other inputs, or of version 0.1.0.
+        """
+        if owner == self.owner:
+            return
+        try:
+            differences = self._differences_from(json.loads(owner))
+        except ValueError:
+            raise ArtifactError(
+                f"{path}: unfinished work of version 0.1.0. Finish it there. {self.restart_hint}"
+            ) from None
+        if differences:
+            raise ArtifactError(
+                f"{path}: unfinished work for something else: {listed(differences)}. "
+                f"{self.restart_hint}"
+            )
+
+    @property
+    def restart_hint(self) -> str:
+        """What a user can do about a job that cannot be taken as it is."""
+        stage = self.stage.partition("/")[0]
+        return f"Start it over with `--from {stage} --restart`, or choose another `name=`."
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a finished job.
+
+        Raises:
+            ArtifactError: The job has not been finished.
+        """
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            raise ArtifactError(
+                f"{path}: missing, so {self.label} is not finished. Run that stage first."
+            )
+        manifest: dict[str, Any] = read_json(path)
+        return manifest
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what the finished job stands for, not of when and where it ran."""
+        known = {key: self.manifest[key] for key in (*STANDS_FOR, "outputs")}
+        return _sha256(_stands_for(known))
+
+    @property
+    def identity_in_0_1_0(self) -> str:
+        """What version 0.1.0 called `identity`."""
+        return _sha256({key: self.manifest[key] for key in (*STANDS_FOR, "outputs")})
+
+    def _differences_from(self, found: dict[str, Any]) -> list[str]:
+        """Name what differs in what another job, or an earlier one, stood for."""
+        then = {key: found.get(key) for key in self.wanted}
+        then["config"] = as_now(found["config"], {*found["config"], *self.wanted["config"]})
+        for key in ("inputs", "files"):
+            then[key] = {name: self.aliases.get(v, v) for name, v in found[key].items()}
+        return differences(self.wanted, then, "")
+
+    def is_done(self) -> bool:
+        """Tell whether the job is finished; its outputs are then present and of the right size.
+
+        Raises:
+            ArtifactError: It was finished for another configuration or from other inputs, or an
+                output is missing or was changed.
+        """
+        if not (self.folder / MANIFEST).is_file():
+            return False
+        manifest = self.manifest
+        differences = self._differences_from(manifest)
+        if differences:
+            raise ArtifactError(
+                f"{self.folder}: finished for something else: {listed(differences)}. "
+                f"{self.restart_hint}"
+            )
+        for name, output in manifest["outputs"].items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size != output["bytes"]:
+                found = f"{path.stat().st_size} bytes" if path.is_file() else "no file"
+                raise ArtifactError(
+                    f"{path}: expected the {output['bytes']} bytes that {self.label} wrote, found "
+                    f"{found}. {self.restart_hint}"
+                )
+        LOG.info("%s: done before", self.label)
+        return True
+
+    def checked(self, name: str) -> Path:
+        """Return the path of an output after comparing its bytes with the manifest.
+
+        Raises:
+            ArtifactError: The job is not finished or the file is not what it wrote.
+        """
+        path = self.folder / name
+        expected = self.manifest["outputs"][name]["sha256"]
+        found = sha256_file(path) if path.is_file() else "no file"
+        if found != expected:
+            raise ArtifactError(
+                f"{path}: damaged: expected SHA-256 {expected[:12]}, found {found[:12]}. "
+                f"{self.restart_hint}"
+            )
+        return path
+
+    def finish(self, outputs: list[str], metrics: dict[str, Any], device: str = "cpu") -> None:
+        """Write the manifest: from now on the job is done.
+
+        Args:
+            outputs: File names relative to the folder, all complete.
+            metrics: What the job measured, JSON values.
+            device: What it ran on.
+        """
+        wall_s = time.monotonic() - self.started
+        write_json(
+            self.folder / MANIFEST,
+            self.wanted
+            | {
+                "outputs": {
+                    name: {
+                        "bytes": (self.folder / name).stat().st_size,
+                        "sha256": sha256_file(self.folder / name),
+                    }
+                    for name in outputs
+                },
+                "metrics": metrics,
+                "versions": {"pipeline": __version__, "python": platform.python_version()}
+                | {name: version(name) for name in LIBRARIES},
+                "device": device,
+                "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+                "wall_s": round(wall_s, 2),
+            },
+        )
+        LOG.info("%s: finished in %.0f s", self.label, wall_s)
+
+
+def as_now(stored: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return the named sections of a stored configuration as this version says them."""
+    whole = carried_over(Config, stored)
+    return {name: whole[name] for name in sorted(names & whole.keys())}
+
+
+def _stands_for(known: dict[str, Any]) -> dict[str, Any]:
+    """Return what a manifest says, its configuration without what is neutral."""
+    config = as_now(known["config"], {*known["config"]})
+    return known | {"config": without_neutral(Config, config)}
+
+
+def _sha256(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def listed(differences: list[str]) -> str:
+    """Return the first few differences as a message shows them."""
+    return "; ".join(differences[:5])
+
+
+def differences(wanted: Any, found: Any, key: str) -> list[str]:  # noqa: ANN401  JSON values
+    """Name the values below `key` that two trees do not share."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return [
+            line
+            for name in sorted(wanted.keys() | found.keys())
+            for line in differences(
+                wanted.get(name), found.get(name), f"{key}.{name}" if key else name
+            )
+        ]
+    if wanted == found:
+        return []
+    return [f"{key} was {_short(found)}, now {_short(wanted)}"]
+
+
+def _short(value: Any) -> str:  # noqa: ANN401  a JSON value
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
