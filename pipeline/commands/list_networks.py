@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.compute.device import Device
 from pipeline.config.load import load_config
 from pipeline.errors import PipelineError
-from pipeline.networks.table import BATCH_SIZE, PAPERS, Row, rows
+from pipeline.networks.table import BATCH_SIZE, Row, rows
 
 __all__ = ["main"]
 
@@ -45,18 +45,16 @@ def main() -> None:
 
 
 def _line(row: Row) -> str:
-    paper = PAPERS[row.arch]
+    named = row.arch, row.encoder, row.paper
     if row.problem:
-        return _COLUMNS.format(row.arch, row.encoder, paper, "-", "-", "-", "-") + (
-            f"  {row.problem}\n"
-        )
+        return _COLUMNS.format(*named, "-", "-", "-", "-") + f"  {row.problem}\n"
     numbers = (
         f"{row.parameters / 1e6:.2f}",
         f"{row.macs / 1e9:.2f}",
         f"{row.forward_per_s:.1f}",
         f"{row.step_per_s:.1f}",
     )
-    return _COLUMNS.format(row.arch, row.encoder, paper, *numbers)
+    return _COLUMNS.format(*named, *numbers)
 
 
 if __name__ == "__main__":

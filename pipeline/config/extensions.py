@@ -5,10 +5,13 @@ imports none. So a file that is added is known to the configuration, and nothing
 """
 
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-__all__ = ["modules_in"]
+__all__ = ["keyword_types", "modules_in"]
 
 
 def modules_in(room: str) -> list[ModuleType]:
@@ -20,3 +23,9 @@ def modules_in(room: str) -> list[ModuleType]:
     package = importlib.import_module(f"pipeline.{room}")
     names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
     return [importlib.import_module(f"pipeline.{room}.{name}") for name in names]
+
+
+def keyword_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the keyword-only parameters: what a configuration may set."""
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}

@@ -1,125 +1,23 @@
 """Which network a run trains: its architecture, encoder, start weights and options.
 
 Every name and value that can be judged without torch is judged here, so that a typo is found when
-the configuration is read and not when the first fold starts. Options that are not listed keep the
-architecture's own values; a test holds the table of smp's options against smp's constructors.
-What the names build is in `pipeline.networks.build`.
+the configuration is read and not when the first fold starts. What the names build is in
+`pipeline.networks.build`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
+from pipeline.config.architectures import architectures, find_architecture
 from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Section
 from pipeline.config.yaml_source import KeysOf, defect
 
-__all__ = ["ENCODERS", "OPTIONS", "SMP_ARCHITECTURES", "Network"]
-
-Width = Annotated[int, Field(ge=1)]
-Widths = Annotated[list[Width], Field(min_length=1, max_length=5)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-Depth = Annotated[int, Field(ge=3, le=5)]
-Upsampling = Literal["nearest", "bilinear", "bed_of_nails", "max_unpool", "transposed"]
-
-_interpolation: dict[str, Any] = {
-    "decoder_interpolation": Literal["nearest", "nearest-exact", "bilinear", "bicubic", "area"]
-}
-_norm: dict[str, Any] = {
-    "decoder_use_norm": Literal["batchnorm", "instancenorm", "layernorm", "identity"] | bool
-}
-_depth: dict[str, Any] = {"encoder_depth": Depth}
-_final: dict[str, Any] = {"upsampling": Width}
-_unet = _depth | _norm | _interpolation | {"decoder_channels": Widths}
-_attention: dict[str, Any] = {"decoder_attention_type": Literal["scse"] | None}
-_atrous: dict[str, Any] = {
-    "encoder_output_stride": Literal[8, 16],
-    "decoder_channels": Width,
-    "decoder_atrous_rates": Annotated[list[Width], Field(min_length=3, max_length=3)],
-    "decoder_aspp_separable": bool,
-    "decoder_aspp_dropout": Dropout,
-}
-# FCN's and U-Net + FPN's decoders have no max_unpool: no pooling of theirs has as many channels.
-_fcn: dict[str, Any] = {
-    "upsample": Literal["nearest", "bilinear", "bed_of_nails", "transposed"],
-    "fc_channels": Width,
-    "dropout": Dropout,
-}
-_upsample: dict[str, Any] = {"upsample": Upsampling}
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "fcn32s": _fcn,
-    "fcn16s": _fcn,
-    "fcn8s": _fcn,
-    "segnet": _upsample,
-    "unet_original": _upsample
-    | {"width": Width, "depth": Annotated[int, Field(ge=1, le=6)], "batch_norm": bool},
-    "ternausnet11": _upsample | {"width": Width},
-    "ternausnet16": _upsample | {"width": Width},
-    "unet_fpn": _depth
-    | {
-        "upsample": Literal["nearest", "bilinear", "bed_of_nails", "transposed"],
-        "decoder_channels": Widths,
-        "merge_channels": Width,
-    },
-    "unet": _unet | _attention,
-    "unetplusplus": _unet | _attention,
-    "manet": _unet | {"decoder_pab_channels": Width},
-    "linknet": _depth | _norm,
-    "fpn": _depth
-    | _interpolation
-    | _final
-    | {
-        "decoder_pyramid_channels": Width,
-        "decoder_segmentation_channels": Width,
-        "decoder_merge_policy": Literal["add", "cat"],
-        "decoder_dropout": Dropout,
-    },
-    "pspnet": _depth | _norm | _final | {"psp_out_channels": Width, "psp_dropout": Dropout},
-    "deeplabv3": _depth | _atrous | _final,
-    "deeplabv3plus": _depth | _atrous | _final,
-    "pan": _depth
-    | _interpolation
-    | _final
-    | {"encoder_output_stride": Literal[16, 32], "decoder_channels": Width},
-    "upernet": _depth | _norm | _final | {"decoder_channels": Width},
-    "segformer": _depth | _final | {"decoder_segmentation_channels": Width},
-    "dpt": {
-        "encoder_depth": Annotated[int, Field(ge=1, le=4)],
-        "encoder_output_indices": list[Annotated[int, Field(ge=0)]] | None,
-        "decoder_readout": Literal["ignore", "add", "cat"],
-        "decoder_intermediate_channels": Annotated[list[Width], Field(max_length=4)],
-        "decoder_fusion_channels": Width,
-    },
-}
-"""The options of every architecture, each with its type."""
-
-_VGG = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
-ENCODERS: dict[str, list[str]] = {
-    "fcn32s": _VGG,
-    "fcn16s": _VGG,
-    "fcn8s": _VGG,
-    "segnet": _VGG,
-    "unet_original": [],
-    "ternausnet11": ["vgg11", "vgg11_bn"],
-    "ternausnet16": ["vgg16", "vgg16_bn"],
-}
-"""The encoders of the architectures that are bound to some; every other one takes any of smp's."""
-
-SMP_ARCHITECTURES = [
-    *("unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet"),
-    *("deeplabv3", "deeplabv3plus", "pan", "upernet", "segformer", "dpt"),
-]
-"""The architectures that are built by segmentation_models_pytorch."""
+__all__ = ["Network"]
 
 
 class Network(Section):
@@ -139,23 +37,24 @@ class Network(Section):
     @field_validator("arch")
     @classmethod
     def _known_arch(cls, arch: str) -> str:
-        if arch not in OPTIONS:
-            raise ValueError(f"unknown architecture {arch!r}.{nearest(arch, OPTIONS)}")
+        if find_architecture(arch) is None:
+            raise ValueError(f"unknown architecture {arch!r}.{nearest(arch, architectures())}")
         return arch
 
     @field_validator("encoder")
     @classmethod
     def _fitting_encoder(cls, encoder: str | None, info: ValidationInfo) -> str | None:
-        arch = info.data.get("arch")
-        known = ENCODERS.get(arch) if arch is not None else None
-        if arch is None or encoder in (known or []):
+        arch = info.data.get("arch", "")
+        architecture = find_architecture(arch)
+        if architecture is None:
             return encoder
-        if known == []:
+        known = architecture.encoders
+        if known is not None and not known:
             if encoder is not None:
                 raise ValueError(f"expected null, since {arch} has no encoder, got {encoder!r}.")
         elif encoder is None:
             raise ValueError(f"expected the name of an encoder for {arch}, got null.")
-        elif known is not None:
+        elif known is not None and encoder not in known:
             raise ValueError(f"{arch} cannot use {encoder!r}.{nearest(encoder, known)}")
         return encoder
 
@@ -177,26 +76,24 @@ class Network(Section):
     @field_validator("options")
     @classmethod
     def _fitting_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        arch = info.data.get("arch")
-        if arch is None:
+        arch = info.data.get("arch", "")
+        architecture = find_architecture(arch)
+        if architecture is None:
             return options
+        known = architecture.options
         errors: list[InitErrorDetails] = []
         for name, value in options.items():
-            if name not in OPTIONS[arch]:
-                errors.append(_unknown_option(arch, name, value))
+            if name not in known:
+                message = f"{arch} has no such option.{nearest(name, known)}"
+                errors.append(defect((name,), message, value))
                 continue
             try:
-                TypeAdapter(OPTIONS[arch][name]).validate_python(value, strict=True)
+                TypeAdapter(known[name]).validate_python(value, strict=True)
             except ValidationError as error:
-                message = _expected(error, value)
-                errors.append(defect((name,), message, value))
+                errors.append(defect((name,), _expected(error, value), value))
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return options
-
-
-def _unknown_option(arch: str, name: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
-    return defect((name,), f"{arch} has no such option.{nearest(name, OPTIONS[arch])}", value)
 
 
 def _expected(error: ValidationError, value: Any) -> str:  # noqa: ANN401

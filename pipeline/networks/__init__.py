@@ -1,8 +1,8 @@
 """Networks: a configuration's `network` section enters, a module from images to logits leaves.
 
-`build` is the door; `smp_networks`, `fcn`, `segnet`, `unet_original`, `ternausnet` and `unet_fpn`
-are the architectures, `upsample` the ways up, `frame` the one normalisation and the one pad rule,
-`weights` what a network starts from. `python -m pipeline.commands.list_networks` prints them all.
+`build` is the door; `smp_networks` and the files of `architectures/` are what it opens, `upsample`
+the ways up, `frame` the one normalisation and the one pad rule, `weights` what a network starts
+from. `python -m pipeline.commands.list_networks` prints them all.
 """
 
 from pipeline.networks.torchvision_operators import declare_missing_operators

@@ -9,22 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.networks import SMP_ARCHITECTURES, Network
+from pipeline.config.architectures import find_architecture
+from pipeline.config.networks import Network
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.networks.fcn import Fcn
 from pipeline.networks.frame import normalise, pad_to_multiple
-from pipeline.networks.segnet import SegNet
-from pipeline.networks.smp_networks import (
-    build_encoder,
-    build_smp,
-    image_head_of,
-    mean_and_std,
-    smp_stride_px,
-)
-from pipeline.networks.ternausnet import TernausNet
+from pipeline.networks.smp_networks import build_smp, image_head_of, mean_and_std, smp_stride_px
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.unet_fpn import UnetFpn
-from pipeline.networks.unet_original import UnetOriginal
 from pipeline.networks.weights import load_start_weights
 
 __all__ = ["Prediction", "SegmentationNetwork", "build_network", "build_trained"]
@@ -131,31 +121,16 @@ def build_trained(
 
 
 def _build_random(network: Network, channels: int, image_head: bool) -> SegmentationNetwork:
-    """Build with random weights; the architectures of smp are built by smp."""
-    if network.arch in SMP_ARCHITECTURES:
+    architecture = find_architecture(network.arch)
+    assert architecture is not None, "the configuration names a known one"
+    if architecture.build is None:
         body = build_smp(network, channels, image_head)
         return SegmentationNetwork(body, smp_stride_px(network.arch, body), network.encoder)
+    encoder = {} if network.encoder is None else {"encoder": network.encoder}
     try:
-        own, stride = _build_own(network, channels)
+        own: TwoHeaded = architecture.build(**encoder, channels=channels, **network.options)
     except ValueError as error:
         raise ConfigError(f"network.options: {network.arch}: {error}.") from error
     if image_head:
         own.image_head = image_head_of(own.deep_channels)
-    return SegmentationNetwork(own, stride, network.encoder)
-
-
-def _build_own(network: Network, channels: int) -> tuple[TwoHeaded, int]:
-    """Return the network and its stride in pixels."""
-    arch, options = network.arch, dict(network.options)
-    if arch == "unet_original":
-        unet = UnetOriginal(channels, **options)
-        return unet, 2 ** len(unet.ups)
-    depth = options.pop("encoder_depth", 5)
-    encoder = build_encoder(str(network.encoder), depth)
-    if arch == "unet_fpn":
-        return UnetFpn(encoder, channels, **options), 2**depth
-    if arch == "segnet":
-        return SegNet(encoder, channels, **options), 32
-    if arch.startswith("fcn"):
-        return Fcn(encoder, channels, int(arch[3:-1]), **options), 32
-    return TernausNet(encoder, channels, int(arch.removeprefix("ternausnet")), **options), 32
+    return SegmentationNetwork(own, own.stride_px, network.encoder)

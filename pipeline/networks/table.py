@@ -14,47 +14,17 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.compute.device import Device
-from pipeline.config.networks import ENCODERS, OPTIONS, Network
+from pipeline.config.architectures import architectures
+from pipeline.config.networks import Network
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork, build_network
 
-__all__ = ["BATCH_SIZE", "PAPERS", "Row", "count", "network_of", "rows", "speeds"]
-
-PAPERS = {
-    "fcn32s": "Long 2015",
-    "fcn16s": "Long 2015",
-    "fcn8s": "Long 2015",
-    "segnet": "Badrinarayanan 2015",
-    "unet_original": "Ronneberger 2015",
-    "ternausnet11": "Iglovikov 2018",
-    "ternausnet16": "Iglovikov 2018",
-    "unet_fpn": "Ronneberger 2015 + Lin 2017",
-    "unet": "Ronneberger 2015",
-    "unetplusplus": "Zhou 2018",
-    "manet": "Fan 2020",
-    "linknet": "Chaurasia 2017",
-    "fpn": "Kirillov 2019, Lin 2017",
-    "pspnet": "Zhao 2017",
-    "deeplabv3": "Chen 2017",
-    "deeplabv3plus": "Chen 2018",
-    "pan": "Li 2018",
-    "upernet": "Xiao 2018",
-    "segformer": "Xie 2021",
-    "dpt": "Ranftl 2021",
-}
-"""Author and year of each architecture's paper."""
+__all__ = ["BATCH_SIZE", "Row", "count", "network_of", "rows", "speeds"]
 
 BATCH_SIZE = 2
 """Images per measured pass: enough for any batch normalisation, few enough for a small machine."""
 
-_OWN_ENCODER = {
-    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "ternausnet16"), "vgg16"),
-    "segnet": "vgg16_bn",
-    "ternausnet11": "vgg11",
-    "unet_original": None,
-    "dpt": "tu-vit_tiny_patch16_224",
-}
 _MIN_MEASURED_S = 0.4
 _LONG_S = 3.0
 
@@ -65,6 +35,7 @@ class Row:
 
     Attributes:
         encoder: Its encoder, or `-`.
+        paper: Author and year.
         parameters: Trainable numbers.
         macs: Multiply-adds for one image, forward.
         forward_per_s: Images per second, evaluating.
@@ -74,6 +45,7 @@ class Row:
 
     arch: str
     encoder: str
+    paper: str
     parameters: int = 0
     macs: int = 0
     forward_per_s: float = 0.0
@@ -88,26 +60,29 @@ def network_of(config: Config, arch: str) -> Network:
     """
     if arch == config.network.arch:
         return config.network.model_copy(update={"weights": "none"})
-    encoder = _OWN_ENCODER.get(arch, config.network.encoder)
-    if arch not in _OWN_ENCODER and (encoder is None or config.network.arch in ENCODERS):
-        encoder = "resnet34"
+    shown, own = architectures()[arch], architectures()[config.network.arch]
+    encoder = shown.shown_with
+    if encoder is None and shown.encoders is not None:
+        encoder = next(iter(shown.encoders), None)
+    elif encoder is None:
+        encoder = config.network.encoder if own.encoders is None else "resnet34"
     return Network(arch=arch, encoder=encoder, weights="none", options={})
 
 
 def rows(config: Config, device: Device) -> Iterator[Row]:
     """Count and measure every network at the configuration's crop size, one after the other."""
     size_px, _ = config.crops.fixed_sizes()
-    for arch in OPTIONS:
+    for arch, architecture in architectures().items():
         section = network_of(config, arch)
         encoder = section.encoder or "-"
         try:
             parameters, macs = count(section, size_px)
             network = device.place(build_network(section, channels=1))
         except ConfigError as error:
-            yield Row(arch, encoder, problem=str(error))
+            yield Row(arch, encoder, architecture.paper, problem=str(error))
             continue
         forward, step = speeds(network, size_px, device)
-        yield Row(arch, encoder, parameters, macs, forward, step)
+        yield Row(arch, encoder, architecture.paper, parameters, macs, forward, step)
 
 
 def count(section: Network, size_px: int) -> tuple[int, int]:

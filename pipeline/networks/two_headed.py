@@ -12,10 +12,12 @@ class TwoHeaded(nn.Module):
     """A network that implements `segment`.
 
     Attributes:
+        stride_px: Height and width of what enters must be multiples of it.
         deep_channels: Channels of the deepest features.
         image_head: Features (N, deep_channels, h, w) -> (N, 1), or None.
     """
 
+    stride_px: int
     deep_channels: int
 
     def __init__(self) -> None:
@@ -26,9 +28,21 @@ class TwoHeaded(nn.Module):
         """Return logits (N, C, H, W) and the deepest features (N, deep_channels, h, w).
 
         Args:
-            x_nchw: (N, 3, H, W), normalised, H and W multiples of the network's stride.
+            x_nchw: (N, 3, H, W), normalised, H and W multiples of `stride_px`.
         """
         raise NotImplementedError
+
+    def take_classifier(self, state: dict[str, Tensor]) -> list[str]:
+        """Start layers of its own from the classifier of an encoder's official file, if it can.
+
+        Args:
+            state: The file's tensors.
+
+        Returns:
+            The names that were used.
+        """
+        del state
+        return []
 
     def forward(self, x_nchw: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits (N, C, H, W), with an image head also logits (N, 1)."""

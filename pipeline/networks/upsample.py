@@ -5,11 +5,26 @@ nothing to learn; the transposed convolution learns what to put. `Upsample` give
 same face, so that a decoder can change one for another.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
-__all__ = ["Upsample", "bed_of_nails", "bilinear", "bilinear_kernel", "max_unpool", "nearest"]
+__all__ = [
+    "Upsample",
+    "Upsampling",
+    "UpsamplingWithoutIndices",
+    "bed_of_nails",
+    "bilinear",
+    "bilinear_kernel",
+    "max_unpool",
+    "nearest",
+]
+
+Upsampling = Literal["nearest", "bilinear", "bed_of_nails", "max_unpool", "transposed"]
+UpsamplingWithoutIndices = Literal["nearest", "bilinear", "bed_of_nails", "transposed"]
+"""For decoders that no pooling has as many channels as."""
 
 
 def nearest(x_nchw: Tensor, factor: int) -> Tensor:
@@ -60,7 +75,7 @@ class Upsample(nn.Module):
     needs as many channels as were pooled; a 1x1 convolution brings them about where they differ.
 
     Args:
-        kind: One of nearest, bilinear, bed_of_nails, max_unpool, transposed.
+        kind: How.
         in_channels: Of what enters.
         out_channels: Of what leaves. If the same, a transposed convolution starts as bilinear
             interpolation.
@@ -71,7 +86,7 @@ class Upsample(nn.Module):
 
     def __init__(
         self,
-        kind: str,
+        kind: Upsampling,
         in_channels: int,
         out_channels: int,
         *,

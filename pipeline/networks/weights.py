@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import sha256_file
-from pipeline.networks.fcn import Fcn
+from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.weight_files import imagenet_file, read_tensors
 
 __all__ = ["Loaded", "load_start_weights"]
@@ -140,7 +140,7 @@ def _load_encoder(
     ]
     candidates = fitting | counters | {key: state[key] for key in alien}
     _load_exactly(encoder, candidates, f"{path}, as the encoder {name},")
-    taken, also = (body.take_classifier(state), "") if isinstance(body, Fcn) else ([], "")
+    taken, also = (body.take_classifier(state), "") if isinstance(body, TwoHeaded) else ([], "")
     if taken:
         also = f", and {len(taken)} of the classifier as convolutions"
     groups: dict[str, int] = {}

@@ -7,7 +7,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.networks import OPTIONS, SMP_ARCHITECTURES, Network
+from pipeline.config.architectures import SMP
+from pipeline.config.networks import Network
 from pipeline.config.yaml_source import validate_source
 from pipeline.errors import ConfigError
 
@@ -76,9 +77,16 @@ def test_every_field_must_be_given():
             Network(**{key: value for key, value in GOOD.items() if key != name})
 
 
-def test_reading_a_section_does_not_import_torch():
-    code = "import sys, pipeline.config.networks; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_reading_the_demos_configuration_imports_neither_torch_nor_albumentations():
+    code = """
+import sys
+from pathlib import Path
+from pipeline.config.load import load_config
+load_config(Path("configs/demo.yaml"), [])
+print({"torch", "albumentations"} & sys.modules.keys())
+"""
+    imported = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert imported == "set()\n"
 
 
 def test_the_table_of_options_is_that_of_smps_constructors():
@@ -86,7 +94,7 @@ def test_the_table_of_options_is_that_of_smps_constructors():
 
     ours = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation"}
     ours |= {"aux_params", "self", "kwargs"}
-    assert sorted(SMP_ARCHITECTURES) == sorted(MODEL_ARCHITECTURES_MAPPING)
+    assert sorted(SMP) == sorted(MODEL_ARCHITECTURES_MAPPING)
     for arch, model in MODEL_ARCHITECTURES_MAPPING.items():
         parameters = set(inspect.signature(model.__init__).parameters) - ours
-        assert set(OPTIONS[arch]) == parameters, arch
+        assert set(SMP[arch].options) == parameters, arch

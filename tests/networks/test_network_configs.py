@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.config.architectures import architectures
 from pipeline.config.load import load_config
-from pipeline.config.networks import ENCODERS, OPTIONS
 from pipeline.networks.build import build_network
 
 pytestmark = pytest.mark.unit
@@ -32,7 +32,9 @@ def test_a_file_names_its_run_and_builds_its_network(path):
     assert logits.shape == (1, 1, 33, 20)
 
 
-@pytest.mark.parametrize("arch", sorted(OPTIONS.keys() - ENCODERS.keys()))
+@pytest.mark.parametrize(
+    "arch", [a for a, known in architectures().items() if known.encoders is None]
+)
 def test_every_other_network_is_one_word_on_the_command_line(arch):
     network = load_config(Path("configs/demo.yaml"), [f"network.arch={arch}"]).network
     assert network.options == {} or arch == "unet"

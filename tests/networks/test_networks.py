@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pipeline.config.architectures import architectures
 from pipeline.config.load import load_config
-from pipeline.config.networks import OPTIONS, Network
+from pipeline.config.networks import Network
 from pipeline.data.demo import render_demo
 from pipeline.data.tiles import CropDataset, TrueObjects
 from pipeline.errors import ArtifactError, ConfigError
@@ -66,7 +67,7 @@ EVERY = [
     pytest.param(
         arch, marks=pytest.mark.contract if "vgg" in str(NARROW[arch]) else pytest.mark.unit
     )
-    for arch in OPTIONS
+    for arch in architectures()
 ]
 """Every network; those on a VGG take seconds."""
 NO_GRADIENT = {
@@ -162,7 +163,7 @@ def test_bytes_and_floats_give_the_same_logits_and_the_frame_has_no_weights():
         pytest.param(*a.values, kind, marks=a.marks)
         for a in EVERY
         if a.values[0] in WAYS_UP
-        for kind in get_args(OPTIONS[a.values[0]]["upsample"])
+        for kind in get_args(architectures()[a.values[0]].options["upsample"])
     ],
 )
 def test_every_way_up_works_in_every_network_that_takes_it(arch, kind):
@@ -314,7 +315,7 @@ def demo_crops(tmp_path_factory):
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("arch", OPTIONS)
+@pytest.mark.parametrize("arch", architectures())
 def test_each_network_learns_a_handful_of_demo_crops_by_heart(arch, demo_crops):
     seas, truth = demo_crops
     dropout = {"fcn": "dropout", "dee": "decoder_aspp_dropout"}.get(arch[:3])
@@ -340,7 +341,7 @@ def test_each_network_learns_a_handful_of_demo_crops_by_heart(arch, demo_crops):
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("arch", OPTIONS)
+@pytest.mark.parametrize("arch", architectures())
 def test_each_network_compiles_as_one_graph(arch):
     network = small(arch)
     torch.compiler.reset()  # the limit of recompilations is one for all networks

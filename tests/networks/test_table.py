@@ -1,5 +1,6 @@
 """The table: every network has its line, and its counts are right."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.list_networks import main
+from pipeline.config.architectures import SMP, architectures
 from pipeline.config.load import load_config
-from pipeline.config.networks import OPTIONS, Network
+from pipeline.config.networks import Network
 from pipeline.networks import table
-from pipeline.networks.table import PAPERS, count, network_of
+from pipeline.networks.table import count, network_of
 
 CONFIG = Path("configs/demo.yaml")
 
 
 @pytest.mark.unit
 def test_every_network_has_its_paper():
-    assert PAPERS.keys() == OPTIONS.keys()
+    author_and_year = r"[A-Z]\w+ 20\d\d"
+    for architecture in architectures().values():
+        assert re.fullmatch(rf"{author_and_year}([,+ ]+{author_and_year})*", architecture.paper)
 
 
 @pytest.mark.unit
@@ -35,7 +39,7 @@ def test_counts_are_those_of_a_network_counted_by_hand():
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("arch", OPTIONS)
+@pytest.mark.parametrize("arch", architectures())
 def test_every_network_is_shown_with_an_encoder_it_takes(arch):
     config = load_config(CONFIG, [])
     section = network_of(config, arch)
@@ -50,8 +54,8 @@ def test_every_network_is_shown_with_an_encoder_it_takes(arch):
 
 @pytest.mark.unit
 def test_the_command_prints_a_line_for_every_network(monkeypatch, capsys):
-    shown = {"unet": {}, "linknet": {}}
-    monkeypatch.setattr(table, "OPTIONS", shown)
+    shown = {arch: SMP[arch] for arch in ("unet", "linknet")}
+    monkeypatch.setattr(table, "architectures", lambda: shown)
     impossible = Network(arch="linknet", encoder="mit_b0", weights="none", options={})
     own = table.network_of
     monkeypatch.setattr(

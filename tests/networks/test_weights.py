@@ -230,10 +230,9 @@ def test_an_official_vgg_gives_fcn_its_classifier_too(tmp_path, caplog):
 
 @pytest.mark.contract
 def test_a_hidden_layer_becomes_a_convolution_that_computes_the_same():
-    from pipeline.networks.fcn import Fcn
-    from pipeline.networks.smp_networks import build_encoder
+    from pipeline.networks.architectures.fcn import Fcn
 
-    fcn = Fcn(build_encoder("vgg11"), 1, 32, fc_channels=6)
+    fcn = Fcn("vgg11", 1, 32, fc_channels=6)
     hidden = torch.nn.Linear(512 * 49, 6), torch.nn.Linear(6, 6)
     state = {
         f"classifier.{3 * i}.{kind}": value

@@ -8,21 +8,26 @@ The paper pads its images by 100 pixels and crops the scores; here the 7x7 convo
 that every stage lies on its pixels without cropping.
 """
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from pipeline.config.architectures import Architecture, Dropout, Width
+from pipeline.config.extensions import keyword_types
+from pipeline.networks.smp_networks import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.upsample import Upsample
-from pipeline.networks.vgg import POOL_WIDTHS, walk
+from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices
+from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, walk
 
-__all__ = ["Fcn"]
+__all__ = ["ARCHITECTURES", "Fcn"]
 
 
 class Fcn(TwoHeaded):
     """Fully convolutional VGG.
 
     Args:
-        encoder: smp's VGG, any depth.
+        encoder: One of `VGGS`.
         channels: Output channels.
         stride: 32, 16 or 8: of the finest scores that are summed.
         upsample: How scores are enlarged; `transposed` starts as bilinear interpolation.
@@ -32,17 +37,17 @@ class Fcn(TwoHeaded):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: str,
         channels: int,
         stride: int,
         *,
-        upsample: str = "transposed",
-        fc_channels: int = 4096,
-        dropout: float = 0.5,
+        upsample: UpsamplingWithoutIndices = "transposed",
+        fc_channels: Width = 4096,
+        dropout: Dropout = 0.5,
     ) -> None:
         super().__init__()
-        self.deep_channels = fc_channels
-        self.encoder = encoder
+        self.stride_px, self.deep_channels = STRIDE_PX, fc_channels
+        self.encoder = build_encoder(encoder)
         self.fc6 = nn.Conv2d(POOL_WIDTHS[4], fc_channels, 7, padding=3)
         self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
         self.dropout = nn.Dropout2d(dropout)
@@ -88,3 +93,11 @@ class Fcn(TwoHeaded):
             assert target is not None
             target.data.copy_(state[name].reshape(target.shape))
         return names
+
+
+ARCHITECTURES = {
+    f"fcn{stride}s": Architecture(
+        "Long 2015", keyword_types(Fcn), VGGS, shown_with="vgg16", build=partial(Fcn, stride=stride)
+    )
+    for stride in (32, 16, 8)
+}

@@ -8,15 +8,16 @@ Source: the decoder of Ronneberger et al. 2015, the merging of Lin et al., "Feat
 for Object Detection", CVPR 2017, with concatenation in the place of the sum.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.architectures import Architecture, Depth, Width, Widths
+from pipeline.config.extensions import keyword_types
+from pipeline.networks.smp_networks import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.upsample import Upsample, bilinear
+from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices, bilinear
 
-__all__ = ["UnetFpn"]
+__all__ = ["ARCHITECTURES", "UnetFpn"]
 
 _WIDTHS = (256, 128, 64, 32, 16)
 
@@ -25,8 +26,9 @@ class UnetFpn(TwoHeaded):
     """U-Net + FPN on any of smp's encoders.
 
     Args:
-        encoder: smp's, of depth D.
+        encoder: Any of smp's.
         channels: Output channels.
+        encoder_depth: How often the encoder halves the image, D.
         decoder_channels: D widths, coarsest first; None for the last D of 256, 128, 64, 32, 16.
         merge_channels: Width that each level is projected to.
         upsample: How the decoder doubles its size. The last enlargement of each level to full size
@@ -35,27 +37,28 @@ class UnetFpn(TwoHeaded):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: str,
         channels: int,
         *,
-        decoder_channels: Sequence[int] | None = None,
-        merge_channels: int = 16,
-        upsample: str = "nearest",
+        encoder_depth: Depth = 5,
+        decoder_channels: Widths | None = None,
+        merge_channels: Width = 16,
+        upsample: UpsamplingWithoutIndices = "nearest",
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        widths: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
-        self.deep_channels, depth = widths[-1], len(widths) - 1
-        outs = list(decoder_channels or _WIDTHS[-depth:])
-        if len(outs) != depth:
-            raise ValueError(f"decoder_channels has {len(outs)} widths, expected {depth}")
+        self.encoder = build_encoder(encoder, encoder_depth)
+        widths: list[int] = list(self.encoder.out_channels)  # type: ignore[arg-type]
+        self.stride_px, self.deep_channels = 2**encoder_depth, widths[-1]
+        outs = list(decoder_channels or _WIDTHS[-encoder_depth:])
+        if len(outs) != encoder_depth:
+            raise ValueError(f"decoder_channels has {len(outs)} widths, expected {encoder_depth}")
         skips = [*widths[1:-1][::-1], 0]
         self.ups, self.joins = nn.ModuleList(), nn.ModuleList()
         for coarse, skip, out in zip([widths[-1], *outs], skips, outs, strict=False):
             self.ups.append(Upsample(upsample, coarse, coarse))
             self.joins.append(nn.Sequential(_block(coarse + skip, out), _block(out, out)))
         self.merges = nn.ModuleList(nn.Conv2d(out, merge_channels, 1) for out in outs)
-        self.head = nn.Conv2d(depth * merge_channels, channels, 3, padding=1)
+        self.head = nn.Conv2d(encoder_depth * merge_channels, channels, 3, padding=1)
 
     def segment(self, x_nchw: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N, channels, H, W) and the encoder's deepest features."""
@@ -77,3 +80,8 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+ARCHITECTURES = {
+    "unet_fpn": Architecture("Ronneberger 2015 + Lin 2017", keyword_types(UnetFpn), build=UnetFpn)
+}

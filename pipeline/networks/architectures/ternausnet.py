@@ -4,15 +4,20 @@ Source: Iglovikov, Shvets, "TernausNet: U-Net with VGG11 Encoder Pre-Trained on 
 Segmentation", arXiv:1801.05746, 2018, and the wider VGG16 variant of its authors.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from pipeline.config.architectures import Architecture, Width
+from pipeline.config.extensions import keyword_types
+from pipeline.networks.smp_networks import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.upsample import Upsample
-from pipeline.networks.vgg import POOL_WIDTHS, walk
+from pipeline.networks.upsample import Upsample, Upsampling
+from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, walk
 
-__all__ = ["TernausNet"]
+__all__ = ["ARCHITECTURES", "TernausNet"]
 
 _MIDDLE = (16, 16, 16, 8, 4)
 _OUT = {11: (8, 8, 4, 2, 1), 16: (8, 8, 8, 2, 1)}
@@ -26,7 +31,7 @@ class TernausNet(TwoHeaded):
     encoder's features of that size, taken before they are pooled.
 
     Args:
-        encoder: smp's vgg11 or vgg16, with or without batch normalisation.
+        encoder: vgg11 or vgg16, with or without batch normalisation (`_bn`).
         channels: Output channels.
         layers: 11 or 16, which also chooses the decoder's widths and kernels.
         width: The decoder's unit of width; 32 in the paper.
@@ -35,16 +40,16 @@ class TernausNet(TwoHeaded):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: str,
         channels: int,
         layers: int,
         *,
-        width: int = 32,
-        upsample: str = "transposed",
+        width: Width = 32,
+        upsample: Upsampling = "transposed",
     ) -> None:
         super().__init__()
-        self.deep_channels = POOL_WIDTHS[-1]
-        self.encoder = encoder
+        self.stride_px, self.deep_channels = STRIDE_PX, POOL_WIDTHS[-1]
+        self.encoder = build_encoder(encoder)
         self.indices = upsample == "max_unpool"
         self.middles, self.ups = nn.ModuleList(), nn.ModuleList()
         in_channels = POOL_WIDTHS[-1]
@@ -72,3 +77,14 @@ class TernausNet(TwoHeaded):
             enlarged = F.relu(up(F.relu(middle(x_nchw)), where))
             x_nchw = torch.cat([enlarged, passed.before_pool[-level]], dim=1)
         return self.head(F.relu(self.last(x_nchw))), deep
+
+
+ARCHITECTURES = {
+    f"ternausnet{layers}": Architecture(
+        "Iglovikov 2018",
+        keyword_types(TernausNet),
+        (f"vgg{layers}", f"vgg{layers}_bn"),
+        build=partial(TernausNet, layers=layers),
+    )
+    for layers in (11, 16)
+}

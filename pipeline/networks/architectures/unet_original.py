@@ -5,14 +5,19 @@ Segmentation", MICCAI 2015. Its convolutions are not padded, so that its output 
 input; here they are padded, which changes no parameter. Batch normalisation came later: an option.
 """
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from pipeline.config.architectures import Architecture, Width
+from pipeline.config.extensions import keyword_types
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.upsample import Upsample
+from pipeline.networks.upsample import Upsample, Upsampling
 
-__all__ = ["UnetOriginal"]
+__all__ = ["ARCHITECTURES", "UnetOriginal"]
 
 
 class UnetOriginal(TwoHeaded):
@@ -30,13 +35,13 @@ class UnetOriginal(TwoHeaded):
         self,
         channels: int,
         *,
-        width: int = 64,
-        depth: int = 4,
-        upsample: str = "transposed",
+        width: Width = 64,
+        depth: Annotated[int, Field(ge=1, le=6)] = 4,
+        upsample: Upsampling = "transposed",
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.deep_channels = width * 2**depth
+        self.stride_px, self.deep_channels = 2**depth, width * 2**depth
         self.indices = upsample == "max_unpool"
         widths = [width * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList(
@@ -74,3 +79,10 @@ def _pair(in_channels: int, out_channels: int, batch_norm: bool) -> nn.Sequentia
             layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+ARCHITECTURES = {
+    "unet_original": Architecture(
+        "Ronneberger 2015", keyword_types(UnetOriginal), encoders=(), build=UnetOriginal
+    )
+}

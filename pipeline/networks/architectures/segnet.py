@@ -7,30 +7,33 @@ Source: Badrinarayanan, Kendall, Cipolla, arXiv:1511.00561, 2015.
 
 from torch import Tensor, nn
 
+from pipeline.config.architectures import Architecture
+from pipeline.config.extensions import keyword_types
+from pipeline.networks.smp_networks import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.upsample import Upsample
-from pipeline.networks.vgg import POOL_WIDTHS, convolutions_per_stage, walk
+from pipeline.networks.upsample import Upsample, Upsampling
+from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, convolutions_per_stage, walk
 
-__all__ = ["SegNet"]
+__all__ = ["ARCHITECTURES", "SegNet"]
 
 
 class SegNet(TwoHeaded):
     """SegNet on one of smp's VGG encoders; the paper's is vgg16_bn.
 
     Args:
-        encoder: smp's VGG.
+        encoder: One of `VGGS`.
         channels: Output channels.
         upsample: `max_unpool` in the paper; any other takes its place.
     """
 
-    def __init__(self, encoder: nn.Module, channels: int, *, upsample: str = "max_unpool") -> None:
+    def __init__(self, encoder: str, channels: int, *, upsample: Upsampling = "max_unpool") -> None:
         super().__init__()
-        self.deep_channels = POOL_WIDTHS[-1]
-        self.encoder = encoder
+        self.stride_px, self.deep_channels = STRIDE_PX, POOL_WIDTHS[-1]
+        self.encoder = build_encoder(encoder)
         self.indices = upsample == "max_unpool"
         self.ups, self.stages = nn.ModuleList(), nn.ModuleList()
         finer = (POOL_WIDTHS[0], *POOL_WIDTHS[:-1])
-        for level, count in reversed(list(enumerate(convolutions_per_stage(encoder)))):
+        for level, count in reversed(list(enumerate(convolutions_per_stage(self.encoder)))):
             width = POOL_WIDTHS[level]
             self.ups.append(Upsample(upsample, width, width, pooled_channels=width))
             outs = [width] * (count - 1) + [finer[level]]
@@ -56,3 +59,10 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+ARCHITECTURES = {
+    "segnet": Architecture(
+        "Badrinarayanan 2015", keyword_types(SegNet), VGGS, shown_with="vgg16_bn", build=SegNet
+    )
+}
