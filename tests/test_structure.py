@@ -130,10 +130,11 @@ def names(paths, kind, attribute):
 def test_every_field_of_the_schema_is_read_by_some_code():
     sources = [path for path in SOURCES if room_of(path) != "config"]
     read = names(sources, ast.Attribute, "attr")
-    # The demo's settings and a loss term's are handed over whole, as a function's arguments.
+    # The settings of demo, augmentations and loss terms are a function's arguments, all of them.
     takers = [PIPELINE / "data" / "demo.py", *(PIPELINE / "training").glob("lo[sv]*.py")]
+    takers += (PIPELINE / "data" / "augmentations").glob("*.py")
     arguments = names(takers, ast.arg, "arg")
-    whole = {"Demo", *losses.__all__}
+    whole = {"Demo", "Augment", *losses.__all__}
     unread = [
         f"{model}.{name}"
         for model, name in fields(Config, set())

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
@@ -168,19 +169,6 @@ class Crops(Section):
                 f"every step is a whole batch, got {self.per_epoch}."
             )
         return self
-
-
-class Augment(Section):
-    """Random changes to a training crop; a value of 0 turns one off."""
-
-    symmetries: Annotated[bool, Neutral(False)]
-    zoom: Annotated[float, Field(ge=0, lt=1), Neutral(0.0)]
-    rotation_deg: Annotated[float, Field(ge=0, le=45), Neutral(0.0)]
-    brightness: Annotated[Share, Neutral(0.0)]
-    contrast: Annotated[Share, Neutral(0.0)]
-    hue_deg: Annotated[int, Field(ge=0, le=90), Neutral(0)]
-    blur_probability: Annotated[Share, Neutral(0.0)]
-    noise_probability: Annotated[Share, Neutral(0.0)]
 
 
 class Optimisation(Section):

@@ -5,17 +5,10 @@ the parent process, so that DataLoader workers repeat each other's choices; `Aug
 sets the seed anew for every crop, from a stream that names the crop.
 """
 
-import os
-
 import cv2
 import numpy as np
 
-from pipeline.config.schema import Augment
-
-# albumentations asks the network for a newer release on import, unless told not to before.
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-
-import albumentations
+from pipeline.config.augment import Augment, augmentations
 
 __all__ = ["Augmenter"]
 
@@ -28,45 +21,16 @@ class Augmenter:
     """
 
     def __init__(self, settings: Augment) -> None:
+        import albumentations  # not above: prediction reads images where it is not installed
+
         # Loader processes each use one core; OpenCV's own threads would fight over them.
         cv2.setNumThreads(0)
-        steps: list[albumentations.BasicTransform] = []
-        if settings.symmetries:
-            steps.append(albumentations.D4(p=1))
-        if settings.zoom or settings.rotation_deg:
-            steps.append(
-                albumentations.Affine(
-                    scale=(1 - settings.zoom, 1 + settings.zoom),
-                    rotate=(-settings.rotation_deg, settings.rotation_deg),
-                    interpolation=cv2.INTER_LINEAR,
-                    mask_interpolation=cv2.INTER_NEAREST,
-                    border_mode=cv2.BORDER_REFLECT_101,
-                    p=0.5,
-                )
-            )
-        if settings.brightness or settings.contrast:
-            steps.append(
-                albumentations.RandomBrightnessContrast(
-                    brightness_limit=settings.brightness, contrast_limit=settings.contrast, p=0.5
-                )
-            )
-        if settings.hue_deg:
-            steps.append(
-                albumentations.HueSaturationValue(
-                    hue_shift_limit=settings.hue_deg,
-                    sat_shift_limit=settings.hue_deg,
-                    val_shift_limit=0,
-                    p=0.3,
-                )
-            )
-        if settings.blur_probability:
-            steps.append(
-                albumentations.GaussianBlur(sigma_limit=(0.4, 1.2), p=settings.blur_probability)
-            )
-        if settings.noise_probability:
-            steps.append(
-                albumentations.GaussNoise(std_range=(0.01, 0.04), p=settings.noise_probability)
-            )
+        steps = []
+        for augmentation in augmentations():
+            off = augmentation.transform.__kwdefaults__
+            given = {key: getattr(settings, key) for key in off}
+            if given != off:
+                steps.append(augmentation.transform(**given))
         self._transform = albumentations.Compose(steps)
 
     def __call__(
@@ -76,7 +40,7 @@ class Augmenter:
 
         Args:
             image_hwc: uint8 (H, W, 3).
-            labels_hw: int32 (H, W), 0 for sea; moves with the image, by nearest neighbour.
+            labels_hw: int32 (H, W), 0 for background; moves with the image, by nearest neighbour.
             seed: Of the stream that names this crop.
 
         Returns:

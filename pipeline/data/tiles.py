@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config.schema import Augment, Crops, Targets
+from pipeline.data.augment import Augmenter
 from pipeline.data.contact import contact
 from pipeline.data.images import Images
 from pipeline.data.targets import make_target
@@ -208,9 +209,6 @@ class CropDataset(Dataset[Item]):
         self._objects, self._targets = objects, targets
         self._crops = crops
         self.size_px, self.batch_size = crops.fixed_sizes()
-        # Here and not above: prediction reads images where albumentations is not installed.
-        from pipeline.data.augment import Augmenter
-
         self._augmenter = Augmenter(augment)
         self._seed, self._stream = seed, stream
         self._with_objects = objects.images_with_objects()

@@ -1,0 +1,24 @@
+"""Brighter or darker, with more contrast or less."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.config.fields import Share
+
+if TYPE_CHECKING:
+    import albumentations
+
+KIND = "colour"
+
+
+def transform(*, brightness: Share = 0.0, contrast: Share = 0.0) -> "albumentations.BasicTransform":
+    """Return the change of every other crop.
+
+    Args:
+        brightness: Greatest change, a share of 255.
+        contrast: Greatest change, a share of it.
+    """
+    import albumentations
+
+    return albumentations.RandomBrightnessContrast(
+        brightness_limit=brightness, contrast_limit=contrast, p=0.5
+    )

@@ -1,0 +1,34 @@
+"""A crop larger or smaller, and turned, both by one interpolation; beyond its edge: its mirror."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import albumentations
+
+KIND = "geometry"
+
+
+def transform(
+    *,
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    rotation_deg: Annotated[float, Field(ge=0, le=45)] = 0.0,
+) -> "albumentations.BasicTransform":
+    """Return the change of every other crop.
+
+    Args:
+        zoom: Greatest change of size, a share of it.
+        rotation_deg: Greatest angle, either way.
+    """
+    import albumentations
+    import cv2
+
+    return albumentations.Affine(
+        scale=(1 - zoom, 1 + zoom),
+        rotate=(-rotation_deg, rotation_deg),
+        interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=0.5,
+    )
