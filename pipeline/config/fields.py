@@ -1,10 +1,16 @@
-"""What all parts of the schema are made of: a strict section, and the numbers found in several."""
+"""What all parts of the schema are made of: a strict section, and what is found in several."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Count", "Positive", "Section", "Share"]
+from pipeline.config.earlier import Neutral
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SIGMOID", "SOFTMAX", "Count", "LossTerm", "Positive", "Section", "Share"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -15,3 +21,27 @@ class Section(BaseModel):
     """A part of the configuration: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+SIGMOID, SOFTMAX = frozenset({"sigmoid"}), frozenset({"softmax"})
+"""How a network answers: each channel by yes or no, or by one class a pixel."""
+
+
+class LossTerm(Section):
+    """A term of the training loss, `{name: ..., weight: ..., <its own settings>}`.
+
+    Attributes:
+        weight: Of the term in the sum.
+        answers: The kinds of answers that it judges.
+        loss: Returns a scalar to minimise from logits, truth and the term's own settings by name.
+    """
+
+    weight: Annotated[Positive, Neutral(1.0)]
+
+    answers: ClassVar[frozenset[str]]
+    loss: ClassVar[Callable[..., "Tensor"]]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The term's own settings."""
+        return self.model_dump(exclude={"name", "weight"})

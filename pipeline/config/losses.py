@@ -1,119 +1,35 @@
-"""The loss terms that a configuration may list, each with its settings.
+"""The loss terms that a configuration may list: those found in `training/losses/`.
 
-A term is `{name: ..., weight: ..., <its own fields>}`; the training loss is the weighted sum of the
-terms. Like the rest of the schema it has no defaults. What each term computes is in
-`pipeline.training.losses`; torch is not imported here, so that reading a configuration stays quick.
+The training loss is the weighted sum of the terms. torch is not imported, so that reading a
+configuration stays quick.
 """
 
-from typing import Annotated, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from pipeline.config.earlier import Neutral
-from pipeline.config.fields import Section
+from pipeline.config import fields
+from pipeline.config.extensions import modules_in
 
-__all__ = [
-    "SIGMOID_ONLY",
-    "SOFTMAX_ONLY",
-    "Bce",
-    "BceMinusLnDice",
-    "CrossEntropy",
-    "Focal",
-    "LossTerm",
-    "LovaszHinge",
-    "LovaszSoftmax",
-    "SoftDice",
-    "SoftJaccard",
-]
+__all__ = ["TERMS", "LossTerm"]
 
-LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
-Smooth = Annotated[float, Field(gt=0)]
+TERMS: dict[str, type[fields.LossTerm]] = {
+    each.model_fields["name"].annotation.__args__[0]: each  # type: ignore[union-attr]
+    for module in modules_in("training.losses")
+    for each in vars(module).values()
+    if isinstance(each, type)
+    and issubclass(each, fields.LossTerm)
+    and each.__module__ == module.__name__
+}
+"""Each term by its name."""
 
+if TYPE_CHECKING:
 
-class _Term(Section):
-    """What all terms share."""
+    class LossTerm(fields.LossTerm):
+        """Any of the terms."""
 
-    weight: Annotated[float, Field(gt=0), Neutral(1.0)]
-
-
-class Bce(_Term):
-    """Binary cross-entropy of every channel, mean over pixels."""
-
-    name: Literal["bce"]
-    label_smoothing: Annotated[LabelSmoothing, Neutral(0.0)]
-
-
-class CrossEntropy(_Term):
-    """Categorical cross-entropy over the channels, mean over pixels."""
-
-    name: Literal["cross_entropy"]
-    label_smoothing: Annotated[LabelSmoothing, Neutral(0.0)]
-
-
-class SoftDice(_Term):
-    """One minus the soft Dice coefficient."""
-
-    name: Literal["soft_dice"]
-    per_image: Annotated[bool, Neutral(False)]
-    smooth: Annotated[Smooth, Neutral(1.0)]
-
-
-class SoftJaccard(_Term):
-    """One minus the soft Jaccard coefficient."""
-
-    name: Literal["soft_jaccard"]
-    per_image: Annotated[bool, Neutral(False)]
-    smooth: Annotated[Smooth, Neutral(1.0)]
-
-
-class BceMinusLnDice(_Term):
-    """BCE - ln(DICE); `label_smoothing` is that of the BCE."""
-
-    name: Literal["bce_minus_ln_dice"]
-    per_image: Annotated[bool, Neutral(False)]
-    smooth: Annotated[Smooth, Neutral(1.0)]
-    label_smoothing: Annotated[LabelSmoothing, Neutral(0.0)]
-
-
-class Focal(_Term):
-    """Cross-entropy scaled by (1 - p_t)^gamma; `alpha: null` leaves the classes unweighted."""
-
-    name: Literal["focal"]
-    alpha: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, Neutral(None)]
-    gamma: Annotated[float, Field(ge=0), Neutral(0.0)]
-
-
-class LovaszHinge(_Term):
-    """Lovász extension of the Jaccard loss on hinge margins; `empty` says what empty truth does."""
-
-    name: Literal["lovasz_hinge"]
-    per_image: Annotated[bool, Neutral(False)]
-    margin: Annotated[Literal["relu", "elu"], Neutral("relu")]
-    symmetric: Annotated[bool, Neutral(False)]
-    empty: Annotated[Literal["skip", "background", "keep"], Neutral("keep")]
-
-
-class LovaszSoftmax(_Term):
-    """Lovász extension of the Jaccard loss on softmax errors, mean over classes."""
-
-    name: Literal["lovasz_softmax"]
-    classes: Annotated[Literal["present", "all"], Neutral("all")]
-    per_image: Annotated[bool, Neutral(False)]
-
-
-LossTerm = Annotated[
-    Bce
-    | BceMinusLnDice
-    | CrossEntropy
-    | Focal
-    | LovaszHinge
-    | LovaszSoftmax
-    | SoftDice
-    | SoftJaccard,
-    Field(discriminator="name"),
-]
-
-SIGMOID_ONLY = {"bce", "bce_minus_ln_dice", "lovasz_hinge"}
-"""Terms for targets that answer each channel by yes or no."""
-SOFTMAX_ONLY = {"cross_entropy", "lovasz_softmax"}
-"""Terms for targets that choose one class a pixel; what is in neither set takes both."""
+        name: str
+else:
+    LossTerm = Annotated[reduce(or_, TERMS.values()), Field(discriminator="name")]

@@ -18,7 +18,7 @@ from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
-from pipeline.config.losses import SIGMOID_ONLY, SOFTMAX_ONLY, LossTerm
+from pipeline.config.losses import TERMS, LossTerm
 from pipeline.config.networks import Network
 from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
@@ -253,13 +253,13 @@ class Config(Section):
         if "targets" not in info.data:
             return stage
         kind = info.data["targets"].kind
-        softmax = kind == "classes"
-        learned, unfit = ("a softmax", SIGMOID_ONLY) if softmax else ("sigmoids", SOFTMAX_ONLY)
+        learned, answer = ("a softmax", "softmax") if kind == "classes" else ("sigmoids", "sigmoid")
+        unfit = sorted(name for name, term in TERMS.items() if answer not in term.answers)
         wrong = [
             defect(
                 ("loss", i, "name"),
                 f"expected a loss of {learned}, which targets.kind={kind} learns, so none of "
-                f"{', '.join(sorted(unfit))}, got {term.name}. Change the loss or the kind.",
+                f"{', '.join(unfit)}, got {term.name}. Change the loss or the kind.",
                 term.name,
             )
             for i, term in enumerate(stage.loss)

@@ -15,13 +15,51 @@ from torch import nn
 from pipeline.config.losses import LossTerm
 from pipeline.config.schema import Targets
 from pipeline.data.targets import object_truth
+from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction
-from pipeline.training.losses import build_loss
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "WeightedSum"]
 
 IMAGE_HEAD, CONTACT = "image_head", "contact"
 SURE_NO = -20.0  # as a logit
+
+
+class WeightedSum(nn.Module):
+    """Terms of a configuration, each times its weight, as one loss.
+
+    Called with logits (N, C, H, W) and truth: 0 and 1 of any type (N, C, H, W), or int64
+    (N, H, W). That the values of the truth are legal is not looked at: it would make every step
+    wait for the device.
+    """
+
+    def __init__(self, terms: Sequence[LossTerm]) -> None:
+        super().__init__()
+        names = [term.name for term in terms]
+        if not terms or len(set(names)) < len(names):
+            raise ConfigError(
+                f"loss: expected one or more different terms, got {names}. List each term once, "
+                "and raise its weight instead."
+            )
+        self.terms = list(terms)
+
+    def forward(
+        self, logits_nchw: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Compute the weighted sum, and each term by name, unweighted and detached.
+
+        Raises:
+            ValueError: Shapes or types do not fit each other or a term.
+        """
+        logits = logits_nchw if logits_nchw.dtype == torch.float64 else logits_nchw.float()
+        with torch.autocast(logits.device.type, enabled=False):
+            values: dict[str, torch.Tensor] = {}
+            total = logits.new_zeros(())
+            for term in self.terms:
+                truth = _checked(logits, target, term)
+                value = term.loss(logits, truth, **term.settings)
+                total = total + term.weight * value
+                values[term.name] = value.detach()
+        return total, values
 
 
 class Objective(nn.Module):
@@ -37,7 +75,7 @@ class Objective(nn.Module):
 
     def __init__(self, terms: Sequence[LossTerm], targets: Targets, image_weight: float) -> None:
         super().__init__()
-        self._pixels, self._image_weight = build_loss(terms), image_weight
+        self._pixels, self._image_weight = WeightedSum(terms), image_weight
         self._contact_weight = targets.contact_weight if targets.kind == "ship_contact" else 0.0
         self.terms: list[str] = [term.name for term in terms]
         self.terms += [CONTACT] * (self._contact_weight > 0) + [IMAGE_HEAD] * (image_weight > 0)
@@ -71,3 +109,23 @@ class Objective(nn.Module):
             total = total + self._image_weight * value
             values[IMAGE_HEAD] = value.detach()
         return total, values
+
+
+def _checked(logits_nchw: torch.Tensor, target: torch.Tensor, term: LossTerm) -> torch.Tensor:
+    """Return the truth in the type the loss computes with, or say why it cannot."""
+    shape = logits_nchw.shape
+    if len(shape) == 4 and logits_nchw.numel() > 0:
+        if target.shape == shape and "sigmoid" in term.answers:
+            return target.to(logits_nchw.dtype)
+        is_index = target.dtype == torch.int64 and target.shape == (shape[0], *shape[2:])
+        if is_index and shape[1] > 1 and "softmax" in term.answers:
+            return target
+    forms = {
+        "0/1 of the logits' shape": "sigmoid" in term.answers,
+        "int64 class indices (N, H, W) with at least two logit channels": "softmax" in term.answers,
+    }
+    raise ValueError(
+        f"{term.name}: expected logits (N, C, H, W) and targets of "
+        f"{' or '.join(form for form, allowed in forms.items() if allowed)}, got logits "
+        f"{tuple(shape)} and {target.dtype} targets {tuple(target.shape)}."
+    )

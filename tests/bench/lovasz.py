@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.training.lovasz import lovasz_hinge, lovasz_softmax
+from pipeline.training.losses.lovasz import lovasz_hinge, lovasz_softmax
 
 IMAGES, SIZE_PX, CLASSES, REPEATS = 16, 256, 3, 9
 

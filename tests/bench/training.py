@@ -46,7 +46,7 @@ from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network
 from pipeline.training import batches
 from pipeline.training.loop import train
-from pipeline.training.losses import build_loss
+from pipeline.training.objective import WeightedSum
 from pipeline.training.step import learning_rate
 
 SIDE_PX, IMAGES, HELD_CROPS = 768, 24, 128
@@ -130,14 +130,14 @@ class Bench:
 
     @torch.inference_mode()
     def loss_on(self, held, network):
-        loss = build_loss(self.config.train.loss)
+        loss = WeightedSum(self.config.train.loss)
         network.cpu().eval()
         values = [loss(network(b["image_chw"]).logits_nchw, b["target"])[0] for b in held]
         return float(np.mean(values))
 
     def bare(self, steps):
         network = self.device.place(self.network()).train()
-        loss = build_loss(self.config.train.loss)
+        loss = WeightedSum(self.config.train.loss)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
         loaded = batches.crop_batches(
             self.crops(self.batch_size),
@@ -245,7 +245,7 @@ def lightning_job(bench, steps):
             self.model = smp.Unet(
                 bench.config.network.encoder, encoder_weights=None, **bench.config.network.options
             )
-            self.loss = build_loss(settings.loss)  # smp's Dice is 0 without ships: another loss
+            self.loss = WeightedSum(settings.loss)  # smp's Dice is 0 without ships: another loss
 
         def training_step(self, batch):
             images, masks = batch

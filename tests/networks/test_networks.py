@@ -19,7 +19,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.masks.instances import read_instances
 from pipeline.metrics.coefficients import PixelCounts
 from pipeline.networks.build import build_network, build_trained
-from pipeline.training.losses import build_loss
+from pipeline.training.objective import WeightedSum
 
 TINY = "tu-test_resnet"
 NARROW = {
@@ -322,7 +322,7 @@ def test_each_network_learns_a_handful_of_demo_crops_by_heart(arch, demo_crops):
     network = fresh(arch, **({dropout: 0.0} if dropout else {})).train()
     on_vgg = "vgg" in str(NARROW[arch])
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3 if on_vgg else 4e-3)
-    loss = build_loss(load_config(Path("configs/demo.yaml"), []).train.loss)
+    loss = WeightedSum(load_config(Path("configs/demo.yaml"), []).train.loss)
     # Scores a step of 32 or 16 pixels apart cannot draw the edges of ships.
     enough = {"fcn32s": 0.5, "fcn16s": 0.7}.get(arch, 0.85)
     for _step in range(150):

@@ -9,8 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config.losses import LossTerm
 from pipeline.errors import ConfigError
-from pipeline.training import losses
-from pipeline.training.losses import build_loss
+from pipeline.training.losses import cross_entropy, focal
+from pipeline.training.losses import dice as dice_losses
+from pipeline.training.objective import WeightedSum
 
 from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, JaccardLoss  # isort: skip
 
@@ -65,7 +66,7 @@ SOFTMAX_TERMS = [
 
 
 def built(*terms):
-    return build_loss(TypeAdapter(list[LossTerm]).validate_python(list(terms)))
+    return WeightedSum(TypeAdapter(list[LossTerm]).validate_python(list(terms)))
 
 
 def label(term):
@@ -110,18 +111,18 @@ def one_hot(target, channels):
 
 def test_bce_is_its_formula():
     logits, target = sigmoid_case()
-    value = losses.bce(logits, target, label_smoothing=0.0).item()
+    value = cross_entropy.bce(logits, target, label_smoothing=0.0).item()
     assert value == pytest.approx(bce_by_hand(logits, target), rel=1e-12)
 
 
-def test_bce_label_smoothing_is_the_lectures_with_two_classes():
+def test_bce_label_smoothing_is_the_formula_with_two_classes():
     logits, target = sigmoid_case()
-    value = losses.bce(logits, target, label_smoothing=0.2).item()
+    value = cross_entropy.bce(logits, target, label_smoothing=0.2).item()
     smoothed = target * (1 - 0.2) + 0.2 / 2
     assert value == pytest.approx(bce_by_hand(logits, smoothed), rel=1e-12)
     two = torch.stack([torch.zeros_like(logits[:, 0]), logits[:, 0]], 1)
-    of_two = losses.cross_entropy(two, target[:, 0].long(), label_smoothing=0.2)
-    of_one = losses.bce(logits[:, :1], target[:, :1], label_smoothing=0.2)
+    of_two = cross_entropy.cross_entropy(two, target[:, 0].long(), label_smoothing=0.2)
+    of_one = cross_entropy.bce(logits[:, :1], target[:, :1], label_smoothing=0.2)
     assert of_two.item() == pytest.approx(of_one.item(), rel=1e-12)
 
 
@@ -130,7 +131,7 @@ def test_cross_entropy_is_its_formula(smoothing):
     logits, target = softmax_case()
     y = one_hot(target, 3) * (1 - smoothing) + smoothing / 3
     expected = -np.mean(np.sum(y * np.log(softmax_by_hand(logits)), axis=1))
-    value = losses.cross_entropy(logits, target, label_smoothing=smoothing).item()
+    value = cross_entropy.cross_entropy(logits, target, label_smoothing=smoothing).item()
     assert value == pytest.approx(expected, rel=1e-12)
     assert value == pytest.approx(
         functional.cross_entropy(logits, target, label_smoothing=smoothing).item(), rel=1e-12
@@ -139,22 +140,22 @@ def test_cross_entropy_is_its_formula(smoothing):
 
 @pytest.mark.parametrize("per_image", [True, False])
 @pytest.mark.parametrize("smooth", [1.0, 1e-13])
-def test_bce_minus_ln_dice_is_the_lectures(per_image, smooth):
+def test_bce_minus_ln_dice_is_the_formula(per_image, smooth):
     logits, target = sigmoid_case()
     p, y = probabilities(logits), target.numpy()
     axes = (2, 3) if per_image else (0, 2, 3)
     dice = (2 * (y * p).sum(axes) + smooth) / (y.sum(axes) + p.sum(axes) + smooth)
-    value = losses.bce_minus_ln_dice(
+    value = dice_losses.bce_minus_ln_dice(
         logits, target, per_image=per_image, smooth=smooth, label_smoothing=0.0
     ).item()
     assert value == pytest.approx(bce_by_hand(logits, target) - np.mean(np.log(dice)), rel=1e-11)
 
 
-def test_bce_minus_ln_dice_without_smoothing_or_batch_is_the_formula_on_the_slide():
+def test_bce_minus_ln_dice_without_smoothing_or_batch_is_the_plain_formula():
     logits, target = sigmoid_case(n=1, channels=1)
     p, y = probabilities(logits), target.numpy()
     dice = 2 * (y * p).sum() / (y.sum() + p.sum())
-    value = losses.bce_minus_ln_dice(
+    value = dice_losses.bce_minus_ln_dice(
         logits, target, per_image=True, smooth=1e-13, label_smoothing=0.0
     ).item()
     assert value == pytest.approx(bce_by_hand(logits, target) - math.log(dice), rel=1e-11)
@@ -163,10 +164,10 @@ def test_bce_minus_ln_dice_without_smoothing_or_batch_is_the_formula_on_the_slid
 def test_label_smoothing_leaves_the_dice_alone():
     logits, target = sigmoid_case()
     values = [
-        losses.bce_minus_ln_dice(
+        dice_losses.bce_minus_ln_dice(
             logits, target, per_image=True, smooth=1.0, label_smoothing=smoothing
         )
-        - losses.bce(logits, target, label_smoothing=smoothing)
+        - cross_entropy.bce(logits, target, label_smoothing=smoothing)
         for smoothing in (0.0, 0.3)
     ]
     torch.testing.assert_close(*values)
@@ -183,9 +184,9 @@ def test_soft_dice_and_jaccard_are_their_formulas(per_image, kind):
         p, y = softmax_by_hand(logits), one_hot(target, 3)
     axes = (2, 3) if per_image else (0, 2, 3)
     both, sizes = (y * p).sum(axes), y.sum(axes) + p.sum(axes)
-    dice = losses.soft_dice(logits, target, per_image=per_image, smooth=2.0).item()
-    jaccard = losses.soft_jaccard(logits, target, per_image=per_image, smooth=2.0).item()
-    assert dice == pytest.approx(np.mean(1 - (2 * both + 2) / (sizes + 2)), rel=1e-12)
+    soft = dice_losses.soft_dice(logits, target, per_image=per_image, smooth=2.0).item()
+    jaccard = dice_losses.soft_jaccard(logits, target, per_image=per_image, smooth=2.0).item()
+    assert soft == pytest.approx(np.mean(1 - (2 * both + 2) / (sizes + 2)), rel=1e-12)
     assert jaccard == pytest.approx(np.mean(1 - (both + 2) / (sizes - both + 2)), rel=1e-12)
 
 
@@ -197,13 +198,13 @@ def test_focal_is_its_formula(alpha, gamma):
     p_t = np.where(y == 1, p, 1 - p)
     weight = 1 if alpha is None else np.where(y == 1, alpha, 1 - alpha)
     expected = np.mean(-weight * (1 - p_t) ** gamma * np.log(p_t))
-    assert losses.focal(logits, target, alpha=alpha, gamma=gamma).item() == pytest.approx(
+    assert focal.focal(logits, target, alpha=alpha, gamma=gamma).item() == pytest.approx(
         expected, rel=1e-12
     )
     logits, target = softmax_case()
     p_t = (softmax_by_hand(logits) * one_hot(target, 3)).sum(1)
     expected = np.mean(-(alpha or 1) * (1 - p_t) ** gamma * np.log(p_t))
-    assert losses.focal(logits, target, alpha=alpha, gamma=gamma).item() == pytest.approx(
+    assert focal.focal(logits, target, alpha=alpha, gamma=gamma).item() == pytest.approx(
         expected, rel=1e-12
     )
 
@@ -229,14 +230,14 @@ def test_gradients_of_softmax_losses(term):
 def test_binary_focal_agrees_with_smp(alpha):
     logits, target = sigmoid_case()
     theirs = FocalLoss("binary", alpha=alpha, gamma=2.0)(logits, target)
-    torch.testing.assert_close(losses.focal(logits, target, alpha=alpha, gamma=2.0), theirs)
+    torch.testing.assert_close(focal.focal(logits, target, alpha=alpha, gamma=2.0), theirs)
 
 
 def test_smps_focal_has_no_gradient_where_ours_has():
     logits = torch.tensor([[[[200.0]]]], requires_grad=True)
     target = torch.ones(1, 1, 1, 1)
     theirs = torch.autograd.grad(FocalLoss("binary", gamma=0.5)(logits, target), logits)[0]
-    ours = torch.autograd.grad(losses.focal(logits, target, alpha=0.25, gamma=0.5), logits)[0]
+    ours = torch.autograd.grad(focal.focal(logits, target, alpha=0.25, gamma=0.5), logits)[0]
     assert theirs.isnan().all()
     assert ours.item() == 0
 
@@ -247,18 +248,18 @@ def test_pooled_dice_and_jaccard_agree_with_smp_where_there_is_foreground(smooth
     dice = DiceLoss("multilabel", smooth=smooth / 2)(logits, target)
     jaccard = JaccardLoss("multilabel", smooth=smooth)(logits, target)
     settings = {"per_image": False, "smooth": smooth}
-    torch.testing.assert_close(losses.soft_dice(logits, target, **settings), dice)
-    torch.testing.assert_close(losses.soft_jaccard(logits, target, **settings), jaccard)
+    torch.testing.assert_close(dice_losses.soft_dice(logits, target, **settings), dice)
+    torch.testing.assert_close(dice_losses.soft_jaccard(logits, target, **settings), jaccard)
     logits, target = softmax_case()
     dice = DiceLoss("multiclass", smooth=smooth / 2)(logits, target)
-    torch.testing.assert_close(losses.soft_dice(logits, target, **settings), dice)
+    torch.testing.assert_close(dice_losses.soft_dice(logits, target, **settings), dice)
 
 
 def test_smps_dice_teaches_nothing_on_the_open_sea_and_ours_does():
     logits = torch.zeros(2, 1, 4, 4, requires_grad=True)
     target = torch.zeros(2, 1, 4, 4)
     theirs = torch.autograd.grad(DiceLoss("binary")(logits, target), logits)[0]
-    ours = losses.soft_dice(logits, target, per_image=False, smooth=1.0)
+    ours = dice_losses.soft_dice(logits, target, per_image=False, smooth=1.0)
     assert (theirs == 0).all()
     assert (torch.autograd.grad(ours, logits)[0] > 0).all()
 
@@ -270,17 +271,17 @@ def test_ln_dice_of_an_image_without_ships():
     logits = torch.zeros(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     target = torch.zeros_like(logits)
     settings = {"per_image": True, "smooth": 1.0, "label_smoothing": 0.0}
-    value = losses.bce_minus_ln_dice(logits, target, **settings)
+    value = dice_losses.bce_minus_ln_dice(logits, target, **settings)
     assert value.item() == pytest.approx(math.log(2) + math.log(1 + 8 / 1.0))
     value.backward()
     assert (logits.grad > 0).all()
-    nothing_predicted = losses.bce_minus_ln_dice(logits - 1e4, target, **settings)
+    nothing_predicted = dice_losses.bce_minus_ln_dice(logits - 1e4, target, **settings)
     assert nothing_predicted.item() == 0
 
 
 def test_per_image_and_batch_differ_only_for_several_images():
     logits, target = sigmoid_case()
-    for function in (losses.soft_dice, losses.soft_jaccard):
+    for function in (dice_losses.soft_dice, dice_losses.soft_jaccard):
         of_image = [function(logits, target, per_image=p, smooth=1.0) for p in (True, False)]
         assert abs(of_image[0] - of_image[1]) > 1e-6
         one = [function(logits[:1], target[:1], per_image=p, smooth=1.0) for p in (True, False)]

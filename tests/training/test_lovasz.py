@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeline.networks  # noqa: F401  (makes smp importable beside a CPU-only torch)
-from pipeline.training.lovasz import lovasz_extension, lovasz_hinge, lovasz_softmax
+from pipeline.training.losses.lovasz import lovasz_extension, lovasz_hinge, lovasz_softmax
 
 from segmentation_models_pytorch.losses import LovaszLoss  # isort: skip
 

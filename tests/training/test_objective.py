@@ -16,8 +16,7 @@ from pipeline.config.schema import Targets
 from pipeline.data.targets import CHANNELS, probabilities
 from pipeline.jobs.run import Run
 from pipeline.networks.build import Prediction
-from pipeline.training.losses import build_loss
-from pipeline.training.objective import Objective
+from pipeline.training.objective import Objective, WeightedSum
 
 BCE = {"name": "bce", "weight": 1.0, "label_smoothing": 0.0}
 LOVASZ = {
@@ -44,12 +43,12 @@ def test_contact_is_asked_of_ships_and_contact_alone_and_has_its_own_weight():
     total, values = objective(Prediction(logits, None), target)
     asked = target.amax(1) > 0
     contact, truth = (each[:, 1][asked] for each in (logits, target.float()))
-    pixels = build_loss(BOTH)
+    pixels = WeightedSum(BOTH)
     ships = pixels(logits[:, :1], target[:, :1])[0]
     # Of what is asked alone: the loss of a single picture of these pixels; the BCE's mean is over
     # all pixels.
     bce = functional.binary_cross_entropy_with_logits(contact, truth, reduction="sum") / (2 * 64)
-    lovasz = build_loss(BOTH[1:])(contact[None, None, None], truth[None, None, None])[0]
+    lovasz = WeightedSum(BOTH[1:])(contact[None, None, None], truth[None, None, None])[0]
     assert torch.allclose(total, ships + 0.25 * (bce + lovasz), atol=1e-6)
     assert torch.allclose(values["contact"], bce + lovasz, atol=1e-6)
     assert set(values) == set(objective.terms) == {"bce", "lovasz_hinge", "contact"}
@@ -91,7 +90,7 @@ def test_without_a_weight_only_pixels_count():
     logits, target = torch.randn(2, 1, 8, 8), torch.ones(2, 1, 8, 8, dtype=torch.uint8)
     objective = Objective(TERMS, SHIP, 0.0)
     total, values = objective(Prediction(logits, None), target)
-    assert total == build_loss(TERMS)(logits, target)[0]
+    assert total == WeightedSum(TERMS)(logits, target)[0]
     assert list(values) == objective.terms == ["bce"]
     with pytest.raises(ValueError, match="expected image logits"):
         Objective(TERMS, SHIP, 0.1)(Prediction(logits, None), target)

@@ -7,23 +7,33 @@ cumulative sum serve the batch, and nothing waits for the device.
 Source: Berman, Rannen Triki, Blaschko, "The Lovász-Softmax loss", CVPR 2018, equations 6-12.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch.nn import functional
+from pipeline.config.earlier import Neutral
+from pipeline.config.fields import SIGMOID, SOFTMAX, LossTerm
 
-__all__ = ["class_masks", "lovasz_extension", "lovasz_hinge", "lovasz_softmax"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "LovaszHinge",
+    "LovaszSoftmax",
+    "class_masks",
+    "lovasz_extension",
+    "lovasz_hinge",
+    "lovasz_softmax",
+]
 
 
 def lovasz_hinge(
-    logits_nchw: torch.Tensor,
-    target_nchw: torch.Tensor,
+    logits_nchw: "Tensor",
+    target_nchw: "Tensor",
     *,
     per_image: bool,
     margin: Literal["relu", "elu"],
     symmetric: bool,
     empty: Literal["skip", "background", "keep"],
-) -> torch.Tensor:
+) -> "Tensor":
     """Lovász extension of the Jaccard loss at the hinge errors 1 - z(2y - 1), a scalar.
 
     A set is one channel of one image, or of the batch. Truth without foreground is a set on which
@@ -54,12 +64,12 @@ def lovasz_hinge(
 
 
 def lovasz_softmax(
-    logits_nkhw: torch.Tensor,
-    target_nhw: torch.Tensor,
+    logits_nkhw: "Tensor",
+    target_nhw: "Tensor",
     *,
     classes: Literal["present", "all"],
     per_image: bool,
-) -> torch.Tensor:
+) -> "Tensor":
     """Lovász extension of each class's Jaccard loss at the errors |y_k - p_k|, a scalar.
 
     Mean over classes, then over images (`per_image`; otherwise the batch is one image). A class
@@ -82,7 +92,7 @@ def lovasz_softmax(
     return ((loss * present).sum(1) / present.sum(1)).mean()
 
 
-def lovasz_extension(errors_sp: torch.Tensor, truth_sp: torch.Tensor) -> torch.Tensor:
+def lovasz_extension(errors_sp: "Tensor", truth_sp: "Tensor") -> "Tensor":
     """Lovász extension of the Jaccard loss, one value per set.
 
     With the errors in descending order m_1 >= ... >= m_P it is sum_i m_i (J_i - J_(i-1)), where J_i
@@ -99,6 +109,8 @@ def lovasz_extension(errors_sp: torch.Tensor, truth_sp: torch.Tensor) -> torch.T
 
     Source: Berman et al. 2018, equation 9 and algorithm 1.
     """
+    import torch
+
     # Floats that are not negative order as their bits do, and integers sort faster on a CPU (a
     # third less time on 16 x 65,536).
     bits = torch.int64 if errors_sp.dtype == torch.float64 else torch.int32
@@ -115,15 +127,18 @@ def lovasz_extension(errors_sp: torch.Tensor, truth_sp: torch.Tensor) -> torch.T
     return (errors_sp * weights).sum(1)
 
 
-def class_masks(target_nhw: torch.Tensor, like_nkhw: torch.Tensor) -> torch.Tensor:
+def class_masks(target_nhw: "Tensor", like_nkhw: "Tensor") -> "Tensor":
     """Masks (N, K, H, W) of 0 and 1, one per class, in the type of `like_nkhw`."""
+    import torch
+
     classes = torch.arange(like_nkhw.shape[1], device=target_nhw.device)
     return (target_nhw[:, None] == classes[:, None, None]).to(like_nkhw.dtype)
 
 
-def _hinge_rows(
-    logits_sp: torch.Tensor, truth_sp: torch.Tensor, margin: str, empty: str
-) -> torch.Tensor:
+def _hinge_rows(logits_sp: "Tensor", truth_sp: "Tensor", margin: str, empty: str) -> "Tensor":
+    import torch
+    from torch.nn import functional
+
     errors = torch.addcmul(logits_sp.new_ones(()), logits_sp, 1 - 2 * truth_sp)
     errors = functional.relu(errors) if margin == "relu" else functional.elu(errors) + 1
     loss = lovasz_extension(errors, truth_sp)
@@ -135,8 +150,32 @@ def _hinge_rows(
     return (loss * filled).sum() / filled.sum().clamp(min=1)
 
 
-def _rows(values_nchw: torch.Tensor, per_image: bool) -> torch.Tensor:
+def _rows(values_nchw: "Tensor", per_image: bool) -> "Tensor":
     """Lay out the sets as rows: (N*C, H*W) per image, (C, N*H*W) for the batch."""
     if per_image:
         return values_nchw.flatten(2).flatten(0, 1)
     return values_nchw.transpose(0, 1).flatten(1)
+
+
+class LovaszHinge(LossTerm):
+    """Lovász extension of the Jaccard loss on hinge margins; `empty` says what empty truth does."""
+
+    name: Literal["lovasz_hinge"]
+    per_image: Annotated[bool, Neutral(False)]
+    margin: Annotated[Literal["relu", "elu"], Neutral("relu")]
+    symmetric: Annotated[bool, Neutral(False)]
+    empty: Annotated[Literal["skip", "background", "keep"], Neutral("keep")]
+
+    answers = SIGMOID
+    loss = staticmethod(lovasz_hinge)
+
+
+class LovaszSoftmax(LossTerm):
+    """Lovász extension of the Jaccard loss on softmax errors, mean over classes."""
+
+    name: Literal["lovasz_softmax"]
+    classes: Annotated[Literal["present", "all"], Neutral("all")]
+    per_image: Annotated[bool, Neutral(False)]
+
+    answers = SOFTMAX
+    loss = staticmethod(lovasz_softmax)
