@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from pipeline.networks import smp_networks
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():
@@ -11,3 +13,24 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+class Point(torch.nn.Linear):
+    """A layer with one input and one output, whatever it was asked for."""
+
+    def __init__(self, *_sizes):
+        super().__init__(1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_classifier(monkeypatch):
+    """Let smp not draw the 119 million numbers of a VGG's classifier, which it then deletes."""
+    get_encoder = smp_networks.get_encoder
+
+    def quick(name, **options):
+        with monkeypatch.context() as patched:
+            if name.startswith("vgg"):
+                patched.setattr(torch.nn, "Linear", Point)
+            return get_encoder(name, **options)
+
+    monkeypatch.setattr(smp_networks, "get_encoder", quick)

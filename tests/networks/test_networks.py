@@ -32,9 +32,12 @@ NARROW = {
     "ternausnet16": ("vgg16_bn", {"width": 8}),
     "unet_fpn": (TINY, {"decoder_channels": [32, 16, 16, 8], "encoder_depth": 4}),
     "unet": (TINY, {"decoder_channels": [32, 16, 16, 8, 8]}),
-    "unetplusplus": (TINY, {"decoder_channels": [32, 16, 16, 8, 8]}),
-    "manet": (TINY, {"decoder_channels": [32, 16, 16, 8, 8], "decoder_pab_channels": 16}),
-    "linknet": (TINY, {}),
+    "unetplusplus": (TINY, {"decoder_channels": [16, 16, 8], "encoder_depth": 3}),
+    "manet": (
+        TINY,
+        {"decoder_channels": [16, 16, 8], "decoder_pab_channels": 16, "encoder_depth": 3},
+    ),
+    "linknet": (TINY, {"encoder_depth": 3}),
     "fpn": (TINY, {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32}),
     "pspnet": (TINY, {"psp_out_channels": 32}),
     "deeplabv3": (TINY, {"decoder_channels": 16}),
@@ -42,7 +45,14 @@ NARROW = {
     "pan": (TINY, {"decoder_channels": 16}),
     "upernet": (TINY, {"decoder_channels": 16}),
     "segformer": (TINY, {"decoder_segmentation_channels": 16}),
-    "dpt": ("tu-test_vit", {"encoder_depth": 2, "decoder_intermediate_channels": [16, 16]}),
+    "dpt": (
+        "tu-test_vit",
+        {
+            "encoder_depth": 2,
+            "decoder_intermediate_channels": [16, 16],
+            "decoder_fusion_channels": 32,
+        },
+    ),
 }
 """Encoder and options that make each network small."""
 
