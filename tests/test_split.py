@@ -62,10 +62,10 @@ def test_a_users_own_folds_are_taken_as_they_are(split):
 
 def test_a_users_folds_that_tear_a_scene_are_refused_whatever_groups_they_claim(split):
     _, table = made()
-    torn = Path("torn.csv")
-    table.assign(group=range(16), fold=[0, 1] * 8).to_csv(torn, index=False)
-    with pytest.raises(DataError, match=r"torn\.csv: .*of one group by its pixels"):
-        split(torn, "torn")
+    own = Path("own.csv")
+    table.assign(group=range(16), fold=[0, 1] * 8).to_csv(own, index=False)
+    with pytest.raises(DataError, match=r"own\.csv: .*of one group by its pixels"):
+        split(own, "own")
 
 
 def test_a_missing_file_is_named(split):

@@ -46,7 +46,8 @@ class Catalog:
         width: Of every image, px.
         instances: Truth of the usable training images: `ImageId, EncodedPixels`.
         test_ids: All images of the sample submission, in its order.
-        unusable_test_ids: Those of them that cannot be decoded; the submission says "no ship".
+        unusable_test_ids: Those of them that cannot be decoded; their rows of the submission are
+            blank.
     """
 
     root: Path
@@ -277,7 +278,7 @@ def _stop_if_too_many(quarantine: pd.DataFrame, count: int, limit: float, root: 
     shown = "\n".join(f"  {_line(row)}" for _, row in quarantine.head(10).iterrows())
     raise DataError(
         f"{root}: {len(bad)} of {count} images cannot be used, more than the share that "
-        f"data.max_bad_share={limit} allows:\n{shown}\nMend the files, or raise data.max_bad_share "
+        f"data.max_bad_share={limit} allows:\n{shown}\nFix the files, or raise data.max_bad_share "
         "to leave those images out."
     )
 

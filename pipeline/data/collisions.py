@@ -1,4 +1,4 @@
-"""Which cells of many tiles look alike: candidates for shared ground, found without comparing all.
+"""Which cells of many tiles look alike: candidates for overlaps, found without comparing all.
 
 Signatures of cells enter; pairs of cells leave, with chance hits among them. A cell is hashed by
 the signs of random projections: each table takes some of them as a key, cells with equal keys are
@@ -34,7 +34,7 @@ CELLS_AT_ONCE = 8192
 def colliding_cells(
     values: npt.NDArray[np.int8], cells: Index, groups: npt.NDArray[np.int32]
 ) -> Iterator[tuple[Index, Index]]:
-    """Propose pairs of cells that may show the same ground.
+    """Propose pairs of cells that may show the same place.
 
     Args:
         values: int8 (n, values), signatures of cells.

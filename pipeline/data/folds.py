@@ -1,9 +1,9 @@
-"""K folds in which no ground stands on two sides: the table `ImageId, group, stratum, fold`.
+"""Grouped folds, no scene in two of them: the table `ImageId, group, stratum, fold`.
 
-Groups of images that share ground and the truth enter; a fold for each image leaves. A group goes
-to one fold whole. The groups are dealt out from the heaviest to the lightest, each to the fold that
-has least of what the group holds, so that images, empty and ship images, and ships of each size
-come out even; the many single images at the end even out what the large groups left.
+Made of the groups of images that overlap, and the truth. A group goes to one fold whole. The groups
+are dealt out from the heaviest to the lightest, each to the fold that has least of what the group
+holds, so that images, with objects and without, and objects of each size come out even; the many
+single images at the end even out what the large groups left.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 COLUMNS = ["ImageId", "group", "stratum", "fold"]
-# Least area in px; about the quartiles of 6,000 masks: 115, 423, 1,492.
+# From so many px on; about the quartiles of 6,000 masks: 115, 423, 1,492.
 SIZE_CLASSES = {"tiny": 0, "small": 100, "medium": 400, "large": 1500}
-COUNT_CLASSES = {"n1": 1, "n2": 2, "n3": 3, "n6": 6}  # least number of ships
+COUNT_CLASSES = {"n1": 1, "n2": 2, "n3": 3, "n6": 6}  # from so many objects on
 EMPTY = "empty"
 RULE = (
-    "A group of images that share ground is in one fold. From the heaviest group to the lightest, "
-    "each goes to the fold that holds least of what it holds: images, empty images, ship images, "
-    "ships by size, images by stratum, each weighted by the inverse of its fair share."
+    "A group of images that overlap is in one fold. From the heaviest group to the lightest, each "
+    "goes to the fold that holds least of what it holds: images, empty images, images with "
+    "objects, objects by size, images by stratum, each weighted by the inverse of its fair share."
 )
 ANY_SIDE_PX = 2**20  # an area does not depend on the frame it is read in
 
@@ -63,7 +63,7 @@ def make_folds(
 
     Returns:
         COLUMNS, sorted by `ImageId`: group int64, numbered by first image; stratum such as `empty`
-        or `n1-small` (from n1 on: least number of ships; size of the largest ship); fold int64.
+        or `n1-small` (number of objects, from n1 on; size of the largest); fold int64.
 
     Raises:
         DataError: An image has no row in the truth, an id repeats, or there are fewer groups than
@@ -79,8 +79,8 @@ def make_folds(
     held = pd.concat([contents, strata], axis=1).groupby(frame.group).sum().to_numpy(np.float64)
     if len(held) < folds:
         raise DataError(
-            f"{len(frame)} images form {len(held)} groups that share ground; expected at least one "
-            f"group for each of {folds} folds. Lower folds.count, or add images of other places."
+            f"{len(frame)} images form {len(held)} groups of overlapping ones; expected "
+            f"at least one for each of {folds} folds. Lower folds.count, or add images of other places."
         )
     frame["fold"] = _deal(held, folds, seed)[frame.group]
     return frame[COLUMNS]
@@ -108,27 +108,27 @@ def _deal(held: npt.NDArray[np.float64], folds: int, seed: int) -> npt.NDArray[n
 
 
 def _contents(image_ids: pd.Series, truth: pd.DataFrame) -> pd.DataFrame:
-    """Count what each image holds: images, empties, ship images, ships by size; and its stratum."""
-    ships = truth[(truth.EncodedPixels != "") & truth.ImageId.isin(image_ids)]
-    runs, owners = parse_rows(ships.EncodedPixels.tolist(), ANY_SIDE_PX, ANY_SIDE_PX)
-    areas_px = np.bincount(owners, weights=runs[:, 1], minlength=len(ships))
+    """Count what each image holds, such as objects of each size; and name its stratum."""
+    objects = truth[(truth.EncodedPixels != "") & truth.ImageId.isin(image_ids)]
+    runs, owners = parse_rows(objects.EncodedPixels.tolist(), ANY_SIDE_PX, ANY_SIDE_PX)
+    areas_px = np.bincount(owners, weights=runs[:, 1], minlength=len(objects))
     sizes = np.searchsorted(list(SIZE_CLASSES.values()), areas_px, side="right") - 1
-    image = pd.Index(image_ids).get_indexer(ships.ImageId)
+    image = pd.Index(image_ids).get_indexer(objects.ImageId)
     by_size = np.zeros((len(image_ids), len(SIZE_CLASSES)), np.int64)
     np.add.at(by_size, (image, sizes), 1)
-    ships_each = by_size.sum(axis=1)
+    objects_each = by_size.sum(axis=1)
     count_names, size_names = np.array(list(COUNT_CLASSES)), np.array(list(SIZE_CLASSES))
-    counts = np.searchsorted(list(COUNT_CLASSES.values()), ships_each, side="right") - 1
+    counts = np.searchsorted(list(COUNT_CLASSES.values()), objects_each, side="right") - 1
     largest = (by_size > 0) @ (2 ** np.arange(len(SIZE_CLASSES)))
     largest = np.log2(np.maximum(largest, 1)).astype(np.int64)
     strata = [f"{count_names[c]}-{size_names[s]}" for c, s in zip(counts, largest, strict=True)]
     table = pd.DataFrame({"images": np.ones(len(image_ids), np.int64)})
-    table["empty_images"] = (ships_each == 0).astype(np.int64)
-    table["ship_images"] = (ships_each > 0).astype(np.int64)
-    table["ships"] = ships_each
+    table["empty_images"] = (objects_each == 0).astype(np.int64)
+    table["ship_images"] = (objects_each > 0).astype(np.int64)
+    table["ships"] = objects_each
     for number, name in enumerate(SIZE_CLASSES):
         table[f"ships_{name}"] = by_size[:, number]
-    table["stratum"] = np.where(ships_each > 0, strata, EMPTY)
+    table["stratum"] = np.where(objects_each > 0, strata, EMPTY)
     return table
 
 
@@ -187,22 +187,22 @@ def _check_ids(ids: pd.Series, source: str, known: set[str], where: str, *, extr
         if rows:
             raise DataError(
                 f"{source}: {rows[0]} {rule} ({len(rows)} such images of {len(ids)}). Split anew "
-                "by deleting the file, or mend it."
+                "by deleting the file, or fix it."
             )
 
 
 def _check_whole(groups: pd.Series, frame: pd.DataFrame, source: str, by: str) -> None:
     folds = frame.fold.reset_index(drop=True)
     first = folds.groupby(groups.to_numpy()).transform("first")
-    torn = np.flatnonzero(first != folds)
-    if len(torn):
-        group = groups.iloc[torn[0]]
+    split = np.flatnonzero(first != folds)
+    if len(split):
+        group = groups.iloc[split[0]]
         mate = np.flatnonzero((groups == group).to_numpy())[0]
         raise DataError(
             f"{source}: {frame.ImageId.iloc[mate]} in fold {folds[mate]} and "
-            f"{frame.ImageId.iloc[torn[0]]} in fold {folds[torn[0]]} are of one group by {by} "
-            f"(group {group}; {groups.iloc[torn].nunique()} groups are torn). Images that share "
-            "ground must be in one fold, or the out-of-fold score is too high."
+            f"{frame.ImageId.iloc[split[0]]} in fold {folds[split[0]]} are of one group by {by} "
+            f"(group {group}; {groups.iloc[split].nunique()} groups are split across folds). "
+            "Images that overlap must be in one fold, or the out-of-fold score is too high."
         )
 
 
@@ -278,7 +278,7 @@ def read_folds(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise DataError(f"{path}: missing. Run s1_split, or mend folds.file.") from None
+        raise DataError(f"{path}: missing. Run s1_split, or fix folds.file.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a CSV with {', '.join(COLUMNS)}; {error}.") from error
     if list(frame.columns) != COLUMNS:

@@ -1,4 +1,4 @@
-"""Which tiles show the same ground: the groups that a split must keep whole.
+"""Which tiles show the same place: the groups that a split must keep whole.
 
 Image files enter; one group number per image leaves. Every pair of tiles that hashing proposes is
 held to all that the two share at that offset: the shared area must tell something (solid areas do
@@ -48,7 +48,7 @@ def find_groups(
     jobs: int,
     signatures_path: Path | None,
 ) -> Index:
-    """Group the images that are connected by shared ground.
+    """Group the images that are connected by overlaps.
 
     Args:
         image_paths: One file per image, all of one size.
@@ -114,7 +114,7 @@ def link_tiles(signatures: Signatures) -> Index:
 
 
 def linked_pairs(signatures: Signatures, groups: Index) -> tuple[Index, Index, Index]:
-    """Find every pair of tiles that share ground, not only as many as connect a group.
+    """Find every pair of tiles that overlap, not only as many as connect a group.
 
     Args:
         signatures: Of n tiles.
@@ -172,7 +172,7 @@ class _Check:
 
         A border makes two different tiles alike. Its edge runs along an axis, through all of few
         rows or columns of patches: the strongest do not count if their energy is spread out. That
-        of a ship on flat water, or of what JPEG left of calm water, is in few patches of a row.
+        of an object on flat water, or of what JPEG left of calm water, is in few patches of a row.
         """
         count, cells, size = self.signatures.values.shape
         values = self.signatures.values.reshape(count * cells, size)

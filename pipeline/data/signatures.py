@@ -82,7 +82,7 @@ class Layout:
         return list(product(_offsets(self.height), _offsets(self.width)))
 
     def shared_cells(self, offset_yx: tuple[int, int]) -> npt.NDArray[np.intp]:
-        """Pairs (cell of a tile, cell of the tile `offset_yx` px away) that show the same ground.
+        """Pairs (cell of a tile, cell of the tile `offset_yx` px away) that show the same place.
 
         Returns:
             Indices into `origins_yx`, shape (n, 2), n >= 1.
@@ -215,7 +215,7 @@ def jpeg_noise(
     """Estimate the noise that JPEG's rounding makes in the answers, from the file's own table.
 
     Rounding a coefficient to multiples of q leaves a variance of q^2 / 12; where nearly all of a
-    frequency is rounded to zero, two copies of the same ground can differ by no more than what is
+    frequency is rounded to zero, two copies of the same place can differ by no more than what is
     left of it. Shrinking and masks pass the part that `_passed` gives.
 
     Args:

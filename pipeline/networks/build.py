@@ -83,7 +83,7 @@ def build_network(network: Network, channels: int, image_head: bool = False) -> 
     Args:
         network: The configuration's section.
         channels: Output channels, one per target.
-        image_head: Whether to add a logit per image (ship or no ship).
+        image_head: Whether to add a logit per image (any object or none).
 
     Raises:
         ConfigError: The section cannot be built, or its weights cannot be had or do not fit.

@@ -32,7 +32,7 @@ _NOT_IMAGENETS = {
 """What smp's encoders expect, by the start of their names, as timm has it for the same weights."""
 
 HEAD = {"classes": 1, "pooling": "max", "dropout": 0.0}
-"""Maximum, since a ship fills a thousandth of an image and a mean would drown it."""
+"""Maximum, since an object may fill a thousandth of an image and a mean would drown it."""
 
 
 def build_smp(network: Network, channels: int, image_head: bool) -> nn.Module:
@@ -109,7 +109,7 @@ def mean_and_std(name: str | None) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def image_head_of(channels: int) -> nn.Module:
-    """Build the head that says whether an image holds a ship, from features of `channels`."""
+    """Build the head that says whether an image holds an object, from features of `channels`."""
     head: nn.Module = ClassificationHead(channels, **HEAD)
     return head
 

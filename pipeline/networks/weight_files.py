@@ -91,10 +91,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path}: expected named tensors, got {type(content).__name__}.")
-    alien = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if alien:
+    unexpected = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if unexpected:
         raise DataError(
-            f"{path}: expected only tensors, got also {', '.join(map(str, alien[:5]))}. Save the "
-            "network's state_dict() alone, or under the key `model`."
+            f"{path}: expected only tensors, got also {', '.join(map(str, unexpected[:5]))}. Save "
+            "the network's state_dict() alone, or under the key `model`."
         )
     return dict(content)

@@ -133,12 +133,12 @@ def _load_encoder(
         key: own[key] for key in own if key.endswith("num_batches_tracked") and key not in fitting
     }
     unused = _full_timm_names(name) if of_timm else set()
-    alien = [
+    unexpected = [
         key
         for key in left
         if key.split(".")[0] not in _CLASSIFIERS and _timm_name(key) not in unused
     ]
-    candidates = fitting | counters | {key: state[key] for key in alien}
+    candidates = fitting | counters | {key: state[key] for key in unexpected}
     _load_exactly(encoder, candidates, f"{path}, as the encoder {name},")
     taken, also = (body.take_classifier(state), "") if isinstance(body, TwoHeaded) else ([], "")
     if taken:

@@ -142,13 +142,15 @@ def test_each_defect_of_a_table_is_named(made, spoil, message):
         check_folds(spoil(frame), ids, 5, source="mine.csv")
 
 
-def test_a_torn_group_is_named(made):
+def test_a_split_group_is_named(made):
     ids, _, _, frame = made
     group = frame.group.value_counts().index[0]
     row = frame.index[frame.group == group][3]
-    torn = change(frame, row, "fold", (frame.fold[row] + 1) % 5)
-    with pytest.raises(DataError, match=f"{frame.ImageId[row]} in fold .* 1 groups are torn"):
-        check_folds(torn, ids, 5)
+    split = change(frame, row, "fold", (frame.fold[row] + 1) % 5)
+    with pytest.raises(
+        DataError, match=f"{frame.ImageId[row]} in fold .* 1 groups are split across folds"
+    ):
+        check_folds(split, ids, 5)
 
 
 def test_a_users_groups_are_held_to_the_pixels(made):

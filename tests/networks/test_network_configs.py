@@ -1,4 +1,4 @@
-"""configs/networks/: a file for every network of the lecture, each of which can be built."""
+"""configs/networks/: a file for each of twelve networks from papers, all of which can be built."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from pipeline.networks.build import build_network
 pytestmark = pytest.mark.unit
 
 FILES = sorted(Path("configs/networks").glob("*.yaml"))
-LECTURE = {
+PUBLISHED = {
     *("fcn32s", "fcn16s", "fcn8s", "segnet", "unet_original", "unet", "ternausnet11"),
     *("ternausnet16", "fpn", "unet_fpn", "deeplabv3", "deeplabv3plus"),
 }
 
 
-def test_every_network_of_the_lecture_has_its_file():
-    assert {path.stem for path in FILES} == LECTURE
+def test_every_one_of_them_has_its_file():
+    assert {path.stem for path in FILES} == PUBLISHED
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

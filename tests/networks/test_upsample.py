@@ -1,4 +1,4 @@
-"""The ways up, on the lecture's example: a 2x2 map [[1, 2], [3, 4]] becomes 4x4."""
+"""The ways up, on one example: a 2x2 map [[1, 2], [3, 4]] becomes 4x4."""
 
 import pytest
 import torch

@@ -85,7 +85,7 @@ def test_files_older_than_batchnorms_counter_are_complete(tmp_path, official):
         ),
     ],
 )
-def test_nothing_missing_and_nothing_alien_is_accepted(tmp_path, official, change, message):
+def test_nothing_missing_and_nothing_unexpected_is_accepted(tmp_path, official, change, message):
     state = {key: value for key, value in (official | change).items() if value is not None}
     path = saved(tmp_path / "a.pth", state)
     with pytest.raises(ConfigError, match=rf"a\.pth, as the encoder resnet18, .*{message}"):
