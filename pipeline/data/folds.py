@@ -79,8 +79,8 @@ def make_folds(
     held = pd.concat([contents, strata], axis=1).groupby(frame.group).sum().to_numpy(np.float64)
     if len(held) < folds:
         raise DataError(
-            f"{len(frame)} images form {len(held)} groups of overlapping ones; expected "
-            f"at least one for each of {folds} folds. Lower folds.count, or add images of other places."
+            f"{len(frame)} images form {len(held)} groups of overlapping ones; expected at least "
+            f"one for each of {folds} folds. Lower folds.count, or add images of other places."
         )
     frame["fold"] = _deal(held, folds, seed)[frame.group]
     return frame[COLUMNS]
