@@ -60,12 +60,12 @@ def test_a_users_own_folds_are_taken_as_they_are(split):
     assert (run.result("split").folder / "folds.csv").read_bytes() == own.read_bytes()
 
 
-def test_a_users_folds_that_tear_a_scene_are_refused_whatever_groups_they_claim(split):
+def test_a_users_folds_that_split_a_scene_are_refused_whatever_groups_they_claim(split):
     _, table = made()
-    own = Path("own.csv")
+    own = Path("divided.csv")
     table.assign(group=range(16), fold=[0, 1] * 8).to_csv(own, index=False)
-    with pytest.raises(DataError, match=r"own\.csv: .*of one group by its pixels"):
-        split(own, "own")
+    with pytest.raises(DataError, match=r"divided\.csv: .*of one group by its pixels"):
+        split(own, "divided")
 
 
 def test_a_missing_file_is_named(split):
