@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# The whole way from images to a submission. Read it from the bottom: the stages stand there in order.
+# The whole way from images to a submission. Read it from the bottom: the stages stand there in order,
+# and nowhere else.
 set -euo pipefail
 cd "$(dirname "$0")"
+mapfile -t order < <(sed -n 's/^stage s[0-9]_\([a-z]*\).*/\1/p' run.sh)
 
 usage() {
-    cat <<'TEXT'
+    cat <<TEXT
 ./run.sh [CONFIG] [key=value ...] [options]   run the stages in order; done ones are skipped
 ./run.sh setup                                only install
 ./run.sh test                                 install, then lint, type check and run all tests
-./run.sh compare runs/A runs/B ...            what differs, which scores better, and where
+./run.sh test PATH ...                        only run the tests there; pytest's options are taken too
+./run.sh COMMAND ...                          do what is asked for beside the stages; --help says how
+
+$(for file in pipeline/commands/[a-z]*.py; do
+    printf '  %-16s %s\n' "$(basename "$file" .py)" "$(sed -n '1{s/^"""//; s/: `.*//; s/\.$//; p}' "$file")"
+done)
 
   CONFIG           a file in configs/; default configs/demo.yaml, which renders its own data
   key=value        change a value of the configuration, such as data.root=/folder name=first seed=1
-  --from STAGE     begin with this stage     STAGE: data split train finetune predict calibrate submit
-                                             report
+  --from STAGE     begin with this stage: ${order[*]}
   --to STAGE       end with this stage
   --folds 0,1      train and fine-tune these folds only, then stop
   --jobs N         folds at a time: a number, or auto (default): one a GPU, else one a core
@@ -22,7 +28,7 @@ usage() {
   --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
 Exit codes: 0 all done; 2 an error that says what to do; 75 training was asked to stop (SIGTERM,
-Ctrl-C) and has saved its state: the same command goes on; 130 Ctrl-C elsewhere, likewise.
+Ctrl-C) and has saved its state: the same command resumes it; 130 Ctrl-C elsewhere, likewise.
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
 PYTHON=python3.12 chooses the interpreter. NO_VENV=1 uses its own environment instead of .venv.
 TEXT
@@ -39,9 +45,12 @@ setup() {
     PY=$python
     if [[ ${NO_VENV:-} == 1 ]]; then
         [[ $command == setup ]] && install_pinned "$1"
-        "$PY" -c 'import importlib.util as u, sys
-missing = [m for m in ("torch segmentation_models_pytorch albumentations pandas sklearn kaggle tqdm "
-           "cv2 PIL pydantic yaml safetensors skimage matplotlib jinja2").split() if u.find_spec(m) is None]
+        "$PY" -c 'import sys, tomllib
+from importlib.metadata import distributions
+with open("pyproject.toml", "rb") as file:
+    pins = tomllib.load(file)["project"]["dependencies"]
+here = {found.name.lower().replace("_", "-") for found in distributions()}
+missing = [pin for pin in pins if pin.partition("==")[0] not in here]
 sys.exit("missing: " + ", ".join(missing) if missing else 0)' ||
             die "NO_VENV=1 takes $PY as it is. NO_VENV=1 ./run.sh setup installs what is pinned."
         return
@@ -72,13 +81,16 @@ install_browser() {
     echo "run.sh: NO CHROMIUM: the report's page is not looked at. apt-get install chromium chromium-driver" >&2
 }
 
+# Who names tests wants their answer only, and soon.
 run_tests() {
     setup "[test]"
-    install_browser
-    "$PY" -m ruff format --check .
-    "$PY" -m ruff check .
-    "$PY" -m mypy
-    "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run
+    if (($# == 0)); then
+        install_browser
+        "$PY" -m ruff format --check .
+        "$PY" -m ruff check .
+        "$PY" -m mypy
+        "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run
+    fi
     "$PY" -m pytest "$@"
 }
 
@@ -110,7 +122,6 @@ done
 if [[ -z $to ]]; then [[ $folds == all ]] && to=report || to=finetune; fi
 [[ ${#upload[@]} == 0 || ($from != report && ($to == submit || $to == report)) ]] ||
     die "--upload needs the stage submit; --from, --to and --folds leave it out"
-order=(data split train finetune predict calibrate submit report)
 [[ " ${order[*]} " == *" $from "* ]] || die "--from $from: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $to "* ]] || die "--to $to: expected one of: ${order[*]}"
 [[ " ${order[*]} " == *" $from"*" $to "* || $from == "$to" ]] ||
@@ -118,11 +129,11 @@ order=(data split train finetune predict calibrate submit report)
 [[ $folds == all || " data split train finetune " == *" $to "* ]] ||
     die "--folds $folds: expected --to finetune or earlier, got --to $to, which needs all folds"
 
-# Run one stage, if it lies between --from and --to. $1: name, $2: module, the rest: its own flags.
+# Run one stage, if it lies between --from and --to. $1: its module, the rest: its own flags.
 # SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.
 stage() {
-    local name=$1 module=$2 code=0 interrupted=1
-    shift 2
+    local name=${1#s?_} module=$1 code=0 interrupted=1
+    shift
     [[ $name == "$from" ]] && reached=1
     [[ $reached == 1 ]] || return 0
     "$PY" -m "pipeline.$module" --config "$config" "${restart[@]}" "$@" "${overrides[@]}" &
@@ -137,11 +148,11 @@ stage() {
 setup ""
 spread=(--jobs "$jobs" --engine "$engine") # the parts of a stage over GPUs, cores or a cluster
 reached=0
-stage data s0_data                                          # data.root, or the rendered demo -> checked images
-stage split s1_split                                        # -> folds/<data>.csv, no scene on both sides
-stage train s2_train --folds "$folds" "${spread[@]}"        # BCE - ln Dice -> an EMA network a fold
-stage finetune s3_finetune --folds "$folds" "${spread[@]}"  # Lovasz hinge -> the fold's final network
-stage predict s4_predict "${spread[@]}"                     # D4 augmentation -> probability maps
-stage calibrate s5_calibrate                                # out-of-fold maps -> rules, the honest F2
-stage submit s6_submit "${upload[@]}"                        # test maps -> submissions/<run>-<hash>.csv
-stage report s7_report                                      # all of it -> runs/<name>/report/index.html
+stage s0_data                                      # data.root, or the rendered demo -> checked images
+stage s1_split                                     # -> folds/<data>.csv, no scene in two folds
+stage s2_train --folds "$folds" "${spread[@]}"     # BCE - ln Dice -> an EMA network a fold
+stage s3_finetune --folds "$folds" "${spread[@]}"  # Lovasz hinge -> the fold's final network
+stage s4_predict "${spread[@]}"                    # D4 augmentation -> probability maps
+stage s5_calibrate                                 # out-of-fold maps -> rules, the out-of-fold F2
+stage s6_submit "${upload[@]}"                     # test maps -> submissions/<run>-<hash>.csv
+stage s7_report                                    # all of it -> runs/<name>/report/index.html

@@ -3,11 +3,11 @@
 The way of the data:
 
 s0_data       data.root, or the rendered demo   -> checked images and their true ships
-s1_split      which tiles share ground          -> folds/<data>.csv, no scene on two sides
+s1_split      which tiles share ground          -> folds/<data>.csv, no scene in two folds
 s2_train      crops, BCE - ln Dice, EMA         -> a network per fold
 s3_finetune   the same loop, Lovász hinge       -> the fold's final network
 s4_predict    whole images, eight symmetries    -> probability maps, out-of-fold and test
-s5_calibrate  out-of-fold maps and the metric   -> rules, and the honest F2
+s5_calibrate  out-of-fold maps and the metric   -> rules, and the out-of-fold F2
 s6_submit     test maps and rules               -> submissions/<run>-<hash>.csv
 s7_report     all that was recorded             -> runs/<name>/report/index.html
 

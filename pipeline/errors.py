@@ -10,7 +10,7 @@ __all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError", "Stoppe
 
 
 class PipelineError(Exception):
-    """Base of the errors that the user, not the programmer, can mend."""
+    """Base of the errors that the user, not the programmer, can fix."""
 
 
 class ConfigError(PipelineError):
@@ -22,7 +22,7 @@ class DataError(PipelineError):
 
 
 class ArtifactError(PipelineError):
-    """A file the pipeline made is missing, foreign, damaged, or cannot be written."""
+    """A file the pipeline made is missing, damaged or of another run, or cannot be written."""
 
 
 class Stopped(Exception):  # noqa: N818  nothing went wrong
@@ -35,8 +35,8 @@ class Stopped(Exception):  # noqa: N818  nothing went wrong
     code = 75
 
     def __str__(self) -> str:
-        """Return what was stopped, and how to go on."""
-        return f"{super().__str__()} Run the same command again: it goes on from there."
+        """Return what was stopped, and how to resume."""
+        return f"{super().__str__()} Run the same command again: it resumes from there."
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Stage 1: K folds in which no scene stands on two sides.
+"""Stage 1: grouped folds, no scene in two of them.
 
 Reads the checked data. Writes `folds/<data>.csv` (ImageId, group, stratum, fold) and a .json with
 the rule and the balance, once: from then on the file is the truth, and one that does not fit the
@@ -38,7 +38,7 @@ def stage(run: Run) -> None:
 
     catalog = Catalog.load(data.folder)
     folds = read_folds(path)
-    # A split of the user's own is held to the ground that the pixels share, not only to its groups.
+    # A split of the user's own is held to the scenes that the pixels show, not only to its groups.
     overlap_groups = None if config.folds.file is None else _groups(run, catalog)
     check_folds(
         folds,

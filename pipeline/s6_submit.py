@@ -30,7 +30,7 @@ SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 
 
-def stage(run: Run, upload: str | None, scores: bool) -> None:
+def stage(run: Run, upload: str | None = None, scores: bool = False) -> None:
     """Apply the rules to the test maps, check the table, keep it, and send it if told to."""
     if scores:
         _show_scores(run.config.kaggle.slug)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import pipeline
 from pipeline.config import calibration, losses, networks
 from pipeline.config.schema import Config
 
@@ -36,7 +37,7 @@ ALLOWED = {
         *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
         "selection",
     },
-    "report": {"data", "jobs", "kaggle", "masks", "metrics"},
+    "report": {"config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
         *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
         *("package", "report", "selection"),
@@ -161,13 +162,14 @@ def test_what_the_readme_names_exists():
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
-def test_the_readme_names_every_stage_and_option_of_run_sh():
+def test_readme_and_package_name_every_stage_and_command():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = (ROOT / "run.sh").read_text(encoding="utf-8")
-    stages = re.findall(r"^stage (\w+) (s\d_\w+)", script, flags=re.MULTILINE)
-    assert [module for _, module in stages] == sorted(p.stem for p in PIPELINE.glob("s[0-9]_*.py"))
-    for name, module in stages:
+    stages = re.findall(r"^stage (s\d_(\w+))", script, flags=re.MULTILINE)
+    assert [module for module, _ in stages] == sorted(p.stem for p in PIPELINE.glob("s[0-9]_*.py"))
+    for module, name in stages:
         assert f"| `{name}` |" in readme
         assert f"{module}.py" in readme
-    order = re.search(r"order=\(([^)]*)\)", script)[1].split()
-    assert order == [name for name, _ in stages]
+        assert f"\n{module} " in pipeline.__doc__
+    for path in (PIPELINE / "commands").glob("[a-z]*.py"):
+        assert f"\ncommands.{path.stem} " in pipeline.__doc__

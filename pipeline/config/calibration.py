@@ -39,7 +39,7 @@ Areas = Annotated[list[Annotated[int, Field(ge=0)]], Ascending]
 
 
 class Watershed(Section):
-    """Ways to split what is connected, each tried: by contact where maps have it, or by distance.
+    """Ways to split what is connected, each tried: by touching border, if told, or by distance.
 
     See `pipeline.separation.separate.Separation`; `contact_seeds` are probabilities.
     """
@@ -53,7 +53,7 @@ class Watershed(Section):
 
 
 class CandidateSelection(Section):
-    """How to learn which segments are ships; see `pipeline.calibration.learn`."""
+    """How to learn which segments are objects; see `pipeline.calibration.learn`."""
 
     levels: Annotated[Probabilities, Neutral([0.5])]
     min_area_px: Annotated[Count, Neutral(1)]
@@ -78,7 +78,7 @@ class Calibrate(Section):
 
     @property
     def lowest(self) -> float:
-        """The least probability of a ship's pixel that any rule may take."""
+        """The lowest probability of an object's pixel that any rule may take."""
         tried = [*self.thresholds, *self.rectangles]
         tried += [] if self.watershed is None else self.watershed.thresholds
         tried += [] if self.candidate_selection is None else self.candidate_selection.levels

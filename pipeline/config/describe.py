@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from pipeline.config.earlier import has_tag, models_in, new_name
+from pipeline.config.earlier import new_name, section_of
 
 __all__ = ["Key", "describe", "dotted", "nearest"]
 
@@ -62,14 +62,12 @@ def _existing_part(tree: Any, location: tuple[str | int, ...]) -> Key:  # noqa: 
 
 def _known_keys(model: type[BaseModel], key: Key, tree: Any) -> list[str]:  # noqa: ANN401
     """Return the keys that the schema allows in the mapping at `key`."""
-    current: Any = model
     for part in key:
         tree = tree[part]
         if isinstance(part, str):
-            current = current.model_fields[part].annotation
-    models = models_in(current)
-    tagged = [m for m in models if isinstance(tree, dict) and has_tag(m, tree)]
-    return sorted({name for m in tagged or models for name in m.model_fields})
+            info = model.model_fields[part]
+        model = section_of(info, tree) or model
+    return sorted(model.model_fields)
 
 
 def nearest(name: str, known: Collection[str]) -> str:

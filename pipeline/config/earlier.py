@@ -5,7 +5,7 @@ schema has a neutral value: what it would have been before it existed. It stands
 stored `config.yaml` or manifest lacks. A configuration that a person writes gives every value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,9 +16,10 @@ __all__ = [
     "RENAMED",
     "Neutral",
     "carried_over",
-    "has_tag",
+    "in_0_1_0",
     "models_in",
     "new_name",
+    "section_of",
     "without_neutral",
 ]
 
@@ -40,9 +41,14 @@ class Neutral:
     value: Any
 
 
-def new_name(key: str) -> str | None:
+def in_0_1_0(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree of plain values with the names that its keys had in version 0.1.0."""
+    return _renamed(tree, {new: old for old, new in RENAMED.items()})
+
+
+def new_name(key: str, names: Mapping[str, str] = RENAMED) -> str | None:
     """Return the name that a dotted key has now, None for one that was not renamed."""
-    for old, new in RENAMED.items():
+    for old, new in names.items():
         if key == old or key.startswith(f"{old}."):
             return new + key.removeprefix(old)
     return None
@@ -54,9 +60,7 @@ def carried_over(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]
     Raises:
         TypeError: A field that the tree lacks has no neutral value.
     """
-    renamed: dict[str, Any] = {}
-    _lay_out(tree, "", renamed)
-    return _filled(model, renamed)
+    return _filled(model, _renamed(tree, RENAMED))
 
 
 def without_neutral(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
@@ -78,24 +82,34 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  a type
     return [m for inner in getattr(annotation, "__args__", ()) for m in models_in(inner)]
 
 
-def has_tag(model: type[BaseModel], tree: dict[str, Any]) -> bool:
-    """Tell whether `tree` names `model`, a member of a union told apart by `name:`."""
-    tag = model.model_fields.get("name")
-    return tag is not None and tree.get("name") in get_args(tag.annotation)
+def section_of(info: FieldInfo, value: Any) -> type[BaseModel] | None:  # noqa: ANN401  YAML
+    """Return the schema of a mapping, of a union the one whose `name` it gives."""
+    if not isinstance(value, dict):
+        return None
+    tags = {each: each.model_fields.get("name") for each in models_in(info.annotation)}
+    named = [
+        each for each, tag in tags.items() if tag and value.get("name") in get_args(tag.annotation)
+    ]
+    return next(iter(named or tags), None)
 
 
-def _lay_out(tree: dict[str, Any], above: str, into: dict[str, Any]) -> None:
-    """Put each value at the place that its name has now."""
-    for name, value in tree.items():
-        key = f"{above}{name}"
-        if isinstance(value, dict) and value:
-            _lay_out(value, f"{key}.", into)
-            continue
-        *sections, last = (new_name(key) or key).split(".")
-        at = into
-        for section in sections:
-            at = at.setdefault(section, {})
-        at[last] = value
+def _renamed(tree: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    renamed: dict[str, Any] = {}
+
+    def lay_out(section: dict[str, Any], above: str) -> None:
+        for name, value in section.items():
+            key = f"{above}{name}"
+            if isinstance(value, dict) and value:
+                lay_out(value, f"{key}.")
+                continue
+            *sections, last = (new_name(key, names) or key).split(".")
+            at = renamed
+            for each in sections:
+                at = at.setdefault(each, {})
+            at[last] = value
+
+    lay_out(tree, "")
+    return renamed
 
 
 def _filled(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
@@ -117,17 +131,8 @@ def _in_sections(
     """Change a section, or each of a list of them; return anything else as it is."""
     if isinstance(value, list):
         return [_in_sections(change, info, item) for item in value]
-    section = _section(info, value)
+    section = section_of(info, value)
     return value if section is None else change(section, value)
-
-
-def _section(info: FieldInfo, value: Any) -> type[BaseModel] | None:  # noqa: ANN401  a YAML value
-    """Return the schema of a mapping, of a union the one whose `name` it gives."""
-    if not isinstance(value, dict):
-        return None
-    found = models_in(info.annotation)
-    tagged = [each for each in found if has_tag(each, value)]
-    return next(iter(tagged or found), None)
 
 
 def _is_tag(info: FieldInfo) -> bool:

@@ -1,14 +1,15 @@
 """From files to a `Config`: one that a person wrote, or one that a run stored."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pipeline import __version__
 from pipeline.config.schema import Config
-from pipeline.config.yaml_source import VERSION, validate_source, validate_stored
+from pipeline.config.yaml_source import VERSION, read_stored, validate_source, validate_stored
 
-__all__ = ["as_stored", "load_config", "load_stored_config"]
+__all__ = ["as_stored", "load_config", "load_stored_config", "stored_values"]
 
 
 def load_config(path: Path, overrides: list[str]) -> Config:
@@ -43,3 +44,12 @@ def load_stored_config(path: Path) -> Config:
         ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
     """
     return validate_stored(Config, path).model_copy(update={"name": path.parent.name})
+
+
+def stored_values(path: Path) -> dict[str, Any]:
+    """Return what `load_stored_config` reads as plain values, whatever they are.
+
+    Raises:
+        ConfigError: The file is missing or not YAML.
+    """
+    return read_stored(Config, path)

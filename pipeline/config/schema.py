@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
-from pipeline.config.earlier import Neutral
+from pipeline.config.earlier import Neutral, without_neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
 from pipeline.config.networks import Network
@@ -40,6 +40,7 @@ __all__ = [
     "Targets",
 ]
 
+DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -67,7 +68,9 @@ class Data(Section):
         """The folder the data is in, given or rendered."""
         if self.root is not None:
             return self.root
-        settings = json.dumps(self.demo.model_dump(), sort_keys=True)
+        # Settings that are newer and neutral are left out: a demo keeps the name it was given.
+        named = {*DEMO_0_1_0, *without_neutral(Demo, self.demo.model_dump())}
+        settings = json.dumps(self.demo.model_dump(include=named), sort_keys=True)
         return Path("data") / f"demo-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
     @property
@@ -98,9 +101,9 @@ class Folds(Section):
 class Targets(Section):
     """What the network learns of each pixel: see `pipeline.data.targets`.
 
-    `contact_px` is how near, in rows and columns, two ships must be to a pixel of their contact; in
-    narrow ships less. `contact_weight` is that of the loss of `ship_contact`'s second channel
-    beside the first's.
+    `contact_px` is how near, in rows and columns, two objects must be to a pixel of their touching
+    border; in narrow objects less. `contact_weight` is that of the loss of that channel, the second
+    of `ship_contact`, beside the first's.
     """
 
     kind: Annotated[Literal["ship", "ship_contact", "classes"], Neutral("ship")]
@@ -109,7 +112,7 @@ class Targets(Section):
 
 
 class ImageHead(Section):
-    """A second output of the network: is there any ship in the image?
+    """A second output of the network: is there any object in the image?
 
     `weight` is that of its loss beside the pixels'; 0: no such head. Only
     `calibrate.candidate_selection` uses its answer.
@@ -121,12 +124,13 @@ class ImageHead(Section):
 class Crops(Section):
     """What one training step sees: `batch_size` crops of `size_px`, `per_epoch` of them an epoch.
 
-    `object_share` of the crops hold a ship, `contact_share` a pixel of contact as `targets` has it
-    (where no ships meet: a ship), `empty_share` lie in images without ships, the rest anywhere in
-    images with ships. Crops that need not hold a ship lie at the busiest of
-    `busiest_of` random places: clouds, coasts and roofs teach more than water. `hard_run` names an
-    earlier run whose out-of-fold maps say how often an empty image is taken; without it all are
-    taken alike. `auto` is decided by the network and the device: see `pipeline.training.sizes`.
+    `object_share` of the crops hold an object, `contact_share` a pixel of a touching border as
+    `targets` has it (where no objects meet: an object), `empty_share` lie in images without
+    objects, the rest anywhere in images with some. Crops that need not hold an object lie at the
+    busiest of `busiest_of` random places: clouds, coasts and roofs teach more than water.
+    `hard_run` names an earlier run whose out-of-fold maps say how often an empty image is taken;
+    without it all are taken alike. `auto` is decided by the network and the device: see
+    `pipeline.training.sizes`.
     """
 
     size_px: Annotated[Count | Literal["auto"], Neutral("auto")]

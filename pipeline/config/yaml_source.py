@@ -25,7 +25,7 @@ from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
 from pipeline.errors import ConfigError
 
-__all__ = ["VERSION", "KeysOf", "defect", "validate_source", "validate_stored"]
+__all__ = ["VERSION", "KeysOf", "defect", "read_stored", "validate_source", "validate_stored"]
 
 VERSION = "version"
 """The key under which a stored configuration names the version of the pipeline that wrote it."""
@@ -64,11 +64,13 @@ class _Source:
 
     Attributes:
         dependents: Mappings marked with `KeysOf`, each with the key of its name.
+        version: Of the pipeline that wrote the file; that of a person has none, as 0.1.0's.
     """
 
     tree: dict[str, Any]
     places: dict[Key, str]
     dependents: dict[Key, Key]
+    version: str = ""
 
     def place(self, key: Key) -> str:
         """Return where `key`, or else the nearest mapping around it, was written."""
@@ -115,14 +117,16 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
     # Names first: the order on the command line does not decide which keys are theirs.
     for override in sorted(overrides, key=lambda o: o.partition("=")[0] not in names):
         _apply_override(source, override)
-    try:
-        return model.model_validate_json(json.dumps(source.tree), strict=True)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        lines = dict.fromkeys(
-            describe(model, source.tree, source.place, detail) for detail in details
-        )
-        raise ConfigError("\n".join(lines)) from None
+    return _checked(model, source)
+
+
+def read_stored(model: type[BaseModel], path: Path) -> dict[str, Any]:
+    """Return the values that a run stored, maybe in another version, by all the keys of `model`.
+
+    Raises:
+        ConfigError: It is missing or not YAML.
+    """
+    return carried_over(model, _read(path, {}).tree)
 
 
 def validate_stored(model: type[Model], path: Path) -> Model:
@@ -132,8 +136,11 @@ def validate_stored(model: type[Model], path: Path) -> Model:
         ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
     """
     source = _read(path, {})
-    version = source.tree.pop(VERSION, "0.1.0")
     source.tree = carried_over(model, source.tree)
+    return _checked(model, source)
+
+
+def _checked(model: type[Model], source: _Source) -> Model:
     try:
         return model.model_validate_json(json.dumps(source.tree), strict=True)
     except ValidationError as error:
@@ -141,11 +148,16 @@ def validate_stored(model: type[Model], path: Path) -> Model:
             describe(model, source.tree, source.place, detail)
             for detail in error.errors(include_url=False)
         ]
-        raise ConfigError(
-            f"{path} was written by version {version} of the pipeline, this is {__version__}, "
-            "which cannot read it. Use the version that wrote it, or a newer one.\n"
-            + "\n".join(dict.fromkeys(lines))
-        ) from None
+        if _numbers(source.version) > _numbers(__version__):
+            lines.append(
+                f"Version {source.version} of the pipeline wrote it, and this is {__version__}. "
+                "Use the version that wrote it, or a newer one."
+            )
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def defect(location: Key, message: str, value: Any) -> InitErrorDetails:  # noqa: ANN401
@@ -175,7 +187,6 @@ def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Ke
         cycle = " -> ".join(str(shown) for shown in [*children[children.index(path) :], path])
         raise ConfigError(f"{path}: `base:` leads back to itself: {cycle}. Remove one `base:`.")
     own = _read(path, dependents)
-    own.tree.pop(VERSION, None)  # of a configuration that a run stored
     base = own.tree.pop("base", None)
     if base is None:
         return own
@@ -214,7 +225,7 @@ def _read(path: Path, dependents: dict[Key, Key]) -> _Source:
         )
     places: dict[Key, str] = {}
     tree = _construct(node, (), path, places)
-    return _Source(tree, places, dependents)
+    return _Source(tree, places, dependents, str(tree.pop(VERSION, "")))
 
 
 def _construct(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) -> Any:  # noqa: ANN401
@@ -257,9 +268,9 @@ def _apply_override(source: _Source, override: str) -> None:
             f"{override!r}: the value is not YAML: {' '.join(str(error).split())}"
         ) from error
     tree = source.tree
+    if (renamed := new_name(name)) is not None:
+        raise ConfigError(f"command line: {override}: is called {renamed} now. Rename it.")
     for depth, part in enumerate(key[:-1]):
-        if (renamed := new_name(name)) is not None:
-            raise ConfigError(f"command line: {override}: is called {renamed} now.")
         if not isinstance(tree.get(str(part)), dict):
             known = nearest(str(part), [name for name, v in tree.items() if isinstance(v, dict)])
             raise ConfigError(

@@ -7,7 +7,6 @@ earlier run must have had the same folds, so that no map is of a network that ha
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
@@ -27,20 +26,7 @@ def hard_maps(run: Run) -> list[Job]:
     name = run.config.crops.hard_run
     if name is None:
         return []
-    folder = run.folder.with_name(name)
-    if not folder.is_dir() or folder == run.folder:
-        raise ConfigError(
-            f"crops.hard_run: {name}: expected an earlier run, whose out-of-fold maps say which "
-            f"empty images are hard; {folder} is none. Name one of {folder.parent}, or null."
-        )
-    splits = [Job("split", None, each / "split", {}) for each in (run.folder, folder)]
-    here, there = (job.manifest["outputs"]["folds.csv"]["sha256"][:12] for job in splits)
-    if here != there:
-        raise ArtifactError(
-            f"crops.hard_run: {folder}: expected the folds of this run ({here}), got others "
-            f"({there}), so its networks may have seen what is held out here. Give both runs the "
-            "same data, folds and seed."
-        )
+    folder = run.folder_of_other(name, key="crops.hard_run")
     return [
         Job("predict/oof", fold, folder / "predict" / "oof" / f"fold{fold}", {})
         for fold in range(run.config.folds.count)

@@ -14,7 +14,7 @@ from pipeline.config.load import load_stored_config
 from pipeline.config.schema import Ensemble
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
@@ -45,12 +45,7 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
     """
     found = []
     for name in ensemble.runs:
-        folder = run.folder.with_name(name)
-        if folder == run.folder or not (folder / "config.yaml").is_file():
-            raise ConfigError(
-                f"predict.ensemble.runs: {name}: expected another run that has predicted; {folder} "
-                f"is none. Name some of {folder.parent}."
-            )
+        folder = run.folder_of_other(name, key="predict.ensemble.runs")
         member = Run(load_stored_config(folder / "config.yaml"), restart=False)
         for what, (section, field, holds) in HOLDS.items():
             theirs, own = (getattr(getattr(one.config, section), field) for one in (member, run))
@@ -61,16 +56,6 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                     f"says, got those of a run with {theirs}. Let all runs and this one have it, "
                     "or none."
                 )
-        here, there = (
-            one.result("split").manifest["outputs"]["folds.csv"]["sha256"][:12]
-            for one in (run, member)
-        )
-        if here != there:
-            raise ArtifactError(
-                f"predict.ensemble.runs: {folder}: expected the folds of this run ({here}), got "
-                f"others ({there}), so its networks may have seen what is held out here. Give all "
-                "runs the same data and folds."
-            )
         found.append(member)
     return found
 

@@ -2,7 +2,7 @@
 
 Everything the pipeline writes goes to a temporary name in the target's own folder and is renamed
 when it is complete and on the disk, so that a reader never meets half a file, whatever killed the
-writer. A full disk is reported, and the last whole version stays.
+writer. A full disk is reported, and the last complete version stays.
 """
 
 import errno
@@ -52,8 +52,8 @@ def write_atomic(
         if _disk_full(error):
             raise ArtifactError(
                 f"{path}: the disk is full ({_free_mib(path.parent)} MiB free). Nothing half "
-                "written was kept; the last whole state stands. Free some space and run the same "
-                "command again: it goes on from there."
+                "written was kept; the last complete state stands. Free some space and run the "
+                "same command again: it resumes from there."
             ) from error
         raise
 

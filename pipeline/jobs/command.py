@@ -3,7 +3,7 @@
 A stage file ends in `run_stage(stage)`, or in `run_parts(stage)` where its work divides into folds:
 flags are few and the same everywhere, a knob is a configuration field. Errors a user can act on end
 with code 2 and without a traceback; work that was asked to stop and is saved (SIGTERM, Ctrl-C),
-with 75; Ctrl-C elsewhere, with 130. All say how to go on.
+with 75; Ctrl-C elsewhere, with 130. All say how to resume.
 """
 
 import argparse
@@ -175,7 +175,9 @@ def exit_codes() -> Iterator[None]:
         LOG.warning("%s", stopped)
         sys.exit(stopped.code)
     except KeyboardInterrupt:
-        LOG.error("interrupted. Run the same command again: it goes on from the last whole state.")
+        LOG.error(
+            "interrupted. Run the same command again: it resumes from the last complete state."
+        )
         sys.exit(130)
 
 

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config.earlier import carried_over, without_neutral
+from pipeline.config.earlier import carried_over, in_0_1_0, without_neutral
 from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_json
 
-__all__ = ["Job", "as_now", "differences", "listed"]
+__all__ = ["Job", "as_now", "differences"]
 
 LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-STANDS_FOR = ("stage", "fold", "seed", "config", "inputs", "files")
+STANDS_FOR = ("stage", "fold", "seed", "config", "inputs", "files", "outputs")
 LIBRARIES = (
     "torch",
     "segmentation-models-pytorch",
@@ -67,6 +67,15 @@ class Job:
         """What the job stands for when done, as JSON: marks its unfinished state."""
         return json.dumps(_stands_for(self.wanted), sort_keys=True)
 
+    @property
+    def _owner_in_0_1_0(self) -> str:
+        names = {now: then for then, now in self.aliases.items()}
+        read = {
+            key: {name: names.get(each, each) for name, each in self.wanted[key].items()}
+            for key in ("inputs", "files")
+        }
+        return _sha256(self.wanted | read | {"config": in_0_1_0(self.wanted["config"])})
+
     def refuse_others(self, owner: str, path: Path) -> None:
         """Raise an error if the unfinished state at `path` is not this job's.
 
@@ -75,20 +84,26 @@ class Job:
             path: For the message.
 
         Raises:
-            ArtifactError: It is of another configuration, of other inputs, or of version 0.1.0.
+            ArtifactError: It is of another configuration or of other inputs.
         """
         if owner == self.owner:
             return
         try:
-            differences = self._differences_from(json.loads(owner))
+            differ = self._differences_from(json.loads(owner))
         except ValueError:
+            untold = ["version 0.1.0 wrote it and does not say for what"]
+            differ = [] if owner == self._owner_in_0_1_0 else untold
+        self.refuse(path, "unfinished work", differ)
+
+    def refuse(self, path: Path, what: str, differ: list[str]) -> None:
+        """Raise an error if `what` lies at `path` differs from what is wanted there.
+
+        Raises:
+            ArtifactError: With the first of the differences.
+        """
+        if differ:
             raise ArtifactError(
-                f"{path}: unfinished work of version 0.1.0. Finish it there. {self.restart_hint}"
-            ) from None
-        if differences:
-            raise ArtifactError(
-                f"{path}: unfinished work for something else: {listed(differences)}. "
-                f"{self.restart_hint}"
+                f"{path}: {what} for something else: {'; '.join(differ[:5])}. {self.restart_hint}"
             )
 
     @property
@@ -115,13 +130,14 @@ class Job:
     @property
     def identity(self) -> str:
         """SHA-256 of what the finished job stands for, not of when and where it ran."""
-        known = {key: self.manifest[key] for key in (*STANDS_FOR, "outputs")}
-        return _sha256(_stands_for(known))
+        return self.identities[0]
 
     @property
-    def identity_in_0_1_0(self) -> str:
-        """What version 0.1.0 called `identity`."""
-        return _sha256({key: self.manifest[key] for key in (*STANDS_FOR, "outputs")})
+    def identities(self) -> tuple[str, str]:
+        """The identity, and what version 0.1.0 called it."""
+        manifest = self.manifest
+        known = {key: manifest[key] for key in STANDS_FOR}
+        return _sha256(_stands_for(known)), _sha256(known)
 
     def _differences_from(self, found: dict[str, Any]) -> list[str]:
         """Name what differs in what another job, or an earlier one, stood for."""
@@ -129,7 +145,7 @@ class Job:
         then["config"] = as_now(found["config"], {*found["config"], *self.wanted["config"]})
         for key in ("inputs", "files"):
             then[key] = {name: self.aliases.get(v, v) for name, v in found[key].items()}
-        return differences(self.wanted, then, "")
+        return differences(self.wanted, then)
 
     def is_done(self) -> bool:
         """Tell whether the job is finished; its outputs are then present and of the right size.
@@ -141,12 +157,7 @@ class Job:
         if not (self.folder / MANIFEST).is_file():
             return False
         manifest = self.manifest
-        differences = self._differences_from(manifest)
-        if differences:
-            raise ArtifactError(
-                f"{self.folder}: finished for something else: {listed(differences)}. "
-                f"{self.restart_hint}"
-            )
+        self.refuse(self.folder, "finished", self._differences_from(manifest))
         for name, output in manifest["outputs"].items():
             path = self.folder / name
             if not path.is_file() or path.stat().st_size != output["bytes"]:
@@ -221,12 +232,7 @@ def _sha256(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def listed(differences: list[str]) -> str:
-    """Return the first few differences as a message shows them."""
-    return "; ".join(differences[:5])
-
-
-def differences(wanted: Any, found: Any, key: str) -> list[str]:  # noqa: ANN401  JSON values
+def differences(wanted: Any, found: Any, key: str = "") -> list[str]:  # noqa: ANN401  JSON values
     """Name the values below `key` that two trees do not share."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         return [

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Part:
-    """A fold, or the part called `name`; if `shards` > 1 only every so manieth item of it.
+    """A fold, or the part called `name`; if `shards` > 1 only every `shards`-th item of it.
 
     Attributes:
         name: A fold's number, or the name of a part that is no fold.

@@ -1,7 +1,7 @@
 """Tasks on a Ray cluster that exists already.
 
 The cluster chooses the node by the GPUs, or the cores, that a task asks for, and starts it again
-elsewhere when its node dies; the stage then goes on from its last state. So that it can, every node
+elsewhere when its node dies; the stage then resumes from its last state. So that it can, every node
 sees the project's folder under the same path.
 """
 
@@ -151,7 +151,7 @@ class _Remote:
         except ray.exceptions.RayError as error:
             raise ArtifactError(
                 f"{self._task.label}: started {RETRIES + 1} times, and lost its node each time "
-                f"({error}). Its state is kept: mend the cluster and run the same command again."
+                f"({error}). Its state is kept: fix the cluster and run the same command again."
             ) from error
         return code
 

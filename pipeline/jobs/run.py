@@ -10,13 +10,14 @@ from pathlib import Path
 
 from pipeline.config.load import as_stored
 from pipeline.config.schema import Config
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.job import Job, as_now, differences, listed
+from pipeline.jobs.job import Job, as_now, differences
 
 __all__ = ["Run"]
 
 LOG = logging.getLogger(__name__)
+CONFIG = "config.yaml"
 
 
 class Run:
@@ -68,7 +69,7 @@ class Run:
             "files": {**(files or {}), **{name: job.identity for name, job in outside.items()}},
         }
         known = [*read.values(), *outside.values()]
-        aliases = {job.identity_in_0_1_0: job.identity for job in known}
+        aliases = {then: now for now, then in (job.identities for job in known)}
         return Job(stage, fold, folder, wanted, aliases)
 
     def result(self, stage: str, *, fold: int | None = None) -> Job:
@@ -83,20 +84,44 @@ class Run:
         manifest = job.manifest
         now = self.config.model_dump(mode="json", include={*manifest["config"], "seed"})
         then = as_now(manifest["config"], {*manifest["config"]}) | {"seed": manifest["seed"]}
-        found = differences(now, then, "")
+        found = differences(now, then)
         for name, identity in manifest["inputs"].items():
             parent, _, leaf = name.rpartition("/")
             if leaf.startswith("fold"):
                 read = self.result(parent, fold=int(leaf.removeprefix("fold")))
             else:
                 read = self.result(name)
-            if identity not in {read.identity, read.identity_in_0_1_0}:
+            if identity not in read.identities:
                 found.append(f"{read.label} was made anew since")
-        if found:
-            raise ArtifactError(
-                f"{folder}: finished for something else: {listed(found)}. {job.restart_hint}"
-            )
+        job.refuse(folder, "finished", found)
         return job
+
+    def folder_of_other(self, name: str, *, key: str) -> Path:
+        """Return the folder of another run, whose networks saw nothing that is held out here.
+
+        Args:
+            name: Of the run.
+            key: The setting that names it, for messages.
+
+        Raises:
+            ConfigError: There is no such run.
+            ArtifactError: It, or this run, is not split yet; or its folds are others.
+        """
+        folder = self.folder.with_name(name)
+        if folder == self.folder or not (folder / CONFIG).is_file():
+            raise ConfigError(
+                f"{key}: {name}: expected another run, which has predicted; {folder} is none. Name "
+                f"one of {folder.parent}."
+            )
+        splits = [Job("split", None, each / "split", {}) for each in (self.folder, folder)]
+        here, there = (job.manifest["outputs"]["folds.csv"]["sha256"][:12] for job in splits)
+        if here != there:
+            raise ArtifactError(
+                f"{key}: {folder}: expected the folds of this run ({here}), got others ({there}), "
+                "so its networks may have seen what is held out here. Give both runs the same "
+                "data, folds and seed."
+            )
+        return folder
 
     def has_work(self, job: Job) -> bool:
         """Tell whether the job has work to do; with `restart`, first clear what it did before."""
@@ -111,7 +136,7 @@ class Run:
         """Tell whether the job has work to do; make its folder, and store the configuration."""
         if not self.has_work(job):
             return False
-        write_atomic(self.folder / "config.yaml", as_stored(self.config).encode())
+        write_atomic(self.folder / CONFIG, as_stored(self.config).encode())
         job.folder.mkdir(parents=True, exist_ok=True)
         LOG.info("%s: running", job.label)
         return True

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from pipeline.config.load import stored_values
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "data/instances.csv": read_instances,
     "calibrate/oof_instances.csv": read_instances,
     "split/folds.csv": read_folds,
+    "config.yaml": stored_values,
 }
 
 MANIFEST_KEYS = {"stage", "metrics", "wall_s", "device"}
@@ -103,8 +104,6 @@ def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record ho
     try:
         if path.suffix == ".csv":
             return pd.read_csv(path, dtype={"ImageId": str})
-        if path.suffix == ".yaml":
-            return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{path}: not readable: {' '.join(str(error).split())}") from error
     return read_json(path)

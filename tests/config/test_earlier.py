@@ -1,14 +1,22 @@
 """Settings may grow: what a stored configuration lacks is neutral, what was renamed is found."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import yaml
 
 from pipeline import __version__
-from pipeline.config.earlier import RENAMED, carried_over, models_in, new_name, without_neutral
+from pipeline.config.earlier import (
+    RENAMED,
+    Neutral,
+    carried_over,
+    models_in,
+    new_name,
+    without_neutral,
+)
 from pipeline.config.load import as_stored, load_config, load_stored_config
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Demo
 from pipeline.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -112,11 +120,29 @@ def test_new_names():
     assert new_name("crops.object_share") is None
 
 
-def test_a_configuration_of_a_newer_version_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize("load", [load_stored_config, lambda path: load_config(path, [])])
+def test_a_configuration_of_a_newer_version_is_refused_by_name(tmp_path, load):
     tree = yaml.safe_load(as_stored(load_config(DEMO, ["name=mine"])))
     assert tree["version"] == __version__
-    path = stored(tmp_path, tree | {"version": "9.1.0", "telepathy": True})
-    with pytest.raises(ConfigError) as error:
-        load_stored_config(path)
-    assert "written by version 9.1.0 of the pipeline, this is" in str(error.value)
-    assert "telepathy: unknown key" in str(error.value)
+    path = stored(tmp_path, tree | {"version": "9.10.0", "telepathy": True})
+    with pytest.raises(ConfigError, match=r"config.yaml:\d+: telepathy: unknown key") as error:
+        load(path)
+    assert "Version 9.10.0 of the pipeline wrote it, and this is" in str(error.value)
+    path.write_text(yaml.safe_dump(tree | {"telepathy": True}))
+    with pytest.raises(ConfigError, match=r"telepathy: unknown key") as error:
+        load(path)
+    assert "wrote it" not in str(error.value)
+
+
+def test_a_new_setting_of_the_demo_leaves_its_folder(monkeypatch):
+    """The name is a hash of the settings, and the data and the folds lie under it."""
+    assert load_config(DEMO, []).data.folder == Path("data/demo-5d1d6ebd")
+
+    class Grown(Demo):
+        clouds: Annotated[float, Neutral(0.0)]
+
+    monkeypatch.setattr("pipeline.config.schema.Demo", Grown)
+    data = load_config(DEMO, []).data
+    for clouds in (0.0, 0.5):
+        grown = data.model_copy(update={"demo": Grown(**data.demo.model_dump(), clouds=clouds)})
+        assert (grown.folder == data.folder) == (clouds == 0.0)

@@ -49,7 +49,9 @@ def test_without_an_earlier_run_there_are_no_weights(make_run):
 
 @pytest.mark.parametrize("name", ["third", "second"])
 def test_an_unknown_run_or_this_one_is_refused(make_run, name):
-    with pytest.raises(ConfigError, match=rf"crops.hard_run: {name}: expected an earlier run"):
+    with pytest.raises(
+        ConfigError, match=rf"crops.hard_run: {name}: expected another run, which has predicted"
+    ):
         hard_maps(make_run("second", f"crops.hard_run={name}"))
 
 

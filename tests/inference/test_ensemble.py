@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
-from pipeline.config.load import load_config
+from pipeline.config.load import as_stored, load_config, load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, ConfigError
@@ -47,6 +47,7 @@ def a_run(name, *overrides):
     run = opened(name, *overrides)
     for stage in ("data", "split"):
         shutil.copytree(Path("runs/shared") / stage, run.folder / stage)
+    (run.folder / "config.yaml").write_text(as_stored(run.config))
     return run
 
 
@@ -79,8 +80,7 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
             )
             prob_hw = (smooth_hw * (1 if i % (seed + 2) else 0.1)).astype(np.uint8)
             head = i % 10 / 10 if run.config.image_head.weight else None
-            apart_hw = None if run.config.predict.tta == "none" else prob_hw // 3
-            writer.add(image_id, ImageMaps(prob_hw, None, head, apart_hw))
+            writer.add(image_id, ImageMaps(prob_hw, None, head))
         writer.end(ids[:only], "cpu")
 
 
@@ -96,7 +96,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
     s4_predict.stage(run, ["0", "1", "test"])
     catalog = Catalog.load(run.result("data").folder)
     jobs = [
-        Run(load_config(Path("runs") / name / "config.yaml", []), restart=False).result(
+        Run(load_stored_config(Path("runs") / name / "config.yaml"), restart=False).result(
             "predict/test"
         )
         for name in ("a", "b", "both")
@@ -131,14 +131,14 @@ def test_runs_that_cannot_be_averaged_are_named():
     manifest["outputs"]["folds.csv"]["sha256"] = "0" * 64
     write_json(folds, manifest)
     cases = {
-        "nothing": (ConfigError, "runs: nothing: expected another run that has predicted"),
+        "nothing": (ConfigError, "runs: nothing: expected another run, which has predicted"),
         "refused": (ConfigError, "refused: expected another run"),
         "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
         "head": (ConfigError, r"head: expected maps without .* image_head\.weight=0\.0 .* 0\.1\."),
         "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
         "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),
         "few": (ArtifactError, r"few.*index\.csv: expected the maps of \d+ images, got 3"),
-        "small": (ArtifactError, r"small.*expected a map of shape \(192, 96\).*\(96, 96\)"),
+        "small": (ArtifactError, r"small.*expected a map of shape \(96, 96\).*\(48, 96\)"),
     }
     a_run("refused")
     for name, (error, message) in cases.items():

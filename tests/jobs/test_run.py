@@ -1,9 +1,13 @@
 """Manifests decide what is done; anything that does not fit is named."""
 
+import hashlib
+import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
+from pipeline.config.earlier import in_0_1_0
 from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.run import Run
@@ -106,3 +110,90 @@ def test_a_half_written_manifest_is_not_taken_for_whole(make_run):
     path.write_text(path.read_text()[:50])
     with pytest.raises(ArtifactError, match=r"manifest.json: not readable as JSON"):
         first(make_run())
+
+
+def edit_manifest(job, change):
+    manifest = job.manifest
+    change(manifest)
+    (job.folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def without_zoom(manifest):
+    """Make a manifest as it was before there was a zoom."""
+    del manifest["config"]["augment"]["zoom"]
+
+
+def third(run):
+    return run.job("third", fold=0, sections=("augment", "crops"), inputs=[])
+
+
+def fourth(run):
+    return run.job("fourth", sections=("crops",), inputs=[third(run)])
+
+
+@pytest.fixture
+def finished(make_run):
+    """Finish two jobs, the second of which reads the first, and return their run."""
+    run = make_run()
+    for job in (third, fourth):
+        assert run.begin(job(run))
+        job(run).finish([], {})
+    return run
+
+
+def test_a_neutral_setting_makes_no_other_job_of_it(finished, make_run):
+    identity = third(finished).identity
+    edit_manifest(third(finished), without_zoom)
+    assert third(finished).identity == identity
+    assert third(finished).is_done()
+    assert fourth(finished).is_done()
+    finished.result("fourth")
+    changed = make_run("augment.zoom=0.5")
+    with pytest.raises(ArtifactError, match=r"config.augment.zoom was 0.0, now 0.5"):
+        third(changed).is_done()
+    with pytest.raises(ArtifactError, match=r"augment.zoom was 0.0, now 0.5"):
+        changed.result("third", fold=0)
+
+
+def hash_in_0_1_0(of_job):
+    return hashlib.sha256(json.dumps(of_job, sort_keys=True).encode()).hexdigest()
+
+
+def as_in_0_1_0(manifest):
+    manifest["config"] = in_0_1_0(manifest["config"])
+
+
+def test_what_version_0_1_0_finished_is_done(finished):
+    edit_manifest(third(finished), as_in_0_1_0)
+    edit_manifest(fourth(finished), as_in_0_1_0)
+    known = ("stage", "fold", "seed", "config", "inputs", "files", "outputs")
+    mark = hash_in_0_1_0({key: third(finished).manifest[key] for key in known})
+    edit_manifest(
+        fourth(finished), lambda manifest: manifest["inputs"].update({"third/fold0": mark})
+    )
+    assert "ship_share" in finished.result("fourth").manifest["config"]["crops"]
+    assert third(finished).is_done()
+    assert fourth(finished).is_done()
+
+
+def test_what_version_0_1_0_began_is_gone_on_with(finished):
+    edit_manifest(third(finished), as_in_0_1_0)
+    job = fourth(finished)
+    wanted = deepcopy(job.wanted)
+    as_in_0_1_0(wanted)
+    wanted["inputs"]["third/fold0"] = third(finished).identities[1]
+    job.refuse_others(hash_in_0_1_0(wanted), job.folder)
+    with pytest.raises(
+        ArtifactError, match=r"unfinished work .* 0\.1\.0 .* not say for what\. Start"
+    ):
+        job.refuse_others(hash_in_0_1_0(wanted | {"seed": 7}), job.folder)
+
+
+def test_unfinished_work_of_another_configuration_is_refused_with_the_difference(make_run):
+    job = third(make_run("crops.busiest_of=9"))
+    with pytest.raises(
+        ArtifactError, match=r"config.crops.busiest_of was 9, now 4\. Start it over"
+    ):
+        third(make_run()).refuse_others(job.owner, job.folder)
+    without_zoom(job.wanted)
+    third(make_run("crops.busiest_of=9")).refuse_others(json.dumps(job.wanted), job.folder)
