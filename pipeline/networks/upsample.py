@@ -67,6 +67,9 @@ def bilinear_kernel(size_px: int) -> Tensor:
     return slope[:, None] * slope[None, :]
 
 
+_ENLARGED = {"nearest": nearest, "bilinear": bilinear, "bed_of_nails": bed_of_nails}
+
+
 class Upsample(nn.Module):
     """Enlarge by `factor`, and go from `in_channels` to `out_channels`.
 
@@ -118,12 +121,8 @@ class Upsample(nn.Module):
             indices_nchw: (N, pooled_channels, H, W), which max_unpool needs and nobody else reads.
         """
         x_nchw = self.before(x_nchw)
-        if self.kind == "nearest":
-            x_nchw = nearest(x_nchw, self.factor)
-        elif self.kind == "bilinear":
-            x_nchw = bilinear(x_nchw, self.factor)
-        elif self.kind == "bed_of_nails":
-            x_nchw = bed_of_nails(x_nchw, self.factor)
+        if self.kind in _ENLARGED:
+            x_nchw = _ENLARGED[self.kind](x_nchw, self.factor)
         elif self.kind == "max_unpool":
             assert indices_nchw is not None, "max_unpool was called without indices"
             x_nchw = max_unpool(x_nchw, indices_nchw)

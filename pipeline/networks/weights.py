@@ -7,7 +7,7 @@ belongs nowhere are errors. Only a classifier's tensors may be left over.
 """
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 import timm
@@ -20,54 +20,18 @@ from pipeline.jobs.artifacts import sha256_file
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.weight_files import imagenet_file, read_tensors
 
-__all__ = ["Loaded", "load_start_weights"]
+__all__ = ["load_start_weights"]
 
 LOG = logging.getLogger(__name__)
 _CLASSIFIERS = ("fc", "_fc", "classifier", "head", "last_linear", "linear")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What went from a file into a network.
-
-    Attributes:
-        part: `encoder` or `whole network`.
-        tensors: How many were copied.
-        parameters: How many numbers they hold, statistics of BatchNorm included.
-        left_over: First part of the names of unused tensors -> how many.
-        also: What else was taken, in words.
-    """
-
-    path: Path
-    sha256: str
-    part: str
-    tensors: int
-    parameters: int
-    left_over: dict[str, int]
-    also: str
-
-    def __str__(self) -> str:
-        left = ", ".join(f"{name} ({count})" for name, count in self.left_over.items()) or "nothing"
-        return (
-            f"network.weights: {self.path} (sha256 {self.sha256[:12]}): {self.tensors} tensors, "
-            f"{self.parameters:,} numbers into the {self.part}{self.also}; left over: {left}; "
-            + (
-                "the rest starts from random weights"
-                if self.part == "encoder"
-                else "nothing random"
-            )
-        )
-
-
-def load_start_weights(body: nn.Module, network: Network) -> Loaded | None:
-    """Give `body` the weights that `network.weights` names, in place.
+def load_start_weights(body: nn.Module, network: Network) -> None:
+    """Give `body` the weights that `network.weights` names, in place, and log what went where.
 
     Args:
         body: What `pipeline.networks.build` wraps; its encoder, if any, is `body.encoder`.
         network: The configuration's section.
-
-    Returns:
-        The report, which is also logged; None for `none`.
 
     Raises:
         ConfigError: The weights cannot be had, or do not fit.
@@ -75,24 +39,21 @@ def load_start_weights(body: nn.Module, network: Network) -> Loaded | None:
     """
     if network.weights == "none":
         LOG.info("network.weights: none: %s starts from random weights", network.arch)
-        return None
+        return
     if network.weights == "imagenet":
         path = imagenet_file(str(network.encoder))
     else:
         path = Path(network.weights)
     state = read_tensors(path)
-    sha256 = sha256_file(path)
     inner = {name.removeprefix("body."): value for name, value in state.items()}
     if any(name.startswith(("encoder.", "decoder.", "head.conv")) for name in inner) or not hasattr(
         body, "encoder"
     ):
         _load_exactly(body, inner, f"{path}, as a whole {network.arch},")
-        count = sum(value.numel() for value in inner.values())
-        report = Loaded(path, sha256, "whole network", len(inner), count, {}, "")
+        loaded = f"{_size(inner)} into the whole network; left over: nothing; nothing random"
     else:
-        report = _load_encoder(body, state, network, path, sha256)
-    LOG.info("%s", report)
-    return report
+        loaded = _load_encoder(body, state, str(network.encoder), path)
+    LOG.info("network.weights: %s (sha256 %s): %s", path, sha256_file(path)[:12], loaded)
 
 
 def _load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> None:
@@ -117,10 +78,13 @@ def _load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> Non
     nn.Module.load_state_dict(module, state)
 
 
-def _load_encoder(
-    body: nn.Module, state: dict[str, Tensor], network: Network, path: Path, sha256: str
-) -> Loaded:
-    encoder, name = body.encoder, str(network.encoder)
+def _size(state: dict[str, Tensor]) -> str:
+    return f"{len(state)} tensors, {sum(value.numel() for value in state.values()):,} numbers"
+
+
+def _load_encoder(body: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> str:
+    """Copy the encoder's part of `state`; return how much it was and what was left over."""
+    encoder = body.encoder
     assert isinstance(encoder, nn.Module)
     own = encoder.state_dict()
     of_timm = name.startswith("tu-")
@@ -140,15 +104,14 @@ def _load_encoder(
     ]
     candidates = fitting | counters | {key: state[key] for key in unexpected}
     _load_exactly(encoder, candidates, f"{path}, as the encoder {name},")
-    taken, also = (body.take_classifier(state), "") if isinstance(body, TwoHeaded) else ([], "")
-    if taken:
-        also = f", and {len(taken)} of the classifier as convolutions"
-    groups: dict[str, int] = {}
-    for key in left:
-        if key not in taken:
-            groups[key.split(".")[0]] = groups.get(key.split(".")[0], 0) + 1
-    count = sum(value.numel() for value in fitting.values())
-    return Loaded(path, sha256, "encoder", len(fitting), count, groups, also)
+    taken = body.take_classifier(state) if isinstance(body, TwoHeaded) else []
+    also = f", and {len(taken)} of the classifier as convolutions" if taken else ""
+    groups = Counter(key.split(".")[0] for key in left if key not in taken)
+    left_over = ", ".join(f"{group} ({count})" for group, count in groups.items()) or "nothing"
+    return (
+        f"{_size(fitting)} into the encoder{also}; left over: {left_over}; the rest starts from "
+        "random weights"
+    )
 
 
 def _timm_name(key: str) -> str:

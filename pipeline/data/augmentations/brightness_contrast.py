@@ -1,17 +1,12 @@
 """Brighter or darker, with more contrast or less."""
 
-from typing import TYPE_CHECKING
-
 from pipeline.config.fields import Share
-
-if TYPE_CHECKING:
-    import albumentations
 
 KIND = "colour"
 
 
-def transform(*, brightness: Share = 0.0, contrast: Share = 0.0) -> "albumentations.BasicTransform":
-    """Return the change of every other crop.
+def transform(*, brightness: Share = 0.0, contrast: Share = 0.0) -> object:
+    """Return the transform, which changes every other crop.
 
     Args:
         brightness: Greatest change, a share of 255.

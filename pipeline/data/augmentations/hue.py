@@ -1,19 +1,14 @@
 """Other hues, and with them other saturations."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
-
-if TYPE_CHECKING:
-    import albumentations
 
 KIND = "colour"
 
 
-def transform(
-    *, hue_deg: Annotated[int, Field(ge=0, le=90)] = 0
-) -> "albumentations.BasicTransform":
-    """Return the change of 3 in 10 crops.
+def transform(*, hue_deg: Annotated[int, Field(ge=0, le=90)] = 0) -> object:
+    """Return the transform, which changes 3 in 10 crops.
 
     Args:
         hue_deg: Greatest change, in OpenCV's hues (180 to the circle), and of the saturation, of

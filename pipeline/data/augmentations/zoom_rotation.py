@@ -1,11 +1,8 @@
 """A crop larger or smaller, and turned, both by one interpolation; beyond its edge: its mirror."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
-
-if TYPE_CHECKING:
-    import albumentations
 
 KIND = "geometry"
 
@@ -14,8 +11,8 @@ def transform(
     *,
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     rotation_deg: Annotated[float, Field(ge=0, le=45)] = 0.0,
-) -> "albumentations.BasicTransform":
-    """Return the change of every other crop.
+) -> object:
+    """Return the transform, which changes every other crop.
 
     Args:
         zoom: Greatest change of size, a share of it.
