@@ -31,7 +31,12 @@ def augmentations() -> list[ModuleType]:
     return sorted(found, key=lambda module: KINDS.index(module.KIND))
 
 
-def _section() -> Any:  # noqa: ANN401  a class that mypy cannot know
+def section() -> type[Section]:
+    """Return a section of the keys of all augmentations.
+
+    Raises:
+        ConfigError: Two files declare the same key, or a file's kind is unknown.
+    """
     fields: dict[str, Any] = {}
     for module in augmentations():
         off = module.transform.__kwdefaults__
@@ -45,5 +50,5 @@ def _section() -> Any:  # noqa: ANN401  a class that mypy cannot know
     return create_model("AugmentKeys", __base__=Section, **fields)
 
 
-class Augment(_section()):  # type: ignore[misc]
+class Augment(section()):  # type: ignore[misc]
     """Random changes to a training crop; the default in its file, the neutral value, means none."""
