@@ -8,7 +8,7 @@ from pipeline.jobs.command import run_parts
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
-from pipeline.training.job import training_job
+from pipeline.training.fold import train_fold, training_job
 
 
 def job(run: Run, part: Part) -> Job | None:
@@ -18,8 +18,6 @@ def job(run: Run, part: Part) -> Job | None:
 
 def work(run: Run, job: Job, part: Part) -> None:
     """Fine-tune on all folds but the part's."""
-    from pipeline.training.fold import train_fold
-
     start = run.result("train", fold=part.fold).checked("final.pt")
     train_fold(run, job, part.fold, run.config.finetune, start=start)
 

@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.compute.device import Device
+from pipeline.compute.group import Group
 from pipeline.config.load import load_config
 from pipeline.config.schema import Augment, Crops, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import Prediction
+from pipeline.training.context import TrainingContext
 from pipeline.training.loop import train
 from pipeline.training.step import Step
 
@@ -64,7 +67,11 @@ def settings(*overrides):
 
 def job_in(folder, wanted="a"):
     return Job(
-        "train", 0, folder, {"stage": "train", "fold": 0, "seed": 0, "config": {"x": wanted}}
+        "train",
+        0,
+        folder,
+        {"stage": "train", "fold": 0, "seed": 0, "config": {"x": wanted}}
+        | {"inputs": {}, "files": {}},
     )
 
 
@@ -89,21 +96,22 @@ def dataset(images, seed=0, targets=SHIP):
     )
 
 
-def run(folder, images, *overrides, wanted="a", network=None, crops=None):
+def context(folder, images, *overrides, wanted="a", crops=None, device=None):
     config = settings(*overrides)
-    targets = config.targets
-    folder.mkdir(exist_ok=True)
-    train(
+    return TrainingContext(
         job_in(folder, wanted),
-        network or Network(),
-        crops or dataset(images, targets=targets),
-        ImageDataset(images[0], SIZE, SIZE, (images[1], targets)),
-        targets=targets,
-        image_weight=0.0,
-        settings=config.train,
-        machine=config.machine,
-        batch_size=4,
+        config,
+        config.train,
+        crops or dataset(images, targets=config.targets),
+        ImageDataset(images[0], SIZE, SIZE, (images[1], config.targets)),
+        device or Device.choose(config.machine),
+        Group.current(),
     )
+
+
+def run(folder, images, *overrides, wanted="a", network=None, crops=None):
+    folder.mkdir(exist_ok=True)
+    train(context(folder, images, *overrides, wanted=wanted, crops=crops), network or Network())
     return torch.load(folder / "final.pt", weights_only=True)["model"]
 
 

@@ -11,31 +11,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["share_statistics"]
+__all__ = ["BATCH_NORMS", "WholeBatchStatistics"]
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Every kind; timm's are of these."""
 
 
-def share_statistics(network: nn.Module) -> None:
-    """Have the network's BatchNorm layers, of whatever kind, count over the group."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            kind = type(module)
-            module.__class__ = type(f"Shared{kind.__name__}", (_Shared, kind), {})
-
-
-class _Shared(nn.Module):
-    """Goes before a kind of BatchNorm, and replaces the one function that normalises."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        with _WholeBatch():
-            output: Tensor = super().forward(images)
-        return output
-
-
-class _WholeBatch(TorchFunctionMode):
-    """Replaces `torch.nn.functional.batch_norm` while it is entered."""
+class WholeBatchStatistics(TorchFunctionMode):
+    """While it is entered, `torch.nn.functional.batch_norm` normalises over the group's images."""
 
     def __torch_function__(
         self,

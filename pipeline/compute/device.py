@@ -112,9 +112,19 @@ class Device:
         """Return the context in which a forward pass runs."""
         return torch.autocast(self.where.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    @property
+    def scales(self) -> bool:
+        """Whether the loss must be scaled for its gradients to be numbers: in float16."""
+        return self.dtype == torch.float16
+
     def scaler(self) -> torch.amp.GradScaler:
-        """Return the gradient scaler; it passes through unless the forward pass is float16."""
-        return torch.amp.GradScaler(self.where.type, enabled=self.dtype == torch.float16)
+        """Return the gradient scaler, which has the optimiser skip gradients that are not finite.
+
+        It decides on the device, and nobody waits. Where nothing needs a scale it is 1.
+        """
+        if self.scales:
+            return torch.amp.GradScaler(self.where.type)
+        return torch.amp.GradScaler(self.where.type, init_scale=1.0)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

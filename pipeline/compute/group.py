@@ -2,7 +2,7 @@
 
 They compute what one process would with the whole batch, up to rounding: crops are those of one
 process, dealt out; BatchNorm's statistics and the loss are those of the whole batch; gradients are
-summed. So a state saved by any number of processes is gone on with by any other.
+summed. So any number of processes can resume a state that another number has saved.
 
 A process knows its group by torchrun's variables. Without them it is a group of one, in which
 everything here does nothing.
@@ -11,7 +11,7 @@ everything here does nothing.
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.compute.batchnorm import share_statistics
+from pipeline.compute.batchnorm import WholeBatchStatistics
 from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
 
@@ -89,14 +89,20 @@ class Group:
         return self.rank == 0
 
     def shared(self, network: Network, device: torch.device) -> Network:
-        """Return the network with BatchNorm over the whole batch; its weights stay the same."""
+        """Return the network; on GPUs its BatchNorm is over the whole batch. Weights stay the same.
+
+        On CPUs `whole_batch_statistics` does that.
+        """
         if self.size > 1 and device.type == "cuda":
             from timm.layers import convert_sync_batchnorm
 
             network = convert_sync_batchnorm(network)
-        elif self.size > 1:
-            share_statistics(network)
         return network
+
+    def whole_batch_statistics(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return the context in which BatchNorm on a CPU is over the whole batch, backward too."""
+        on_cpus = self.size > 1 and device.type == "cpu"
+        return WholeBatchStatistics() if on_cpus else nullcontext()
 
     def forward(self, network: nn.Module) -> nn.Module:
         """Return what computes the network so that backward sums the group's gradients."""

@@ -1,7 +1,7 @@
 """From data sets to batches: which crops come, in what order, and the processes that load them.
 
-Crops are asked for by (epoch, index), so a run that goes on begins in the middle of an epoch with
-the very next batch. What goes wrong in a loader process arrives as the error it is.
+Crops are asked for by (epoch, index), so a training that resumes in the middle of an epoch begins
+with the very next batch. What goes wrong in a loader process arrives as the error it is.
 """
 
 import re
@@ -12,13 +12,15 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline.compute.device import Device
 from pipeline.compute.group import Group
-from pipeline.data.tiles import CropDataset, ImageDataset, Item
+from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError, DataError
+from pipeline.training.context import TrainingContext
 
-__all__ = ["crop_batches", "deaths_named", "settling_batches", "whole_images"]
+__all__ = ["crop_batches", "statistics_batches", "validation_batches", "worker_failures"]
 
-SETTLING_CROPS = 256
+STATISTICS_CROPS = 256
 _KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
 
 
@@ -60,77 +62,69 @@ class _Share(Sequence[tuple[int, int]]):
         return self._keys[share * self.batch_size + place]
 
 
-def crop_batches(
-    crops: CropDataset,
-    batch_size: int,
-    *,
-    first_step: int,
-    epochs: int,
-    workers: int,
-    pin: bool,
-    group: Group,
-) -> Iterator[Item]:
+def crop_batches(context: TrainingContext, first_step: int) -> Iterator[Item]:
     """Yield this process's share of the batches from `first_step` to the end of the last epoch.
 
     Args:
-        crops: Their number is a multiple of `batch_size`.
-        batch_size: Crops a batch, over all processes of the group.
+        context: Of the training.
         first_step: Steps done before, counted over all epochs.
-        epochs: Of the whole training.
-        workers: Loader processes; 0 loads in this one.
-        pin: Whether batches are put where a CUDA device can fetch them by itself.
-        group: The processes that share each batch.
+
+    Raises:
+        DataError: An image cannot be read.
+        ConfigError: A loader process was killed, or the group does not divide the batch.
+    """
+    crops = context.crops
+    keys = _Keys(first_step * crops.batch_size, context.settings.epochs * len(crops), len(crops))
+    yield from _shared(context, keys, crops.batch_size)
+
+
+def statistics_batches(context: TrainingContext, epoch: int, batch_size: int) -> Iterator[Item]:
+    """Yield the same of an epoch's first STATISTICS_CROPS crops, but of one batch at least."""
+    per_epoch = len(context.crops)
+    count = min(max(STATISTICS_CROPS, batch_size), per_epoch) // batch_size * batch_size
+    keys = _Keys(epoch * per_epoch, epoch * per_epoch + count, per_epoch)
+    yield from _shared(context, keys, batch_size)
+
+
+def validation_batches(context: TrainingContext) -> Iterator[Item]:
+    """Yield the validation images in order, to each process whole batches in turn.
 
     Raises:
         DataError: An image cannot be read.
         ConfigError: A loader process was killed.
     """
-    keys = _Keys(first_step * batch_size, epochs * len(crops), len(crops))
-    share = _Share(keys, batch_size, group)
-    yield from _load(crops, share.batch_size, share, workers=workers, pin=pin)
-
-
-def settling_batches(
-    crops: CropDataset, batch_size: int, *, epoch: int, workers: int, pin: bool, group: Group
-) -> Iterator[Item]:
-    """Yield the same of an epoch's first SETTLING_CROPS crops, but of one batch at least."""
-    count = min(max(SETTLING_CROPS, batch_size), len(crops)) // batch_size * batch_size
-    keys = _Keys(epoch * len(crops), epoch * len(crops) + count, len(crops))
-    share = _Share(keys, batch_size, group)
-    yield from _load(crops, share.batch_size, share, workers=workers, pin=pin)
-
-
-def whole_images(
-    images: ImageDataset, batch_size: int, *, workers: int, pin: bool, group: Group
-) -> Iterator[Item]:
-    """Yield the images in order, to each process whole batches in turn; raises the same."""
-    every = range(len(images))
+    batch_size, group = context.crops.batch_size, context.group
+    every = range(len(context.validation))
     batches = [every[first : first + batch_size] for first in every[::batch_size]]
     own = [index for batch in batches[group.rank :: group.size] for index in batch]
-    yield from _load(images, batch_size, own, workers=workers, pin=pin)
+    yield from _load(context.validation, batch_size, own, context.device)
+
+
+def _shared(context: TrainingContext, keys: _Keys, batch_size: int) -> Iterator[Item]:
+    share = _Share(keys, batch_size, context.group)
+    yield from _load(context.crops, share.batch_size, share, context.device)
 
 
 def _load(
     dataset: Dataset[Item],
     batch_size: int,
     keys: Sequence[int] | Sequence[tuple[int, int]],
-    *,
-    workers: int,
-    pin: bool,
+    device: Device,
 ) -> Iterator[Item]:
+    workers = device.loader_workers
     loader = DataLoader(
         dataset,
         batch_size,
         sampler=keys,
         num_workers=workers,
-        pin_memory=pin,
+        pin_memory=device.is_cuda,
         # Forked processes share the data set's arrays; others would be sent a copy each.
         multiprocessing_context="fork" if workers else None,
         worker_init_fn=_ignore_signals,
         # A generator of its own: the network's random numbers are not those of the loader.
         generator=torch.Generator(),
     )
-    with deaths_named(workers):
+    with worker_failures(workers):
         try:
             yield from loader
         except DataError as error:
@@ -139,8 +133,8 @@ def _load(
 
 
 @contextmanager
-def deaths_named(workers: int) -> Iterator[None]:
-    """Turn the death of a loader process into an error that says what to do.
+def worker_failures(workers: int) -> Iterator[None]:
+    """Turn the end of a loader process into an error that says what to do.
 
     torch raises it wherever the main thread happens to be, in the middle of a step as well. A batch
     that a process made before it was killed can no longer be fetched from it: that is an error of
@@ -158,8 +152,8 @@ def deaths_named(workers: int) -> Iterator[None]:
         raise ConfigError(
             f"machine.loader_workers: one of the {workers} loader processes was killed ({error}), "
             "most often by the system because memory ran out. Lower machine.loader_workers or "
-            "machine.image_cache_mib, and run the same command again: it goes on from the last "
-            "saved state."
+            "machine.image_cache_mib, and run the same command again: it resumes from the "
+            "last saved state."
         ) from error
 
 

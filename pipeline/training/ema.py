@@ -1,17 +1,18 @@
 """Exponential moving average of a network's weights, the one that is kept and used.
 
-The lecture's EMA with the warm-up that a short schedule needs: after n steps the decay is
-min(d, 1 - (1 + n)^-p), so the average forgets the random start quickly. BatchNorm's mean and
-variance are averaged too, which is good enough to watch a run; but averaged weights make
-activations that no step has seen, so in the end `settle` measures both anew for them
-(Izmailov et al. 2018, section 3.2).
+EMA_t = d EMA_(t-1) + (1 - d) p_t, with the warm-up that a short schedule needs: after n steps the
+decay is min(d, 1 - n^-p), so the average forgets the random start quickly. BatchNorm's mean and
+variance are averaged too, which is good enough to follow a training; but averaged weights make
+activations that no step has seen, so in the end both are estimated again for them.
+
+Source: Polyak and Juditsky 1992 (averaging); Izmailov et al. 2018, section 3.2 (BatchNorm).
 """
 
 from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
-from torch.optim.swa_utils import update_bn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from pipeline.networks.build import SegmentationNetwork
 
@@ -45,13 +46,12 @@ class Ema:
     def update(self, step: int) -> None:
         """Take in the live weights after optimisation step `step`, counted from 0."""
         decay = min(self._decay, 1 - max(step, 1) ** -WARMUP_POWER)
-        averaged, live = map(list, zip(*self._numbers, strict=True))
-        torch._foreach_lerp_(averaged, live, 1 - decay)
+        get_ema_multi_avg_fn(decay)(*map(list, zip(*self._numbers, strict=True)), None)  # type: ignore[no-untyped-call]
         for ours, theirs in self._counts:
             ours.copy_(theirs)
 
-    def settle(self, batches: Iterable[torch.Tensor]) -> None:
-        """Measure BatchNorm's statistics for the averaged weights.
+    def estimate_statistics(self, batches: Iterable[torch.Tensor]) -> None:
+        """Estimate BatchNorm's statistics again, for the averaged weights.
 
         Args:
             batches: Training crops on the network's device, uint8 (N, 3, S, S) each.

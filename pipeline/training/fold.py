@@ -1,32 +1,53 @@
-"""One fold's training: which images it learns from, which it is watched on, and where it starts.
+"""One fold's training: its job, its images, and where its network starts.
 
-A run's data and folds enter; the training loop does the rest.
+torch is imported when there is something to train: a finished run ends in seconds.
 """
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
-from pipeline.compute.device import Device
-from pipeline.compute.group import Group
 from pipeline.config.schema import Optimisation
-from pipeline.data.catalog import Catalog
-from pipeline.data.folds import read_folds
 from pipeline.data.hard_examples import draw_weights, hard_maps
-from pipeline.data.targets import CHANNELS
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
-from pipeline.networks.build import SegmentationNetwork, build_network, build_trained
 from pipeline.seeds import generator, stream_seed
-from pipeline.training.loop import train
-from pipeline.training.sizes import decide_sizes
 
-__all__ = ["train_fold"]
+if TYPE_CHECKING:
+    from pipeline.networks.build import SegmentationNetwork
+    from pipeline.training.context import TrainingContext
+
+__all__ = ["train_fold", "training_job"]
 
 LOG = logging.getLogger(__name__)
+
+
+def training_job(run: Run, stage: str, fold: int, *, after: str | None = None) -> Job | None:
+    """Return the job of a fold in a stage that trains; None for a run that averages other runs.
+
+    Args:
+        run: For the configuration, the folds and the run of `crops.hard_run`.
+        stage: Its name, which is also its section of the configuration.
+        fold: Held out.
+        after: The stage whose result for the fold it starts from, if any.
+
+    Raises:
+        ConfigError: There is no run called `crops.hard_run`.
+        ArtifactError: The split, the stage before or that run's maps are not finished.
+    """
+    if run.config.predict.ensemble is not None:
+        LOG.info("%s fold %d: nothing to do: this run averages the maps of other runs", stage, fold)
+        return None
+    before = [] if after is None else [run.result(after, fold=fold)]
+    return run.job(
+        stage,
+        fold=fold,
+        sections=("targets", "network", "image_head", "crops", "augment", stage),
+        inputs=[run.result("split"), *before],
+        files={str(maps.folder): maps for maps in hard_maps(run)},
+    )
 
 
 def train_fold(
@@ -41,52 +62,61 @@ def train_fold(
         settings: The stage's section.
         start: Weights to start from; None for the network's own start.
     """
+    import torch
+
+    from pipeline.data.targets import CHANNELS
+    from pipeline.networks.build import build_network, build_trained
+    from pipeline.training.loop import train
+
     config = run.config
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    channels, image_weight = CHANNELS[config.targets.kind], config.image_head.weight
+    channels, image_head = CHANNELS[config.targets.kind], config.image_head.weight > 0
     if start is None:
-        network = build_network(config.network, channels, image_head=image_weight > 0)
+        network = build_network(config.network, channels, image_head=image_head)
     else:
         state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels, state, image_head=image_weight > 0)
-    crops, validation = _datasets(run, job, fold, settings, network)
-    train(
-        job,
-        network,
-        crops,
-        validation,
-        targets=config.targets,
-        settings=settings,
-        image_weight=image_weight,
-        machine=config.machine,
-        batch_size=crops.batch_size,
-    )
+        network = build_trained(config.network, channels, state, image_head=image_head)
+    train(_context(run, job, fold, settings, network), network)
 
 
-def _datasets(
-    run: Run, job: Job, fold: int, settings: Optimisation, network: SegmentationNetwork
-) -> tuple[CropDataset, ImageDataset]:
-    """Return the crops to learn from and the images to watch.
+def _context(
+    run: Run, job: Job, fold: int, settings: Optimisation, network: "SegmentationNetwork"
+) -> "TrainingContext":
+    """Read what the fold is trained and validated on.
 
-    Only their flat arrays outlive this function: what else was read of the data is gone before
-    loader processes are forked.
+    Only the data sets' flat arrays outlive this function: what else was read of the data is gone
+    before loader processes are forked.
     """
+    from pipeline.compute.device import Device
+    from pipeline.compute.group import Group
+    from pipeline.data.catalog import Catalog
+    from pipeline.data.folds import read_folds
+    from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+    from pipeline.training import context
+    from pipeline.training.sizes import decide_sizes
+
     config = run.config
     catalog = Catalog.load(run.result("data").folder)
     objects = catalog.objects()
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
-    learned, watched = folds.ImageId[~held_out], folds.ImageId[held_out]
+    training, validation = folds.ImageId[~held_out], folds.ImageId[held_out]
     random = generator(config.seed, fold, "validation images")
-    count = min(settings.validation_images, len(watched))
-    watched = watched.iloc[sorted(random.choice(len(watched), count, replace=False))]
-    LOG.info("%s: %d images to learn from, %d to watch", job.label, len(learned), len(watched))
+    count = min(settings.validation_images, len(validation))
+    validation = validation.iloc[sorted(random.choice(len(validation), count, replace=False))]
+    LOG.info(
+        "%s: %d training images, %d validation images", job.label, len(training), len(validation)
+    )
     device, group = Device.choose(config.machine), Group.current()
     if config.machine.loader_workers == "auto":
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
+
+    def true_objects(ids: pd.Series) -> TrueObjects:
+        return TrueObjects([objects[image_id] for image_id in ids], catalog.height, catalog.width)
+
     crops = CropDataset(
-        _paths(catalog, learned),
-        _true_objects(catalog, objects, learned),
+        [catalog.train_path(image_id) for image_id in training],
+        true_objects(training),
         targets=config.targets,
         # The leader decides, by the memory it has for its share of a batch.
         crops=group.decided(
@@ -99,16 +129,13 @@ def _datasets(
         augment=config.augment,
         seed=config.seed,
         stream=(job.stage, fold),
-        draw_weights=draw_weights(hard_maps(run), learned),
+        draw_weights=draw_weights(hard_maps(run), training),
         cache_mib=config.machine.image_cache_mib,
     )
-    truth = _true_objects(catalog, objects, watched), config.targets
-    return crops, ImageDataset(_paths(catalog, watched), catalog.height, catalog.width, truth)
-
-
-def _paths(catalog: Catalog, ids: pd.Series) -> list[Path]:
-    return [catalog.train_path(image_id) for image_id in ids]
-
-
-def _true_objects(catalog: Catalog, objects: dict[str, list[str]], ids: pd.Series) -> TrueObjects:
-    return TrueObjects([objects[image_id] for image_id in ids], catalog.height, catalog.width)
+    images = ImageDataset(
+        [catalog.train_path(image_id) for image_id in validation],
+        catalog.height,
+        catalog.width,
+        (true_objects(validation), config.targets),
+    )
+    return context.TrainingContext(job, config, settings, crops, images, device, group)

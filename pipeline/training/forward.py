@@ -11,9 +11,9 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.compute.batchnorm import BATCH_NORMS
 from pipeline.compute.group import Group
 from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
@@ -43,7 +43,8 @@ class _Compiled:
         self._compiled: Forward = torch.compile(network)
 
     def __call__(self, images: torch.Tensor) -> Prediction:
-        from torch._dynamo.exc import TorchDynamoException  # slow to import
+        # torch.compiler has no name for it; a test holds that it is raised. Slow to import.
+        from torch._dynamo.exc import TorchDynamoException
 
         try:
             return self._compiled(images)
@@ -95,7 +96,7 @@ def _contexts(
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Keep BatchNorm, of whatever kind, from counting the batch a second time."""
-    norms = [part for part in block.modules() if isinstance(part, _NormBase)]
+    norms = [part for part in block.modules() if isinstance(part, BATCH_NORMS)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, (_, count) in zip(norms, before, strict=True):
         # The count is a copy, not None: SyncBatchNorm does not do without one.

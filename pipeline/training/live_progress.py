@@ -18,14 +18,14 @@ from tqdm import tqdm
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.job import Job
 
-__all__ = ["HISTORY", "EpochWatch", "write_history"]
+__all__ = ["HISTORY", "EpochProgress", "write_history"]
 
 LOG = logging.getLogger(__name__)
 HISTORY = "history.csv"
 LINE_EVERY_S = 60.0
 
 
-class EpochWatch:
+class EpochProgress:
     """Shows how far an epoch is.
 
     Args:

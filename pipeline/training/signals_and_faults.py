@@ -1,7 +1,7 @@
 """What ends a training before its time, and what is left for the next one.
 
 A signal is a request that the loop meets between two steps; gradients that stay not finite become
-an error which names the images. Memory that ends is met in `pipeline.training.memory`.
+an error which names the images. Memory that ends is met in `training.step`.
 """
 
 import signal
@@ -20,7 +20,7 @@ from pipeline.jobs.job import Job
 __all__ = [
     "MAX_SKIPPED",
     "StopRequest",
-    "heal_statistics",
+    "reset_statistics",
     "stays_not_finite",
 ]
 
@@ -56,10 +56,10 @@ class StopRequest:
         self.asked = name
 
 
-def heal_statistics(*networks: nn.Module) -> None:
-    """Begin BatchNorm's statistics anew where a batch with infinite activations spoiled them.
+def reset_statistics(*networks: nn.Module) -> None:
+    """Reset BatchNorm's statistics where a batch with infinite activations spoiled them.
 
-    Training does not use them, and the average's are measured anew in the end.
+    Training does not use them, and the average's are estimated again in the end.
     """
     for network in networks:
         for module in network.modules():

@@ -11,9 +11,9 @@ import torch
 
 from pipeline.compute.device import Device
 from pipeline.data.targets import object_truth, probabilities
-from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork
+from pipeline.training.context import TrainingContext
 
 __all__ = ["Curves"]
 
@@ -52,19 +52,14 @@ class Curves:
                 self._writer.add_scalar(name, value, epoch)
 
     def add_overlays(
-        self,
-        network: SegmentationNetwork,
-        images: ImageDataset,
-        *,
-        kind: str,
-        device: Device,
-        epoch: int,
+        self, context: TrainingContext, network: SegmentationNetwork, epoch: int
     ) -> None:
-        """Add what `network` sees in a few images."""
+        """Add what `network` sees in a few validation images."""
+        images, kind = context.validation, context.config.targets.kind
         items = (images[index] for index in range(min(LOOKED_AT, len(images))))
         shown = [item for item in items if object_truth(item["target"][None]).any()][:SHOWN]
         for number, item in enumerate(shown):
-            overlay_chw = _overlay(network, item, kind, device)
+            overlay_chw = _overlay(network, item, kind, context.device)
             self._writer.add_image(f"validation/{number}", overlay_chw, epoch)
         self._writer.flush()
 

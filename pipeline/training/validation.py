@@ -6,33 +6,25 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from pipeline.compute.device import Device
-from pipeline.compute.group import Group
 from pipeline.data.targets import object_truth, probabilities
-from pipeline.data.tiles import ImageDataset
 from pipeline.metrics.coefficients import PixelCounts
 from pipeline.metrics.f2 import score_labels
 from pipeline.networks.build import Prediction, SegmentationNetwork
-from pipeline.training.batches import whole_images
+from pipeline.training.batches import validation_batches
+from pipeline.training.context import TrainingContext
 
 __all__ = ["validate"]
 
 
 @torch.inference_mode()
 def validate(
+    context: TrainingContext,
     network: SegmentationNetwork,
-    loss: nn.Module,
-    images: ImageDataset,
     *,
-    kind: str,
-    batch_size: int,
     pixels: int,
-    workers: int,
-    device: Device,
     between: Callable[[], None],
-    group: Group,
 ) -> dict[str, float]:
     """Return the mean loss, the coefficients of the pixels of ships, and F2.
 
@@ -40,21 +32,18 @@ def validate(
     than 0.5: what the maps are worth before stage 5.
 
     Args:
-        network: In evaluation mode.
-        loss: Of prediction and target.
-        images: Whole images with their targets.
-        kind: Of the targets.
-        batch_size: Images a batch, whose loss is computed together.
+        context: Of the training; a batch is of as many images as one of crops. Each process of the
+            group gets the same result.
+        network: In evaluation mode, on the device.
         pixels: Of the images that are in the network at a time, if one has no more.
-        workers: Loader processes.
-        device: Where the network is.
         between: Called before each batch, in each process equally often.
-        group: The processes that share the images; each gets the same result.
     """
+    device, group, images = context.device, context.group, context.validation
+    kind = context.config.targets.kind
     total, f2 = torch.zeros(2, dtype=torch.float64, device=device.where)
     counts = PixelCounts(device.where)
-    batches = whole_images(images, batch_size, workers=workers, pin=device.is_cuda, group=group)
-    for _ in range(math.ceil(len(images) / (batch_size * group.size))):
+    batches = validation_batches(context)
+    for _ in range(math.ceil(len(images) / (context.crops.batch_size * group.size))):
         between()
         batch = next(batches, None)
         if batch is None:
@@ -63,7 +52,7 @@ def validate(
         target = device.move(batch["target"])
         at_once = max(pixels // inputs[0, 0].numel(), 1)
         prediction = _predict(network, inputs.chunk(math.ceil(len(inputs) / at_once)), device)
-        total += loss(prediction, target)[0] * len(inputs)
+        total += context.loss(prediction, target)[0] * len(inputs)
         found = probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5
         counts.update(found, object_truth(target))
         f2 += _sum_of_f2(batch["labels_hw"], found[:, 0])

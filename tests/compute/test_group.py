@@ -10,16 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from torch import nn
-from toy_training import SIZE, dataset, draw_images, job_in, settings
+from toy_training import context, draw_images
 
 from pipeline.compute.group import Group
-from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ConfigError
 from pipeline.jobs.tasks import Processes, Task
 from pipeline.networks.build import Prediction
@@ -55,22 +55,12 @@ def train_once(folder, *overrides):
     """Train as the group that the environment names, or alone."""
     folder.mkdir(exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
-    config = settings(*overrides)
-    paths, ships = draw_images(folder / "images")
-    train(
-        job_in(folder),
-        Network(),
-        dataset((paths, ships)),
-        ImageDataset(paths, SIZE, SIZE, (ships, config.targets)),
-        targets=config.targets,
-        image_weight=0.5,
-        settings=config.train,
-        machine=config.machine,
-        batch_size=4,
-    )
+    images = draw_images(folder / "images")
+    train(context(folder, images, "image_head.weight=0.5", *overrides), Network())
 
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path.cwd()}:{Path(__file__).parent}"}
+HERE = Path(__file__).parent
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path.cwd()}:{HERE.parent}:{HERE}"}
 
 
 def wait_until(condition):
@@ -175,20 +165,18 @@ def test_a_process_that_fails_ends_and_so_do_the_others(tmp_path):
 
 
 def test_a_batch_that_the_group_does_not_divide_is_refused(tmp_path):
-    crops = dataset(draw_images(tmp_path))
-    batches = crop_batches(
-        crops, 4, first_step=0, epochs=1, workers=0, pin=False, group=Group(0, 3)
-    )
+    alone = context(tmp_path, draw_images(tmp_path))
+    batches = crop_batches(replace(alone, group=Group(0, 3)), 0)
     with pytest.raises(ConfigError, match=r"crops.batch_size: 4: expected a multiple of 3"):
         next(batches)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_the_shares_of_a_batch_are_the_batch(tmp_path, size):
-    crops = dataset(draw_images(tmp_path))
+    alone = context(tmp_path, draw_images(tmp_path), "train.epochs=2")
 
     def batches(group):
-        return crop_batches(crops, 4, first_step=3, epochs=2, workers=0, pin=False, group=group)
+        return crop_batches(replace(alone, group=group), 3)
 
     whole = list(batches(Group()))
     assert len(whole) == 9

@@ -10,7 +10,7 @@ from toy_training import STEPS, job_in, run
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
 from pipeline.training import live_progress as watch
-from pipeline.training.live_progress import EpochWatch, write_history
+from pipeline.training.live_progress import EpochProgress, write_history
 
 pytestmark = pytest.mark.contract
 
@@ -19,7 +19,7 @@ def test_a_log_gets_a_plain_line_a_minute(monkeypatch, caplog, capsys):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     caplog.set_level("INFO")
-    with EpochWatch(
+    with EpochProgress(
         "train fold 0 epoch 2/3", steps=400, done=100, batch_size=8, quiet=False
     ) as shown:
         for _ in range(300):
@@ -50,7 +50,7 @@ def test_waits_between_steps_are_seconds_of_training(tmp_path, images, monkeypat
 
         return waiting
 
-    monkeypatch.setattr(EpochWatch, "step", slow(EpochWatch.step))
+    monkeypatch.setattr(EpochProgress, "step", slow(EpochProgress.step))
     monkeypatch.setattr(Group, "any", slow(Group.any))
     run(tmp_path / "a", images, "train.epochs=1")
     table = pd.read_csv(tmp_path / "a" / "history.csv")

@@ -3,9 +3,8 @@
 import pandas as pd
 import pytest
 import torch
-from toy_training import Network, dataset, run, same
+from toy_training import Network, context, dataset, run, same
 
-from pipeline.compute.group import Group
 from pipeline.data.targets import CHANNELS
 from pipeline.training import batches
 
@@ -75,9 +74,9 @@ def test_statistics_of_the_average_fit_its_weights(tmp_path, images):
 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(4, 2), (12, 1), (24, 1)])
-def test_statistics_are_measured_on_a_batch_at_least(images, monkeypatch, batch_size, count):
-    monkeypatch.setattr(batches, "SETTLING_CROPS", 8)
-    settling = batches.settling_batches(
-        dataset(images), batch_size, epoch=0, workers=0, pin=False, group=Group()
-    )
+def test_statistics_are_estimated_on_a_batch_at_least(
+    tmp_path, images, monkeypatch, batch_size, count
+):
+    monkeypatch.setattr(batches, "STATISTICS_CROPS", 8)
+    settling = batches.statistics_batches(context(tmp_path, images), 0, batch_size)
     assert [len(batch["image_chw"]) for batch in settling] == [batch_size] * count

@@ -13,6 +13,7 @@ from toy_training import (
     STEPS,
     Network,
     at_step,
+    context,
     dataset,
     history,
     killed_at,
@@ -52,7 +53,7 @@ def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(
     assert history(tmp_path / "whole").equals(history(folder))
 
 
-def test_a_run_killed_while_the_average_settles_ends_with_the_same_bits(
+def test_a_run_killed_while_statistics_are_estimated_ends_with_the_same_bits(
     tmp_path, images, monkeypatch
 ):
     def network():
@@ -67,7 +68,7 @@ def test_a_run_killed_while_the_average_settles_ends_with_the_same_bits(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ema, "settle", die)
+        patched.setattr(Ema, "estimate_statistics", die)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "a", images, EACH_STEP, network=network())
     assert saved_step(tmp_path / "a") == 3 * STEPS
@@ -104,7 +105,10 @@ def test_only_a_second_ctrl_c_ends_at_once():
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, images, monkeypatch):
     killed_at(STEPS, monkeypatch, tmp_path / "a", images)
-    with pytest.raises(ArtifactError, match=r"last.pt: a checkpoint of another configuration"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"last.pt: unfinished work for something else: config.x was",
+    ):
         run(tmp_path / "a", images, wanted="b")
 
 
@@ -166,6 +170,7 @@ def test_a_gradient_scaler_halves_its_scale_and_changes_nothing_else(tmp_path, i
     poisoned(monkeypatch, {3})
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     monkeypatch.setattr(Device, "scaler", lambda _: scaler)
+    monkeypatch.setattr(Device, "scales", True)
     # A power of two is scaled by, and unscaled, without rounding.
     assert same(run(tmp_path / "scaled", images), plain)
     assert history(tmp_path / "scaled").equals(history(tmp_path / "plain"))
@@ -229,8 +234,14 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, images):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        (lambda network: network.training, "4 crops of 24 px, to settle the average on, do not"),
-        (lambda network: not network.training, "4 images to watch, 2304 px of them at a time, do"),
+        (
+            lambda network: network.training,
+            "4 crops of 24 px, to estimate the average.s BatchNorm statistics on, do not",
+        ),
+        (
+            lambda network: not network.training,
+            "4 validation images, 2304 px of them at a time, do",
+        ),
     ],
 )
 def test_memory_that_ends_outside_a_step_names_the_settings(
@@ -349,9 +360,9 @@ def test_a_loader_process_that_dies_during_a_step_is_named(tmp_path, images, mon
 
 
 @pytest.mark.parametrize("index", [0, 9])
-def test_a_killed_loader_process_is_named(images, index):
+def test_a_killed_loader_process_is_named(tmp_path, images, index):
     crops = dataset(images)
     crops.__class__, crops.last = Deadly, (0, index)
-    batches = crop_batches(crops, 4, first_step=0, epochs=1, workers=1, pin=False, group=Group())
+    batches = crop_batches(context(tmp_path, images, "machine.loader_workers=1", crops=crops), 0)
     with pytest.raises(ConfigError, match=r"machine.loader_workers: one of the 1 loader processes"):
         list(batches)
