@@ -20,6 +20,10 @@ def test_predictions_equal_those_of_scikit_learn(monkeypatch, dtype):
     rows = rng.normal(size=(5000, 6)).astype(dtype).round(1)
     targets = rows[:, 0] * rows[:, 1] + rng.normal(size=5000)
     models, fit = [], HistGradientBoostingRegressor.fit
+    probe = HistGradientBoostingRegressor(max_iter=2).fit(rows[:100], targets[:100])
+    assert {"_predictors", "_baseline_prediction"} <= set(vars(probe)), (
+        "scikit-learn renamed what fit_trees reads: pin the version before, or find the new names"
+    )
     monkeypatch.setattr(
         HistGradientBoostingRegressor, "fit", lambda *all_: models.append(fit(*all_)) or models[0]
     )
