@@ -72,8 +72,7 @@ def ensemble_job(run: Run, ensemble: Ensemble, stage: str, fold: int | None) -> 
         stage,
         fold=fold,
         sections=("targets", "predict"),
-        inputs=[run.result("split")],
-        files={str(each.folder): each for each in maps},
+        inputs=[run.result("split"), *maps],
     )
 
 

@@ -5,7 +5,6 @@ Which work is skipped is decided by the jobs' manifests (`jobs.job`) and by noth
 
 import logging
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.config.load import as_stored
@@ -40,7 +39,7 @@ class Run:
         *,
         sections: tuple[str, ...],
         inputs: list[Job],
-        files: Mapping[str, str | Job] | None = None,
+        files: dict[str, str] | None = None,
         fold: int | None = None,
     ) -> Job:
         """Return the job `stage` (of `fold`), which depends on those sections, inputs and files.
@@ -48,9 +47,8 @@ class Run:
         Args:
             stage: Name of the stage and of its folder.
             sections: Top-level keys of the configuration that its result depends on.
-            inputs: Finished jobs whose outputs it reads.
-            files: What it reads from outside the run: a name, and a finished job or what else tells
-                versions apart.
+            inputs: Finished jobs whose outputs it reads, of this run or of others.
+            files: Files from outside all runs that it reads: name and what tells versions apart.
             fold: The fold, for a stage that is per fold.
 
         Raises:
@@ -58,19 +56,18 @@ class Run:
         """
         folder = self.folder / stage / ("" if fold is None else f"fold{fold}")
         config = self.config.model_dump(mode="json", include=set(sections))
-        read = {str(job.folder.relative_to(self.folder)): job for job in inputs}
-        outside = {name: each for name, each in (files or {}).items() if isinstance(each, Job)}
+        read = {job.folder: job.identities for job in inputs}
+        ours = [each for each in read if each.is_relative_to(self.folder)]
+        of_other_runs = {str(each): now for each, (now, _) in read.items() if each not in ours}
         wanted = {
             "stage": stage,
             "fold": fold,
             "seed": self.config.seed,
             "config": config,
-            "inputs": {name: job.identity for name, job in read.items()},
-            "files": {**(files or {}), **{name: job.identity for name, job in outside.items()}},
+            "inputs": {str(each.relative_to(self.folder)): read[each][0] for each in ours},
+            "files": (files or {}) | of_other_runs,
         }
-        known = [*read.values(), *outside.values()]
-        aliases = {then: now for now, then in (job.identities for job in known)}
-        return Job(stage, fold, folder, wanted, aliases)
+        return Job(stage, fold, folder, wanted, {then: now for now, then in read.values()})
 
     def result(self, stage: str, *, fold: int | None = None) -> Job:
         """Return a finished job to read from, after checking that it belongs to this run.

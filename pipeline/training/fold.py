@@ -45,8 +45,7 @@ def training_job(run: Run, stage: str, fold: int, *, after: str | None = None) -
         stage,
         fold=fold,
         sections=("targets", "network", "image_head", "crops", "augment", stage),
-        inputs=[run.result("split"), *before],
-        files={str(maps.folder): maps for maps in hard_maps(run)},
+        inputs=[run.result("split"), *before, *hard_maps(run)],
     )
 
 
