@@ -36,9 +36,9 @@ class ImageMaps:
     """What a network says of one image.
 
     Attributes:
-        prob_hw: Levels of the probability of ship, uint8 (h, w).
+        prob_hw: Levels of the probability of object, uint8 (h, w).
         contact_hw: Of contact, likewise; None from a network without the channel.
-        image_prob: Probability of any ship, 0..1; None from a network without an image head.
+        image_prob: Probability of any object, 0..1; None from a network without an image head.
     """
 
     prob_hw: ProbabilityMap

@@ -1,7 +1,7 @@
 """Stage 2: one network per fold, trained with BCE - ln Dice.
 
 Reads the checked data and the folds. Writes `runs/<name>/train/fold<k>/`: final.pt (the EMA),
-history.csv, last.pt (the state to go on from).
+history.csv, last.pt (the state to resume from).
 """
 
 from pipeline.jobs.command import run_parts

@@ -1,4 +1,4 @@
-"""Stage 5: every threshold and rule, and the honest F2.
+"""Stage 5: every threshold and rule, and the out-of-fold F2.
 
 Reads the out-of-fold maps and the truth. Writes `runs/<name>/calibrate/`: rules.json (for the test
 images, and the cross-fitted ones of each fold), oof_instances.csv, scores.json. Rules are fitted on

@@ -37,7 +37,7 @@ def submission(checkout, run="tiny"):
 
 def test_it_ends_with_a_score_and_a_legal_submission(finished):
     checkout, output = finished
-    assert re.search(r"out-of-fold F2.*ship images.*empty images", output)
+    assert re.search(r"out-of-fold F2.*images with objects.*empty images", output)
     assert re.search(r"test images.*F2", output)
     path = submission(checkout)
     with path.open() as file:

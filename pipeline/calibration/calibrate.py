@@ -1,9 +1,9 @@
-"""Out-of-fold maps -> the rules that turn maps into ships, and the honest F2 they reach.
+"""Out-of-fold maps -> the rules that turn maps into objects, and the out-of-fold F2 they reach.
 
 Every rule is chosen by the competition's metric itself. For the scores each fold's rules are
 fitted on the other folds (cross-fitted); the rules for the test images are then fitted on all
 folds. Rules are tried one after the other, the plainest first, and one stays only if it adds more
-to that honest F2 than the standard error of what it adds.
+to that out-of-fold F2 than the standard error of what it adds.
 
 What is learnt is two rules: candidate selection, the choice of segments in images that the filter
 of the same fold's plain rules lets pass; then, in place of that filter, the learnt one. It looks at
@@ -39,7 +39,7 @@ from pipeline.calibration.search import (
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
 from pipeline.maps import MAX_LEVEL, as_level
-from pipeline.metrics.f2 import Matches, f2_from_counts, match_ships
+from pipeline.metrics.f2 import Matches, f2_from_counts, match_objects
 from pipeline.metrics.summaries import summarise
 from pipeline.selection.candidates import LearntSelection, best_choice, expected_hits, head_of
 from pipeline.selection.rules import AnyRules, Rules
@@ -61,10 +61,10 @@ class Calibration:
         rules: Fitted on all folds, for the test images.
         fold_rules: For each fold, fitted on the others.
         trials: The rules that were tried, in order.
-        scores: `metrics.summaries.summarise` of the cross-fitted ships, and `f2_in_sample`: the
+        scores: `metrics.summaries.summarise` of the cross-fitted objects, and `f2_in_sample`: the
             F2 of `rules` on the images they were fitted on, which flatters.
-        instances: The cross-fitted out-of-fold ships, in the maps' order.
-        matches: How they compare to the truth, ship by ship.
+        instances: The cross-fitted out-of-fold objects, in the maps' order.
+        matches: How they compare to the truth, object by object.
     """
 
     rules: AnyRules
@@ -134,8 +134,8 @@ def calibrate(
     if learning is not None:
         learnt = _learn(problem, measured, plain, learning, group=group, seed=seed)
         kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
-    instances = problem.ships(kept.fold_rules)
-    matches = match_ships(truth, instances, height, width)
+    instances = problem.objects(kept.fold_rules)
+    matches = match_objects(truth, instances, height, width)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
     scores["f2_in_sample"] = float(kept.f2_in_sample.mean())
@@ -291,7 +291,7 @@ def _chosen_f2(
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the F2 of each image if its choice is submitted, and whether the learnt filter does.
 
-    Segments that share pixels count as if they did not, images without segments as without ships
+    Segments that share pixels count as if they did not, images without segments as without objects
     found.
     """
     f2: Floats = (n_true == 0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Whether a rule pays: what it adds to the honest F2, and how much of that may be chance.
+"""Whether a rule pays: what it adds to the out-of-fold F2, and how much of that may be chance.
 
 The F2 of each image with and without the rule enters, and the image's scene. Tiles of one scene are
 no independent evidence, so the bootstrap draws scenes.

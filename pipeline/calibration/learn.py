@@ -50,7 +50,7 @@ def learn_selection(
     Args:
         table: Segments of these images, and maybe of others.
         images: The images to learn from, of which a random part is taken if they are many.
-        n_true: True ships of every image of the run, (images of the run,).
+        n_true: True objects of every image of the run, (images of the run,).
         groups: Scene of the same.
         learning: The settings of candidate selection.
         cuts: How the segments were cut.
@@ -99,22 +99,24 @@ def _fit(table: SegmentTable, learning: CandidateSelection, seed: int) -> Trees:
 
 
 def _fit_count(totals: Floats, n_true: Integers) -> ObjectCount:
-    """Fit the number of ships of images that have any by least squares."""
-    ship = n_true > 0
-    if not ship.any():
+    """Fit the number of objects of images that have any by least squares."""
+    with_objects = n_true > 0
+    if not with_objects.any():
         return ObjectCount(1.0, 0.0)
-    spread = totals[ship] - totals[ship].mean()
-    slope = float((spread * n_true[ship]).sum() / max((spread**2).sum(), 1e-9))
+    spread = totals[with_objects] - totals[with_objects].mean()
+    slope = float((spread * n_true[with_objects]).sum() / max((spread**2).sum(), 1e-9))
     slope = max(slope, 0.0)
-    return ObjectCount(float(n_true[ship].mean() - slope * totals[ship].mean()), slope)
+    return ObjectCount(
+        float(n_true[with_objects].mean() - slope * totals[with_objects].mean()), slope
+    )
 
 
-def _fit_filter(choices: list[Choice], has_ship: npt.NDArray[np.bool_]) -> LearntFilter:
+def _fit_filter(choices: list[Choice], has_object: npt.NDArray[np.bool_]) -> LearntFilter:
     """Fit by logistic regression; where all images are of one kind, the share of Laplace's rule."""
-    if has_ship.all() or not has_ship.any():
-        share = (has_ship.sum() + 1) / (len(has_ship) + 2)
+    if has_object.all() or not has_object.any():
+        share = (has_object.sum() + 1) / (len(has_object) + 2)
         return LearntFilter(float(np.log(share / (1 - share))), 0.0, 0.0, 0.0)
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression().fit([filter_row(choice) for choice in choices], has_ship)
+    model = LogisticRegression().fit([filter_row(choice) for choice in choices], has_object)
     return LearntFilter(float(model.intercept_[0]), *model.coef_[0].tolist())

@@ -1,9 +1,9 @@
 """What every rule needs to know about a map, measured once.
 
-A map and its true ships enter; for every separation the area of each component and its hits (at how
-many IoU thresholds it finds a ship) leave. A component's hits do not depend on what else is kept,
-so minimum areas, image filters and choices among segments are sums over this table and no map is
-looked at again.
+A map and its true objects enter; for every separation the area of each component and its hits (at
+how many IoU thresholds it finds an object) leave. A component's hits do not depend on what else is
+kept, so minimum areas, image filters and choices among segments are sums over this table and no map
+is looked at again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Task:
-    """One image to measure: index, ImageId, its maps where they matter, its true ships' texts."""
+    """One image to measure: index, ImageId, its maps where they matter, its true objects' texts."""
 
     image: int
     image_id: str
@@ -48,7 +48,7 @@ class Found:
     Attributes:
         image: Index of the image, int32 (n,).
         area_px: int32 (n,).
-        hits: IoU thresholds at which the component finds a true ship, 0..10, int8 (n,).
+        hits: IoU thresholds at which the component finds a true object, 0..10, int8 (n,).
     """
 
     image: npt.NDArray[np.int32]
@@ -114,7 +114,7 @@ class SegmentTable:
 
 
 class _Truth:
-    """The true ships of one image, drawn where its map matters."""
+    """The true objects of one image, drawn where its map matters."""
 
     def __init__(self, texts: list[str], foreground: Foreground) -> None:
         runs, owners = parse_rows(texts, *foreground.shape)
@@ -123,12 +123,12 @@ class _Truth:
         self._labels_hw = labels_hw[np.ix_(foreground.rows, foreground.columns)]
 
     def hits(self, components: Components) -> npt.NDArray[np.int8]:
-        """Count the IoU thresholds at which each component finds a true ship, (n,)."""
-        area_px, ships = components.area_px, len(self._area_px)
-        if not len(area_px) or not ships:
+        """Count the IoU thresholds at which each component finds a true object, (n,)."""
+        area_px, objects = components.area_px, len(self._area_px)
+        if not len(area_px) or not objects:
             return np.zeros(len(area_px), np.int8)
-        pairs = components.labels * (ships + 1) + self._labels_hw.ravel()[components.pixels]
-        size = (len(area_px) + 1) * (ships + 1)
+        pairs = components.labels * (objects + 1) + self._labels_hw.ravel()[components.pixels]
+        size = (len(area_px) + 1) * (objects + 1)
         shared = np.bincount(pairs, minlength=size).reshape(len(area_px) + 1, -1)[1:, 1:]
         union = area_px[:, None] + self._area_px - shared
         # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.

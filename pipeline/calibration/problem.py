@@ -1,7 +1,7 @@
 """The out-of-fold maps and the truth of all images, read once and measured as rules need them.
 
-`(ImageId, fold, maps)` and the true ships enter; what is measured of them leaves, or the ships that
-rules find. Of a whole competition's maps only the packed foregrounds lie in memory.
+`(ImageId, fold, maps)` and the true objects enter; what is measured of them leaves, or the objects
+that rules find. Of a whole competition's maps only the packed foregrounds lie in memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,8 +38,8 @@ class Problem:
     def __init__(
         self, maps: Maps, truth: pd.DataFrame, shape: tuple[int, int], lowest: int, jobs: int
     ) -> None:
-        ships = truth[truth["EncodedPixels"] != ""]
-        self._texts = ships.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
+        objects = truth[truth["EncodedPixels"] != ""]
+        self._texts = objects.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
         self._maps, self._truth, self._shape = maps, truth, shape
         self._lowest, self._jobs = lowest, jobs
         self._images: list[_Image] = []
@@ -61,7 +61,7 @@ class Problem:
         measure = partial(measure_segments, cuts=cuts)
         return SegmentTable.joined(in_order(measure, self._tasks(self._images), self._jobs))
 
-    def ships(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
+    def objects(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
         """Return the instances that each fold's rules find in what `measure` has read."""
         return find_instances(self._images, fold_rules, jobs=self._jobs)
 

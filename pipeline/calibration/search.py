@@ -73,7 +73,7 @@ class Measured:
     Attributes:
         image_ids: In the maps' order.
         folds: Fold of each, int64.
-        n_true: Number of true ships.
+        n_true: Number of true objects.
         max_prob: Maximum of the map, 0 without a map.
         found: All components, for each separation.
     """
@@ -92,7 +92,7 @@ def f2_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> npt.N
     """
     fold = np.searchsorted(folds, measured.folds)
     empty = (measured.n_true == 0).astype(np.float64)
-    without_ships = np.bincount(fold, weights=empty, minlength=len(folds))
+    without_objects = np.bincount(fold, weights=empty, minlength=len(folds))
     areas, *filters = (len(values) for values in candidates.numbers)
     sums = np.empty((len(candidates.separations), areas, *filters, len(folds)))
     passed_prob = np.searchsorted(candidates.filter_levels, measured.max_prob, side="right") - 1
@@ -109,14 +109,14 @@ def f2_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> npt.N
             np.add.at(gain, at, f2 - empty[images])
             for axis in (0, 1):
                 gain = np.flip(np.flip(gain, axis).cumsum(axis), axis)
-            sums[s, a] = gain + without_ships
+            sums[s, a] = gain + without_objects
     return sums
 
 
 def by_threshold(
     candidates: RuleGrid, sums: npt.NDArray[np.float64], images: int
 ) -> list[dict[str, float]]:
-    """Return F2 over the least probability of a ship's pixel, the other rules at their best.
+    """Return F2 over the least probability of an object's pixel, the other rules at their best.
 
     Args:
         candidates: What was searched.

@@ -29,7 +29,7 @@ HOLDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "contact": ("targets", "kind", lambda kind: CHANNELS[kind] > 1),
     "an image head's answer": ("image_head", "weight", lambda weight: weight > 0),
 }
-"""What maps may hold beside ships: section and name of the setting that says whether they do."""
+"""What maps may hold beside objects: section and name of the setting that says whether they do."""
 
 # A map's value v stands for the probabilities around v / 255, so 0 and 255 have finite logits.
 LOGITS = np.log((np.arange(256) + 0.5) / (255.5 - np.arange(256)))
@@ -99,7 +99,7 @@ def predict_ensemble(
     written = writer.written
     for image_id in part.of(image_ids):
         if image_id not in written:
-            each = [reader.read(image_id) or reader.sea(image_id) for reader in readers]
+            each = [reader.read(image_id) or reader.background(image_id) for reader in readers]
             writer.add(image_id, _mean_of(each, ensemble.mean))
     writer.end(image_ids, "cpu")
 

@@ -1,6 +1,6 @@
 """Whole images through trained networks.
 
-Images and the folds' weights enter; 8-bit probability maps of ship, and of contact where the
+Images and the folds' weights enter; 8-bit probability maps of object, and of contact where the
 networks tell it, leave: the mean over symmetries, and over networks where several see an image.
 """
 
@@ -206,7 +206,7 @@ def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     """
     maps_nchw, image = mean
     heads = [None] * len(maps_nchw) if image is None else image.tolist()
-    # A NaN would become the byte 0, which is a sure "no ship". One in a map makes the sum one.
+    # A NaN would become the byte 0, which is a sure "no object". One in a map makes the sum one.
     wrong = ~maps_nchw.flatten(1).sum(1).isfinite()
     wrong = (wrong if image is None else wrong | ~image.isfinite()).nonzero()
     if len(wrong):

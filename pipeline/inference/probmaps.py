@@ -1,10 +1,9 @@
 """Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
 
-Maps enter image by image as uint8; a folder leaves. The PNG is the ship map; below it the contact
-map, from networks that tell contact. Where no ship rises above the floor there is only the line in
-the index.
-A killed writer goes on after the images it had recorded; several may write shards of one folder at
-a time; a reader takes only a whole one.
+Maps enter image by image as uint8; a folder leaves. The PNG is the object map; below it the contact
+map, from networks that tell touching borders. Where no object rises above the floor there is only
+the line in the index. A killed writer resumes after the images it had recorded; several may write
+shards of one folder at a time; a reader takes only a whole one.
 """
 
 import os
@@ -52,7 +51,7 @@ class MapWriter:
     """Writes the maps of one job, or of one shard of it.
 
     Which images are written stands in a record of each shard, until the whole part makes the index
-    of all of them: a killed run, even one of another number of shards, is gone on with.
+    of all of them: a killed run, even one of another number of shards, is resumed.
 
     Args:
         job: Its folder takes the maps; unfinished work of another job there is refused.
@@ -125,7 +124,7 @@ class MapWriter:
         if wrong:
             raise ArtifactError(
                 f"{self._records}: expected each of {len(image_ids)} images once, got "
-                f"{len(index)}; missing, twice or foreign: {', '.join(sorted(wrong)[:3])}. "
+                f"{len(index)}; missing, twice or unexpected: {', '.join(sorted(wrong)[:3])}. "
                 f"{self._job.restart_hint}"
             )
         write_atomic(self._job.folder / "index.csv", index.to_csv(index=False).encode())
@@ -176,7 +175,7 @@ class MapReader:
         return self._image_prob.get(image_id)
 
     def read(self, image_id: str) -> ImageMaps | None:
-        """Return the maps of an image, or None where no ship rose above the floor.
+        """Return the maps of an image, or None where no object rose above the floor.
 
         Raises:
             ArtifactError: The file is missing, damaged, or of another size.
@@ -198,7 +197,7 @@ class MapReader:
             )
         return self._maps_of(image_id, picture.reshape(self._shape))
 
-    def sea(self, image_id: str) -> ImageMaps:
+    def background(self, image_id: str) -> ImageMaps:
         """Return the maps of an image without a stored one: 0 everywhere."""
         return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
 

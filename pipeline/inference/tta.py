@@ -47,9 +47,9 @@ class Chances(NamedTuple):
     """What networks say of images.
 
     Attributes:
-        maps_nchw: Probability of ship and, if networks tell it, of contact, 0..1, float32
+        maps_nchw: Probability of object and, if networks tell it, of contact, 0..1, float32
             (N, 1 or 2, H, W).
-        image: Probability of any ship, (N,); None from networks without an image head.
+        image: Probability of any object, (N,); None from networks without an image head.
     """
 
     maps_nchw: torch.Tensor
@@ -62,7 +62,7 @@ def mean_probability(
     symmetries: tuple[Symmetry, ...],
     kind: str,
 ) -> Chances:
-    """Average the probabilities of ship and contact, and of any ship, over `symmetries`.
+    """Average the probabilities of object and contact, and of any object, over `symmetries`.
 
     Args:
         network: Predicts logits (N, C, H, W) from images.

@@ -1,8 +1,8 @@
 """An image of any size through networks that learned from images of one size.
 
 Windows of that size cover the image and overlap by a quarter; where they do, the networks' answers
-are blended, so that no seam is seen and no ship is cut at one. An image of that size or smaller is
-one window, and its map is the run's own.
+are blended, so that no seam is seen and no object is cut at one. An image of that size or smaller
+is one window, and its map is the run's own.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def predict_windows(
         batch_size: Windows at once.
 
     Returns:
-        Of one image, on the CPU. It holds a ship as surely as its surest window does.
+        Of one image, on the CPU. It holds an object as surely as its surest window does.
     """
     rows, columns = image_hwc.shape[:2]
     height, width = min(height, rows), min(width, columns)

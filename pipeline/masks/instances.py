@@ -1,6 +1,6 @@
-"""The one table of ships: columns `ImageId, EncodedPixels`, one row per ship.
+"""The one table of objects: columns `ImageId, EncodedPixels`, one row per object.
 
-An image without ships has exactly one row with a blank `EncodedPixels`. The ground truth, the
+An image without objects has exactly one row with a blank `EncodedPixels`. The ground truth, the
 out-of-fold prediction and the submission all have this form. `check_instances` finds every defect
 of a table from its runs, without drawing a mask.
 """
@@ -43,10 +43,10 @@ class Defect:
 
 
 def read_instances(path: Path) -> pd.DataFrame:
-    """Read a table of ships; its rows are in the file's order and not checked beyond their form.
+    """Read a table of objects; its rows are in the file's order and not checked beyond their form.
 
     Returns:
-        `ImageId` and `EncodedPixels`, both str, "" for no ship, indexed 0..n-1: row i of the
+        `ImageId` and `EncodedPixels`, both str, "" for no object, indexed 0..n-1: row i of the
         table is line i + 2 of the file.
 
     Raises:
@@ -64,7 +64,7 @@ def read_instances(path: Path) -> pd.DataFrame:
                 if len(row) != len(COLUMNS) or reader.line_num != number:
                     raise DataError(
                         f"{path}, line {number}: expected two fields on one line, 'ImageId,"
-                        f"EncodedPixels', got {row}. Mend or remove the line."
+                        f"EncodedPixels', got {row}. Correct or remove the line."
                     )
                 rows.append(row)
     except FileNotFoundError:
@@ -76,7 +76,7 @@ def read_instances(path: Path) -> pd.DataFrame:
 
 def _columns_message(path: Path, header: list[str] | None) -> str:
     if header is None:
-        return f"{path}: empty. Expected the header '{','.join(COLUMNS)}' and one row per ship."
+        return f"{path}: empty. Expected the header '{','.join(COLUMNS)}' and one row per object."
     return (
         f"{path}: wrong columns. Expected exactly {', '.join(COLUMNS)}; got "
         f"{', '.join(header) or 'a blank line'}. Is this the competition's file?"
@@ -84,7 +84,7 @@ def _columns_message(path: Path, header: list[str] | None) -> str:
 
 
 def write_instances(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table of ships, whole or not at all.
+    """Write a table of objects, whole or not at all.
 
     Raises:
         ValueError: The frame has other columns.
@@ -104,7 +104,7 @@ def write_instances(path: Path, frame: pd.DataFrame) -> None:
 
 
 def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -> list[Defect]:
-    """Find every defect of a table of ships.
+    """Find every defect of a table of objects.
 
     Args:
         frame: A table as `read_instances` gives it.
@@ -114,7 +114,7 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
 
     Returns:
         Defects in the order of the rows, [] for a legal table (one without rows is legal):
-        a row without an id, a row given twice, a blank row beside ships, an illegal RLE, masks of
+        a row without an id, a row given twice, a blank row beside objects, an illegal RLE, masks of
         one image that share pixels.
 
     Raises:
@@ -142,13 +142,13 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
 
 
 def _row_defects(frame: pd.DataFrame) -> list[Defect]:
-    """Find what is wrong with a row beside its RLE: no id, a repetition, a blank beside ships."""
+    """Find what is wrong with a row beside its RLE: no id, a repetition, a blank beside objects."""
     blank = frame["EncodedPixels"] == ""
     with_ship = frame["ImageId"].isin(frame.loc[~blank, "ImageId"].unique())
     rules = [
         (frame["ImageId"] == "", "the row has no ImageId"),
         (frame.duplicated(), "the row is there twice"),
-        (blank & with_ship, "a blank row, which says 'no ship', beside rows with ships"),
+        (blank & with_ship, "a blank row, which says 'no object', beside rows with objects"),
     ]
     return [
         Defect(int(row) + 2, str(frame["ImageId"].iloc[row]), reason)

@@ -1,4 +1,4 @@
-"""The outline of each ship as polygons along the edges of its pixels.
+"""The outline of each object as polygons along the edges of its pixels.
 
 A label map enters; closed rings in pixel coordinates leave: x to the right, y down, (0, 0) the
 outer corner of the first pixel, so that a ring encloses exactly the area of its pixels.
@@ -20,15 +20,15 @@ Polygon = list[Ring]
 
 
 def polygons(labels_hw: Labels) -> list[list[Polygon]]:
-    """Trace the ships of a label map.
+    """Trace the objects of a label map.
 
     Args:
-        labels_hw: int32 (h, w), 0 for sea, 1..n for ships.
+        labels_hw: int32 (h, w), 0 for background, 1..n for objects.
 
     Returns:
-        For each ship 1..n its connected parts, each a list of rings, int64 (k, 2) of [x, y]: the
+        For each object 1..n its connected parts, each a list of rings, int64 (k, 2) of [x, y]: the
         outer ring clockwise as one sees it, then its holes the other way round. The first corner is
-        not repeated. No ship gives [].
+        not repeated. No object gives [].
     """
     boxes = ndimage.find_objects(labels_hw)
     return [
@@ -60,11 +60,11 @@ def _corners(path: Ring) -> Ring:
 
 
 def to_geojson(labels_hw: Labels, properties: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write the ships of a label map as a GeoJSON feature collection in pixel coordinates.
+    """Write the objects of a label map as a GeoJSON feature collection in pixel coordinates.
 
     Args:
-        labels_hw: int32 (h, w), 0 for sea, 1..n for ships.
-        properties: Of each ship.
+        labels_hw: int32 (h, w), 0 for background, 1..n for objects.
+        properties: Of each object.
     """
     features = []
     for parts, known in zip(polygons(labels_hw), properties, strict=True):

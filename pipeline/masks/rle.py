@@ -131,7 +131,7 @@ def _broken_rule(encoded: str, height: int, width: int) -> str:
         if not NUMBER.fullmatch(token):
             return f"RLE: {token[:40]!r} is not a number; expected pairs of 'start length'"
     if not tokens:
-        return "RLE: only blanks; expected pairs of 'start length', or nothing at all for no ship"
+        return "RLE: only blanks; expected pairs of 'start length', or nothing at all for no object"
     if len(tokens) % 2:
         return f"RLE: an odd count of {len(tokens)} numbers; expected pairs of 'start length'"
     pairs = list(zip(map(int, tokens[::2]), map(int, tokens[1::2]), strict=True))
@@ -165,7 +165,7 @@ def encode_runs(runs: Runs) -> str:
 
 
 def encode_mask(mask_hw: Mask) -> str:
-    """Write a mask, uint8 (h, w), 0 for sea and 1 for ship; "" where all is sea.
+    """Write a mask, uint8 (h, w), 0 for background and 1 for object; "" where all is background.
 
     Raises:
         ValueError: The mask holds another value.
@@ -177,7 +177,7 @@ def encode_mask(mask_hw: Mask) -> str:
 
 
 def encode_labels(labels_hw: Labels) -> list[str]:
-    """Write a label map, int32 (h, w), 0 for sea: one text per label 1..n, [] where all is sea.
+    """Write a label map, int32 (h, w), 0 for background: one text per label 1..n, [] for none.
 
     Raises:
         ValueError: A label is negative, or one between 1 and the largest has no pixel.
@@ -187,7 +187,7 @@ def encode_labels(labels_hw: Labels) -> list[str]:
         return []
     counts = np.bincount(labels)[1:] if labels[0] > 0 else np.zeros(1, np.int64)
     if not counts.all():
-        raise ValueError("labels_hw must hold 0 for sea and each of 1..n for a ship")
+        raise ValueError("labels_hw must hold 0 for background and each of 1..n for an object")
     ends = [0, *np.cumsum(counts).tolist()]
     return [encode_runs(runs[start:end]) for start, end in pairwise(ends)]
 
@@ -205,7 +205,8 @@ def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
     if not values_hw.any():
         return np.empty(0, np.int64), np.empty((0, 2), np.int64)
     height, _ = values_hw.shape
-    # Few columns hold a ship. Each of them gets a pixel of sea above, where a run cannot go on.
+    # Few columns hold an object. Each of them gets a pixel of background above, where a run cannot
+    # go on.
     taken = np.flatnonzero(values_hw.any(axis=0))
     span_hw = values_hw[:, taken[0] : taken[-1] + 1]
     span_wh = span_hw.T if span_hw.flags.f_contiguous else cv2.transpose(span_hw)
@@ -214,8 +215,9 @@ def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
     flat = padded.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1])  # edge i lies between flat[i] and flat[i + 1]
     values = flat[edges + 1].astype(np.int64)
-    ship = np.flatnonzero(values)
-    values, starts, ends = values[ship], edges[ship], edges[np.minimum(ship + 1, len(edges) - 1)]
+    opens = np.flatnonzero(values)
+    closes = np.minimum(opens + 1, len(edges) - 1)
+    values, starts, ends = values[opens], edges[opens], edges[closes]
     column, row = np.divmod(starts, height + 1)
     runs = np.stack([taken[column] * height + row, ends - starts], axis=1)
     order = np.argsort(values, kind="stable")
@@ -228,7 +230,7 @@ def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
 
 
 def decode_mask(encoded: str, height: int, width: int) -> Mask:
-    """Draw one mask, uint8 (h, w) of 0 and 1; "" gives all sea.
+    """Draw one mask, uint8 (h, w) of 0 and 1; "" gives all background.
 
     Raises:
         DataError: as `parse_runs`.
@@ -239,7 +241,7 @@ def decode_mask(encoded: str, height: int, width: int) -> Mask:
 
 
 def decode_labels(encoded: Sequence[str], height: int, width: int) -> Labels:
-    """Draw the masks of one image, int32 (h, w): 0 for sea, 1..n in the order given.
+    """Draw the masks of one image, int32 (h, w): 0 for background, 1..n in the order given.
 
     Raises:
         DataError: as `parse_runs`, or two of the masks share a pixel; masks are named by their

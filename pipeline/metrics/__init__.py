@@ -1,1 +1,5 @@
-"""How good a prediction is: F2 over IoU thresholds, coefficients of pixels, and their summaries."""
+"""How good a prediction is.
+
+`f2` is the competition's metric, one list of objects against another; `summaries` says it in a few
+numbers. `pixels` counts what two lists share, `coefficients` are Dice, Jaccard and cosine of that.
+"""

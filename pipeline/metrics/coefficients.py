@@ -15,8 +15,6 @@ __all__ = ["PixelCounts", "cosine", "dice", "jaccard", "score_pixels"]
 def dice(both_px: torch.Tensor, true_px: torch.Tensor, predicted_px: torch.Tensor) -> torch.Tensor:
     """2|X ∩ Y| / (|X| + |Y|); two empty masks agree: 1.
 
-    The lecture's table leaves the 2 out, its DICE loss has it; with it, equal masks score 1.
-
     Args:
         both_px: Pixels in both masks, integer, any shape.
         true_px: Pixels of the true mask.
@@ -72,10 +70,10 @@ class PixelCounts:
     def add(self, counts: torch.Tensor) -> None:
         """Take in images whose pixels were counted elsewhere: both, true, predicted; int (3, N)."""
         values = torch.stack([coefficient(*counts) for coefficient in _COEFFICIENTS.values()])
-        has_ships = counts[1] > 0
+        has_objects = counts[1] > 0
         self._pixels += counts.sum(1)
-        self._sums += torch.stack([values.sum(1), (values * has_ships).sum(1)])
-        self._images += torch.stack([torch.ones_like(has_ships).sum(), has_ships.sum()])
+        self._sums += torch.stack([values.sum(1), (values * has_objects).sum(1)])
+        self._images += torch.stack([torch.ones_like(has_objects).sum(), has_objects.sum()])
 
     @property
     def sums(self) -> tuple[torch.Tensor, ...]:
@@ -86,8 +84,8 @@ class PixelCounts:
         """Return the coefficients of everything counted; the one place that waits for the device.
 
         `dice`, `jaccard`, `cosine`: over the pixels of all images together. `image_*`: means over
-        images; an image without a ship scores 1 if none is predicted in it and 0 if one is.
-        `ship_image_*`: means over the images with a ship, left out where there is no such image.
+        images; an image without an object scores 1 if none is predicted in it and 0 if one is.
+        `ship_image_*`: means over the images with an object, left out where there is no such image.
 
         Raises:
             ValueError: Nothing was counted.
@@ -110,7 +108,7 @@ class PixelCounts:
 def score_pixels(
     truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int
 ) -> dict[str, float]:
-    """Return what `PixelCounts.coefficients` says of two tables of ships; see `count_pixels`."""
+    """Return what `PixelCounts.coefficients` says of two tables of objects; see `count_pixels`."""
     counts = PixelCounts(torch.device("cpu"))
     counts.add(torch.from_numpy(count_pixels(truth, predicted, height, width)))
     return counts.coefficients()

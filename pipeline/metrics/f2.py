@@ -1,10 +1,10 @@
-"""The competition's metric, exactly, from runs: two tables of ships enter, one F2 per image leaves.
+"""The competition's metric, exactly, from runs: one F2 per image of two tables of objects.
 
 Per image and IoU threshold t in {0.50, 0.55, ..., 0.95}: F2 = 5 TP / (5 TP + 4 FN + FP), where a
-hit needs an IoU greater than t; the mean over the ten t is the image's score. No ship and none
-predicted is 1; ships on one side alone are 0.
+hit needs an IoU greater than t; the mean over the ten t is the image's score. No object and none
+predicted is 1; objects on one side alone are 0.
 
-Two things make it cheap. Masks of one image never overlap, so above an IoU of 0.5 a ship has at
+Two things make it cheap. Masks of one image never overlap, so above an IoU of 0.5 an object has at
 most one partner and hits need no assignment. And 5 TP + 4 FN + FP = 4 (TP + FN) + (TP + FP), which
 does not depend on t: with `hits` the sum of TP over the ten t, the score is
 hits / (2 (4 n_true + n_predicted)).
@@ -28,7 +28,7 @@ __all__ = [
     "Matches",
     "f2_from_counts",
     "hits_from_areas",
-    "match_ships",
+    "match_objects",
     "pairwise_iou",
     "score_images",
     "score_labels",
@@ -45,17 +45,17 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Matches:
-    """What `match_ships` found.
+    """What `match_objects` found.
 
     Attributes:
         images: `ImageId`, `n_true`, `n_predicted`, `f2`; one row per image, in the truth's order.
         true_ships: `ImageId`, `area_px`, `best_iou` (0 where nothing was predicted there), `hits`
-            (at how many of the ten thresholds it is found); one row per true ship, in the images'
+            (at how many of the ten thresholds it is found); one row per true object, in the images'
             order.
-        predicted_ships: the same of the predicted ships, and `size_px`: the area that puts it into
-            a size class, of the true ship it fits best, its own where it touches none.
+        predicted_ships: the same of the predicted objects, and `size_px`: the area that puts it
+            into a size class, of the true object it fits best, its own where it touches none.
         overlaps: `true`, `predicted` (rows of the tables above) and `shared_px`; one row per pair
-            of ships that share pixels.
+            of objects that share pixels.
     """
 
     images: pd.DataFrame
@@ -66,7 +66,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class _Ships:
-    """The ships of one table: their areas, and all their runs on one axis, sorted."""
+    """The objects of one table: their areas, and all their runs on one axis, sorted."""
 
     area_px: Integers
     starts: Integers
@@ -76,7 +76,7 @@ class _Ships:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """The areas of all ships, and the pairs of a true and a found ship that share pixels."""
+    """The areas of all objects, and the pairs of a true and a found object that share pixels."""
 
     true_area_px: Integers
     found_area_px: Integers
@@ -108,7 +108,7 @@ class _Pairs:
 def score_images(
     truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int
 ) -> pd.DataFrame:
-    """Score a table of ships against the truth.
+    """Score a table of objects against the truth.
 
     Args:
         truth: Instances; see `pipeline.masks.instances`.
@@ -123,11 +123,11 @@ def score_images(
         DataError: The tables are not of the same images, an RLE is illegal, or masks of one image
             share pixels.
     """
-    return match_ships(truth, predicted, height, width).images
+    return match_objects(truth, predicted, height, width).images
 
 
-def match_ships(truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int) -> Matches:
-    """Score as `score_images` does, and say how well each ship was found."""
+def match_objects(truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int) -> Matches:
+    """Score as `score_images` does, and say how well each object was found."""
     ids = pd.Index(truth["ImageId"].unique())
     _check_same_images(ids, pd.Index(predicted["ImageId"].unique()))
     true_image, true_texts = _ship_rows(truth, ids)
@@ -169,7 +169,7 @@ def _matches(ids: pd.Index, true_image: Integers, found_image: Integers, pairs: 
 
 
 def score_labels(true_hw: Labels, found_hw: Labels) -> float:
-    """Score one image as `score_images` does, from maps: 0 for sea, 1..n for the n ships."""
+    """Score one image as `score_images` does, from maps: 0 for background, 1..n for n objects."""
     n_true, n_found = int(true_hw.max(initial=0)), int(found_hw.max(initial=0))
     pairs = true_hw.astype(np.int64) * (n_found + 1) + found_hw
     size = (n_true + 1) * (n_found + 1)
@@ -191,7 +191,7 @@ def hits_from_areas(intersection_px: Integers, union_px: Integers) -> Integers:
 def f2_from_counts(
     hits: npt.ArrayLike, n_true: npt.ArrayLike, n_predicted: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Return each image's score from its hits over the ten thresholds and its numbers of ships.
+    """Return each image's score from its hits over the ten thresholds and its numbers of objects.
 
     Arrays of one shape, or numbers. 1 where both numbers are 0, 0 where only one is.
     """
@@ -230,16 +230,16 @@ def _check_same_images(truth: pd.Index, predicted: pd.Index) -> None:
             first = ", ".join(map(str, ids[:5]))
             raise DataError(
                 f"{len(ids)} of {len(truth)} images are {name}: {first}. Both tables must hold "
-                "the same images; one without ships has a blank row."
+                "the same images; one without objects has a blank row."
             )
 
 
 def _ship_rows(frame: pd.DataFrame, ids: pd.Index) -> tuple[Integers, list[str]]:
-    """Return the image and the text of each ship, in the images' order."""
-    ships = frame[frame["EncodedPixels"] != ""]
-    image = ids.get_indexer(pd.Index(ships["ImageId"])).astype(np.int64)
+    """Return the image and the text of each object, in the images' order."""
+    objects = frame[frame["EncodedPixels"] != ""]
+    image = ids.get_indexer(pd.Index(objects["ImageId"])).astype(np.int64)
     order = np.argsort(image, kind="stable")
-    return image[order], ships["EncodedPixels"].iloc[order].tolist()
+    return image[order], objects["EncodedPixels"].iloc[order].tolist()
 
 
 def _ships(
@@ -249,15 +249,15 @@ def _ships(
         runs, owners = parse_rows(encoded, height, width)
     except DataError as error:
         of = f"images {ids[image[0]]} to {ids[image[-1]]}"
-        raise DataError(f"{name}, {of}, counting their ships from 0: {error}") from error
-    ships = _on_one_axis(runs, owners, image, height * width)
-    if (ships.starts[1:] < ships.ends[:-1]).any():
-        pairs = find_overlaps(ships.starts, ships.ends - ships.starts, ships.owners)
+        raise DataError(f"{name}, {of}, counting their objects from 0: {error}") from error
+    objects = _on_one_axis(runs, owners, image, height * width)
+    if (objects.starts[1:] < objects.ends[:-1]).any():
+        pairs = find_overlaps(objects.starts, objects.ends - objects.starts, objects.owners)
         raise DataError(
             f"{name}: masks share pixels, first in image {ids[image[pairs[0, 0]]]}. The "
             "competition refuses such a file."
         )
-    return ships
+    return objects
 
 
 def _on_one_axis(runs: Runs, owners: Integers, image: Integers, size: int) -> _Ships:

@@ -1,4 +1,4 @@
-"""How many pixels the ships of two tables share, image by image, without drawing a mask.
+"""How many pixels the objects of two tables share, image by image, without drawing a mask.
 
 Instances enter; counts leave, from which Dice, Jaccard and cosine coefficients follow.
 """
@@ -15,7 +15,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def count_pixels(truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int) -> Integers:
-    """Count the pixels of all ships of each image.
+    """Count the pixels of all objects of each image.
 
     Args:
         truth: Instances; masks of one image share no pixel.
@@ -25,7 +25,7 @@ def count_pixels(truth: pd.DataFrame, predicted: pd.DataFrame, height: int, widt
 
     Returns:
         int64 (3, images): pixels in both, in the truth, in the prediction; images as they first
-        appear in the truth, with zeros where there is no ship.
+        appear in the truth, with zeros where there is no object.
 
     Raises:
         DataError: An RLE is illegal.
@@ -50,8 +50,8 @@ def _on_one_axis(
     table: pd.DataFrame, ids: pd.Index, height: int, width: int
 ) -> tuple[Integers, Integers]:
     """Return starts, ascending, and lengths of all runs, the images one behind the other."""
-    ships = table[table.EncodedPixels != ""]
-    runs, owners = parse_rows(ships.EncodedPixels.tolist(), height, width)
-    starts = ids.get_indexer(pd.Index(ships.ImageId))[owners] * (height * width) + runs[:, 0]
+    objects = table[table.EncodedPixels != ""]
+    runs, owners = parse_rows(objects.EncodedPixels.tolist(), height, width)
+    starts = ids.get_indexer(pd.Index(objects.ImageId))[owners] * (height * width) + runs[:, 0]
     order = np.argsort(starts, kind="stable")
     return starts[order], runs[order, 1]

@@ -1,7 +1,7 @@
-"""What a table of scored ships says in a few numbers: the F2 to expect, and where it is lost.
+"""What a table of scored objects says in a few numbers: the F2 to expect, and where it is lost.
 
 The matches of `pipeline.metrics.f2` enter, a JSON object leaves. Means over nothing (no empty
-image, no ship of a size) are null.
+image, no object of a size) are null.
 """
 
 from typing import Any
@@ -26,30 +26,30 @@ def summarise(
     """Summarise the scores of a set of images.
 
     Args:
-        matches: Scored ships.
+        matches: Scored objects.
         folds: Fold of each of `matches.images`, for the spread over folds.
         groups: Scene of each of `matches.images`. Tiles of one scene are no independent evidence,
             so standard errors are taken over scenes; without, over images.
 
     Returns:
         `f2` over all images with its standard error, `f2_all_empty` (what a submission without
-        ships would score), F2 of ship images and of empty images, per fold, by the share of ship
-        images, by the ships' size and by the number of ships in the image.
+        objects would score), F2 of images with objects and of empty images, per fold, by the share
+        of object images, by the objects' size and by the number of objects in the image.
     """
     images = matches.images
     f2, n_true = images["f2"].to_numpy(), images["n_true"].to_numpy()
     groups = np.arange(len(images)) if groups is None else groups
-    ship = n_true > 0
+    with_objects = n_true > 0
     summary: dict[str, Any] = {
         "images": len(images),
         "f2": mean(f2),
         "f2_standard_error": standard_error(f2, groups),
-        "f2_all_empty": mean(~ship),
-        "ship_images": int(ship.sum()),
-        "f2_ship_images": mean(f2[ship]),
-        "f2_ship_images_standard_error": standard_error(f2[ship], groups[ship]),
-        "empty_images": int((~ship).sum()),
-        "f2_empty_images": mean(f2[~ship]),
+        "f2_all_empty": mean(~with_objects),
+        "ship_images": int(with_objects.sum()),
+        "f2_ship_images": mean(f2[with_objects]),
+        "f2_ship_images_standard_error": standard_error(f2[with_objects], groups[with_objects]),
+        "empty_images": int((~with_objects).sum()),
+        "f2_empty_images": mean(f2[~with_objects]),
     }
     if folds is not None:
         of_fold = {int(fold): folds == fold for fold in np.unique(folds)}
@@ -57,14 +57,14 @@ def summarise(
             str(fold): {
                 "images": int(chosen.sum()),
                 "f2": mean(f2[chosen]),
-                "f2_ship_images": mean(f2[chosen & ship]),
-                "f2_empty_images": mean(f2[chosen & ~ship]),
+                "f2_ship_images": mean(f2[chosen & with_objects]),
+                "f2_empty_images": mean(f2[chosen & ~with_objects]),
             }
             for fold, chosen in of_fold.items()
         }
         means = [f2[chosen].mean() for chosen in of_fold.values()]
         summary["f2_fold_deviation"] = float(np.std(means, ddof=1)) if len(means) > 1 else None
-    summary["by_ship_share"] = _by_ship_share(f2, ship, groups)
+    summary["by_ship_share"] = _by_ship_share(f2, with_objects, groups)
     summary["by_ship_size"] = _by_ship_size(matches)
     summary["by_ship_count"] = _by_ship_count(f2, n_true)
     return summary
@@ -79,11 +79,11 @@ def in_words(
     f2: float, ship_images: float | None, empty_images: float | None, all_empty: float
 ) -> str:
     """Return the F2 of a set of images as a stage prints it; "none" for a mean over nothing."""
-    ships, empty = (
+    objects, empty = (
         "none" if each is None else f"{each:.4f}" for each in (ship_images, empty_images)
     )
     return (
-        f"F2 {f2:.4f} (ship images {ships}, empty images {empty}; "
+        f"F2 {f2:.4f} (images with objects {objects}, empty images {empty}; "
         f"the all-empty answer {all_empty:.4f})"
     )
 
@@ -99,15 +99,17 @@ def standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[Any]) ->
 
 
 def _by_ship_share(
-    f2: npt.NDArray[np.float64], ship: npt.NDArray[np.bool_], groups: npt.NDArray[Any]
+    f2: npt.NDArray[np.float64], with_objects: npt.NDArray[np.bool_], groups: npt.NDArray[Any]
 ) -> list[dict[str, Any]]:
-    """Return the F2 to expect where ship images have another share, by the same rules."""
-    if ship.all() or not ship.any():
+    """Return the F2 to expect where images with objects have another share, by the same rules."""
+    if with_objects.all() or not with_objects.any():
         return []
     rows = []
     for share in SHIP_SHARES:
-        weight = np.where(ship, share / ship.mean(), (1 - share) / (1 - ship.mean()))
-        within = f2 - np.where(ship, f2[ship].mean(), f2[~ship].mean())
+        weight = np.where(
+            with_objects, share / with_objects.mean(), (1 - share) / (1 - with_objects.mean())
+        )
+        within = f2 - np.where(with_objects, f2[with_objects].mean(), f2[~with_objects].mean())
         rows.append(
             {
                 "ship_share": share,
@@ -120,9 +122,9 @@ def _by_ship_share(
 
 
 def _by_ship_size(matches: Matches) -> list[dict[str, Any]]:
-    """Return F2 with all ships of a size class as one image, and the share of ships found.
+    """Return F2 with all objects of a size class as one image, and the share of objects found.
 
-    A predicted ship counts in the class of the true ship it fits best.
+    A predicted object counts in the class of the true object it fits best.
     """
     true, found = matches.true_ships, matches.predicted_ships
     true_class = np.searchsorted(SHIP_SIZES_PX, true["area_px"], side="right") - 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.metrics.f2 import THRESHOLDS, Matches, f2_from_counts, match_ships
+from pipeline.metrics.f2 import THRESHOLDS, Matches, f2_from_counts, match_objects
 from pipeline.report.records import Records
 
 __all__ = ["CAUSES", "Outcomes", "outcomes_of"]
@@ -97,7 +97,7 @@ def outcomes_of(records: Records) -> Outcomes:
         records.read("data/instances.csv"),
         records.read("calibrate/oof_instances.csv"),
     )
-    matches = match_ships(truth, predicted, *shape)
+    matches = match_objects(truth, predicted, *shape)
     ids = pd.Index(matches.images.ImageId)
     folds = records.read("split/folds.csv").set_index("ImageId")
     if not ids.isin(folds.index).all():

@@ -1,11 +1,13 @@
 """Which segments of an image to submit, by the F2 that they may be expected to reach.
 
 Segments with what is measured of them enter; the chosen ones leave. Trees say how many of the ten
-IoU thresholds a segment will reach (0 for what is no ship), `hits`. An image with n true ships and
-k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segments, no two on one way
-to a root, maximises this ratio. It is the F2 to expect over images with and without ships alike,
-p s: the chance p that there is a ship, times the F2 s if there is. Submitting nothing scores 1 - p.
-So ships are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where calibration did not keep
+IoU thresholds a segment will reach (0 for what is no object), `hits`. An image with n true objects
+and k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segments, no two on one
+way to a root, maximises this ratio. It is the F2 to expect over images with and without objects
+alike,
+p s: the chance p that there is an object, times the F2 s if there is. Submitting nothing scores 1 -
+    p.
+So objects are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where calibration did not keep
 this image filter, that of plain rules stands in its place.
 
 Source of the rule: the metric's definition, and the competition's write-ups on image filters.
@@ -59,7 +61,7 @@ class Choice:
 
     Attributes:
         segments: Their indices, ascending.
-        f2: The F2 to expect of them, over images with and without ships.
+        f2: The F2 to expect of them, over images with and without objects.
         hits: The hits to expect of the best one, 0..10.
         head: The image head's logit, 0 without a head.
     """
@@ -72,19 +74,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class ObjectCount:
-    """How many true ships an image has for the hits that its segments promise: a straight line."""
+    """How many true objects an image has for the hits its segments promise: a straight line."""
 
     base: float
     slope: float
 
     def of(self, hits: float) -> float:
-        """Return the number to expect, at least 1: without ships the number does not matter."""
+        """Return the number to expect, at least 1: without objects the number does not matter."""
         return max(1.0, self.base + self.slope * hits)
 
 
 @dataclass(frozen=True)
 class LearntFilter:
-    """The chance that an image has a ship: a logistic function of what a choice promises."""
+    """The chance that an image has an object: a logistic function of what a choice promises."""
 
     bias: float
     f2_weight: float
@@ -110,7 +112,7 @@ class LearntSelection:
         cuts: The ways to cut, ascending by threshold.
         min_area_px: Smaller segments are never submitted.
         trees: Hits over ten from a segment's features.
-        count: True ships of an image.
+        count: True objects of an image.
         image_filter: The chance of any, or rules whose image filter says which images have none.
     """
 
@@ -128,7 +130,7 @@ class LearntSelection:
         return min(lowest, rules.lowest) if isinstance(rules, Rules) else lowest
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the ships of an image as `pipeline.selection.rules.find_objects` does."""
+        """Return the objects of an image as `pipeline.selection.rules.find_objects` does."""
         rules = self.image_filter
         if isinstance(rules, Rules) and rules.components(foreground.maps) is None:
             return None
@@ -224,16 +226,16 @@ def best_choice(hits: Floats, parent: Integers, count: ObjectCount, head: float 
     Args:
         hits: To expect of each segment, 0..10, (n,).
         parent: As in `Segments`: each segment comes after its parent.
-        count: True ships for the hits promised.
+        count: True objects for the hits promised.
         head: The image head's logit.
     """
     values, parents = hits.tolist(), parent.tolist()
-    ships = count.of(total_hits(hits, parent))
+    objects = count.of(total_hits(hits, parent))
     chosen: list[int] = []
     f2 = 0.0
     while True:
         better = _best_sum(values, parents, 2 * f2)
-        better_f2 = sum(values[i] for i in better) / (2 * (4 * ships + len(better)))
+        better_f2 = sum(values[i] for i in better) / (2 * (4 * objects + len(better)))
         if better_f2 <= f2:
             best = max((values[i] for i in chosen), default=0)
             return Choice(tuple(chosen), min(f2, 1.0), best, head)

@@ -1,4 +1,4 @@
-"""How a map becomes ships: what calibration chooses, and what that does to one map.
+"""How a map becomes objects: what calibration chooses, and what that does to one map.
 
 `rules.json` holds either `Rules`, a few numbers, or an `LearntSelection`, learnt from segments.
 `find_objects` applies either, to out-of-fold and to test maps alike.
@@ -50,17 +50,17 @@ def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON v
 
 
 def find_objects(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
-    """Cut the maps of an image into ships.
+    """Cut the maps of an image into objects.
 
     Args:
         maps: Of the image; None where its probability was below the floor and not stored.
         rules: The calibrated rules.
 
     Returns:
-        int32 (h, w), 0 for sea and 1..n for ships; None where there is no ship.
+        int32 (h, w), 0 for background and 1..n for objects; None where there is no object.
 
     Raises:
-        ArtifactError: The rules cut by the contact channel, and there is none.
+        ArtifactError: The rules cut by the touching-border channel, and there is none.
         DataError: More than 65,534 components.
     """
     foreground = None if maps is None else foreground_of(maps, rules.lowest)

@@ -27,10 +27,10 @@ def submit_maps(
     *,
     jobs: int = 1,
 ) -> pd.DataFrame:
-    """Cut every map into ships, and check the table of them all.
+    """Cut every map into objects, and check the table of them all.
 
     Args:
-        maps: `(ImageId, maps)`; None for an image without maps, which gets no ship.
+        maps: `(ImageId, maps)`; None for an image without maps, which gets no object.
         rules: The calibrated rules.
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
@@ -96,7 +96,7 @@ def check_submission(
 
     Raises:
         DataError: An image is missing, one is not in the sample, a row is there twice, a blank row
-            stands beside ships, an RLE is illegal, or masks of one image share pixels. The first
+            stands beside objects, an RLE is illegal, or masks of one image share pixels. The first
             few offenders are named.
     """
     submitted, expected = set(frame["ImageId"]), set(sample_ids)
@@ -115,5 +115,5 @@ def check_submission(
         raise DataError(
             f"the submission of {len(submitted)} images breaks the competition's rules. "
             f"{'. '.join(found)}. Expected each of the sample's {len(expected)} images, with a row "
-            "per ship or one blank row. Nothing was written."
+            "per object or one blank row. Nothing was written."
         )

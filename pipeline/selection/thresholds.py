@@ -28,8 +28,9 @@ class Rules:
     Attributes:
         separation: How maps are cut into components.
         min_area_px: Smaller components are dropped.
-        filter_level: A map whose maximum is below holds no ship at all; 0: no filter.
-        filter_area_px: A map whose largest component is smaller holds no ship at all; 0: no filter.
+        filter_level: A map whose maximum is below holds no object at all; 0: no filter.
+        filter_area_px: A map whose largest component is smaller holds no object at all; 0: no
+            filter.
     """
 
     separation: Separation
@@ -45,7 +46,7 @@ class Rules:
 
     @property
     def lowest(self) -> int:
-        """The least value of a ship's pixel."""
+        """The least value of an object's pixel."""
         return self.separation.threshold
 
     def components(self, maps: ImageMaps) -> Components | None:
@@ -57,7 +58,7 @@ class Rules:
         return components if passes else None
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the ships of an image as `pipeline.selection.rules.find_objects` does."""
+        """Return the objects of an image as `pipeline.selection.rules.find_objects` does."""
         components = self.components(foreground.maps)
         if components is None:
             return None

@@ -1,4 +1,4 @@
-"""The foreground of a map: the rows and columns with a pixel that any rule may call ship.
+"""The foreground of a map: the rows and columns with a pixel that any rule may call object.
 
 Stretches of other rows or columns are cut to the two next to a kept one, which keeps apart what is
 apart. Areas and neighbours stay as they are, and a typical map becomes a tenth of its size, packed

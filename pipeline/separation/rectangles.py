@@ -1,7 +1,7 @@
-"""Components become turned rectangles, as the competition's annotators drew their ships.
+"""Components become turned rectangles, as the competition's annotators drew their objects.
 
 Pixels and labels enter and leave. No two rectangles share a pixel: what was a component's stays
-its own, and of the sea around, the larger component takes a pixel that several want.
+its own, and of the background around, the larger component takes a pixel that several want.
 """
 
 import cv2

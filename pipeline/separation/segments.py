@@ -1,9 +1,9 @@
-"""What is measured of the segments of a map, from which calibration learns which of them are ships.
+"""What is measured of the segments of a map, to learn which of them are objects.
 
-The maps of an image are cut at rising thresholds. Each component of each cut is a segment: a ship
-may be best outlined at one threshold and its neighbour at another. A segment lies in one of the
-cut before, its parent, so the segments form trees; of two on the way from a leaf to its root at
-most one can be a ship. Nothing here knows the truth.
+The maps of an image are cut at rising thresholds. Each component of each cut is a segment: an
+object may be best outlined at one threshold and its neighbour at another. A segment lies in one of
+the cut before, its parent, so the segments form trees; of two on the way from a leaf to its root at
+most one can be an object. Nothing here knows the truth.
 
 All cuts are measured at once, from `sums` over their segments; no segment has a frame.
 """
@@ -86,7 +86,7 @@ def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segment
         cuts: At least one; ascending by threshold, otherwise equal.
 
     Raises:
-        ArtifactError: The cuts need a contact channel and there is none.
+        ArtifactError: The cuts need a touching-border channel and there is none.
         DataError: More than 65,534 components.
     """
     found: list[Components] = []
@@ -114,7 +114,7 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     rectangles can, the first has them.
 
     Returns:
-        int32 (h, w), 0 for sea, 1..n.
+        int32 (h, w), 0 for background, 1..n.
     """
     labels = np.zeros(segments.foreground.maps.prob_hw.size, np.int32)
     ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])

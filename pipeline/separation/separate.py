@@ -1,6 +1,6 @@
-"""The maps of an image become ships: threshold, split what touches, keep what is large enough.
+"""The maps of an image become objects: threshold, split what touches, keep what is large enough.
 
-8-bit maps and a `Separation` enter; a label map leaves, whose ships never overlap. Two steps:
+8-bit maps and a `Separation` enter; a label map leaves, whose objects never overlap. Two steps:
 `find_components` lists the pixels of each component, by any method; `draw_labels` keeps components
 by a rule and numbers them 1..n. Whoever counts or compares components needs no frame in between.
 """
@@ -32,7 +32,7 @@ __all__ = [
 Connectivity = Literal[4, 8]
 Method = Literal["components", "contact", "distance"]
 
-MAX_COMPONENTS = 65_534  # what 16 bits hold beside the sea; more is noise, no image of ships
+MAX_COMPONENTS = 65_534  # what 16 bits hold beside the background; more is noise
 
 SEEDS = {"components": range(1), "contact": range(1, 256), "distance": range(1, 101)}
 
@@ -42,14 +42,14 @@ class Separation:
     """How maps are cut into components; every number may be searched by calibration.
 
     Attributes:
-        method: `components`: what is connected is one. `contact`: a watershed on ship minus
-            contact splits what is connected. `distance`: a watershed on the distance to the sea
-            does, for networks without a contact channel.
-        threshold: Least value of a ship's pixel, 1..255.
+        method: `components`: what is connected is one. `contact`: a watershed on object minus
+            contact splits what is connected. `distance`: a watershed on the distance to the
+            background does, for networks without a touching-border channel.
+        threshold: Least value of an object's pixel, 1..255.
         connectivity: 8 joins pixels that meet at a corner, 4 does not.
-        seed: `contact`: least value of ship minus contact where a ship starts, 1..255. `distance`:
-            parts are one ship where the waist between them is at least this percentage of the
-            narrower part's width, 1..100. `components`: 0.
+        seed: `contact`: least value of object minus contact where an object starts, 1..255.
+            `distance`: parts are one object where the waist between them is at least this
+            percentage of the narrower part's width, 1..100. `components`: 0.
         merge_below_px: A smaller part of a split component joins the part it borders on most;
             0: none does, and small parts fall to the minimum area like any small component.
         rectangles: Each component becomes the smallest turned rectangle around it, as far as no
@@ -101,7 +101,7 @@ class Components:
 
 
 def separate(maps: ImageMaps, how: Separation, min_area_px: int) -> Labels:
-    """Cut the maps of an image into ships.
+    """Cut the maps of an image into objects.
 
     Args:
         maps: Of one image.
@@ -109,10 +109,11 @@ def separate(maps: ImageMaps, how: Separation, min_area_px: int) -> Labels:
         min_area_px: Smaller components are dropped; 0 and 1 keep all.
 
     Returns:
-        int32 (h, w), 0 for sea and 1..n for ships; all 0 where no pixel reaches the threshold.
+        int32 (h, w), 0 for background and 1..n for objects; all 0 where no pixel reaches the
+        threshold.
 
     Raises:
-        ArtifactError: `how` needs a contact channel and there is none.
+        ArtifactError: `how` needs a touching-border channel and there is none.
         DataError: More than 65,534 components.
         ValueError: A map is not uint8 (h, w), or the two differ in size.
     """
@@ -131,8 +132,8 @@ def find_components(maps: ImageMaps, how: Separation) -> Components:
     top = int(rows[0])
     part = slice(top, int(rows[-1]) + 1)
     _, ship_hw = cv2.threshold(prob_hw[part], how.threshold - 1, 1, cv2.THRESH_BINARY)
-    # Ships are few pixels. Listing them is cheaper than OpenCV's statistics, which take 2 to 10 ms
-    # at 768x768 px.
+    # Objects are few pixels. Listing them is cheaper than OpenCV's statistics, which take 2 to 10
+    # ms at 768x768 px.
     pixels = np.flatnonzero(ship_hw.view(np.bool_))
     labels = _label(ship_hw, how.connectivity).ravel()[pixels].astype(np.int64)
     if how.method != "components":
@@ -153,8 +154,9 @@ def _checked(maps: ImageMaps, how: Separation) -> tuple[ProbabilityMap, Probabil
     prob_hw, contact_hw = maps.prob_hw, maps.contact_hw if how.method == "contact" else None
     if how.method == "contact" and contact_hw is None:
         raise ArtifactError(
-            "the rules cut ships by the contact channel, and the maps have none: they are of a run "
-            "with targets.kind=ship. Calibrate on maps of the same run, or choose another method."
+            "the rules cut objects by the touching-border channel, and the maps have none: they "
+            "are of a run with targets.kind=ship. Calibrate on maps of the same run, or choose "
+            "another method."
         )
     for name, map_hw in (("prob_hw", prob_hw), ("contact_hw", contact_hw)):
         if map_hw is not None and (map_hw.dtype != np.uint8 or map_hw.ndim != 2):
@@ -192,7 +194,7 @@ def draw_labels(components: Components, keep: npt.NDArray[np.bool_]) -> Labels:
     """Draw the components chosen by `keep`, bool (n,), as a label map of the whole image.
 
     Returns:
-        int32 (h, w), 0 for sea, 1..n in the components' order.
+        int32 (h, w), 0 for background, 1..n in the components' order.
     """
     labels_hw = np.zeros(components.shape, np.int32)
     numbers = np.append(0, np.where(keep, np.cumsum(keep), 0)).astype(np.int32)

@@ -1,12 +1,12 @@
-"""Connected ships are split: seeds, one for each ship, grow until they meet.
+"""Connected objects are split: seeds, one for each object, grow until they meet.
 
 The pixels of blobs (connected components) and their labels enter; labels leave, in which a blob
 with several seeds has become several. A blob with one seed or none stays whole.
 
-- With a contact channel: a seed is what is connected where ship minus contact is high; the water
-  floods from the seeds down that difference.
-- Without one: every peak of the distance to the sea is a seed, the water floods down the distance,
-  and parts that meet over a wide waist are one ship after all.
+- With a touching-border channel: a seed is what is connected where object minus contact is high;
+  the water floods from the seeds down that difference.
+- Without one: every peak of the distance to the background is a seed, the water floods down the
+  distance, and parts that meet over a wide waist are one object after all.
 """
 
 import cv2
@@ -32,11 +32,11 @@ def split_blobs(
     seed: int,
     merge_below_px: int,
 ) -> Integers:
-    """Split blobs at the contact channel, or without one at their waists.
+    """Split blobs at the touching-border channel, or without one at their waists.
 
     Args:
-        prob_hw: Probability of ship x 255, uint8 (h, w).
-        contact_hw: Probability of contact x 255, uint8 (h, w), or None.
+        prob_hw: Probability of object x 255, uint8 (h, w).
+        contact_hw: Probability of a touching border x 255, uint8 (h, w), or None.
         pixels: Places of the blobs' pixels in the row-major map, int64 (p,), ascending.
         labels: The blob of each, 1..n, int64 (p,).
         seed: As in `pipeline.separation.separate.Separation`.
@@ -82,7 +82,7 @@ def split_blobs(
 
 
 def _distance_to_sea(shape: tuple[int, int], pixels: Integers) -> Floats:
-    """Return the distance of each pixel to the sea, 0 there; beyond the map's edge all is sea."""
+    """Return the distance of each pixel to the background, of which all beyond the edge is."""
     ship_hw = np.zeros((shape[0] + 2, shape[1] + 2), np.uint8)
     row, column = np.divmod(pixels, shape[1])
     ship_hw[row + 1, column + 1] = 1
@@ -93,8 +93,8 @@ def _distance_to_sea(shape: tuple[int, int], pixels: Integers) -> Floats:
 def _flood(height_hw: Floats, seeds_hw: Parts, blob_hw: npt.NDArray[np.bool_]) -> Parts:
     """Let the seeds of one blob grow downhill over the blob; return the part of each pixel, 1..m.
 
-    Where two are equally near on a plain, the larger seed takes the pixel: beside a ship that can
-    spare nothing the contact is its larger neighbour's (see `pipeline.data.contact`).
+    Where two are equally near on a plain, the larger seed takes the pixel: beside an object that
+    can spare nothing the contact is its larger neighbour's (see `pipeline.data.contact`).
     """
     from skimage.segmentation import watershed
 
@@ -111,8 +111,8 @@ def _flood(height_hw: Floats, seeds_hw: Parts, blob_hw: npt.NDArray[np.bool_]) -
 def _joined_over_waists(parts_hw: Parts, distance_hw: Floats, percent: int) -> Parts:
     """Join parts where the waist between them is wide, widest first.
 
-    A waist's half width is the greatest distance to the sea on the border of two parts; it is wide
-    at `percent` of the half width of the narrower part.
+    A waist's half width is the greatest distance to the background on the border of two parts; it
+    is wide at `percent` of the half width of the narrower part.
     """
     count = int(parts_hw.max()) + 1
     half_px = np.zeros(count, np.float32)

@@ -2,9 +2,9 @@
 
 A network's prediction and the target enter; one number leaves, and its terms by name.
 
-Contact is rare, one pixel in a thousand, and matters only where ships are: it tells them apart. So
-the network is asked for it on the pixels of ships and of contact alone; elsewhere its answer counts
-as a sure no, which moves no loss. Asked everywhere it learns to say no everywhere.
+Contact is rare, one pixel in a thousand, and matters only where objects are: it tells them apart.
+So the network is asked for it on the pixels of objects and of contact alone; elsewhere its answer
+counts as a sure no, which moves no loss. Asked everywhere it learns to say no everywhere.
 """
 
 from collections.abc import Sequence
@@ -66,11 +66,11 @@ class Objective(nn.Module):
     """The loss of a whole prediction.
 
     Args:
-        terms: The loss of the pixels: of every channel, and with `ship_contact` of ships and of
+        terms: The loss of the pixels: of every channel, and with `ship_contact` of objects and of
             contact each by itself.
-        targets: What is learnt, and the weight of contact beside ships.
-        image_weight: Of the image head's binary cross-entropy: is there a ship's pixel in the crop?
-            0 for networks without the head.
+        targets: What is learnt, and the weight of contact beside objects.
+        image_weight: Of the image head's binary cross-entropy: is there an object's pixel in the
+            crop? 0 for networks without the head.
     """
 
     def __init__(self, terms: Sequence[LossTerm], targets: Targets, image_weight: float) -> None:

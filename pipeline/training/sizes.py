@@ -1,7 +1,7 @@
 """Sizes that the configuration leaves open: `auto` for the crops' pixels and for their number.
 
 The network and the device enter; numbers leave, printed, and kept in `sizes.json`, so that a run
-that goes on, even elsewhere, goes on with them. What a crop needs is counted on shapes alone, on
+that resumes, even elsewhere, keeps them. What a crop needs is counted on shapes alone, on
 torch's meta device: the bytes that the forward pass keeps for the backward pass.
 """
 

@@ -1,7 +1,7 @@
 """Curves and overlays for TensorBoard, where `machine.tensorboard` asks for them.
 
 `tensorboard --logdir runs` shows them; each fold of each stage writes to its own folder. An overlay
-is a validation image with the true ships' pixels in green and the predicted ones in red.
+is a validation image with the true objects' pixels in green and the predicted ones in red.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from pipeline.training.context import TrainingContext
 __all__ = ["Curves"]
 
 SHOWN = 4
-"""Validation images shown: the first ones with a ship, so that there is something to see."""
+"""Validation images shown: the first ones with an object, so that there is something to see."""
 
 LOOKED_AT = 64
 

@@ -26,9 +26,9 @@ def validate(
     pixels: int,
     between: Callable[[], None],
 ) -> dict[str, float]:
-    """Return the mean loss, the coefficients of the pixels of ships, and F2.
+    """Return the mean loss, the coefficients of the pixels of objects, and F2.
 
-    F2 is the competition's, of the 8-connected components where a ship has a probability of more
+    F2 is the competition's, of the 8-connected components where an object has a probability of more
     than 0.5: what the maps are worth before stage 5.
 
     Args:
@@ -63,7 +63,7 @@ def validate(
 
 
 def _sum_of_f2(true_nhw: torch.Tensor, found_nhw: torch.Tensor) -> float:
-    """Sum the F2 of a batch of true labels and masks of found ships."""
+    """Sum the F2 of a batch of true labels and masks of found objects."""
     found = found_nhw.cpu().numpy().astype(np.uint8)
     return sum(
         score_labels(true_hw, cv2.connectedComponents(found_hw, connectivity=8)[1])

@@ -16,7 +16,7 @@ from pipeline.masks.rle import encode_labels, parse_runs
 from pipeline.metrics.f2 import (
     f2_from_counts,
     hits_from_areas,
-    match_ships,
+    match_objects,
     pairwise_iou,
     score_images,
     score_labels,
@@ -123,14 +123,14 @@ def test_empty_cases():
     assert score_images(truth, found, *SHAPE)["f2"].tolist() == [1, 0, 0, 1]
     assert len(score_images(truth.iloc[:0], found.iloc[:0], *SHAPE)) == 0
     only_sea = table({"none": sea})
-    assert match_ships(only_sea, only_sea, *SHAPE).true_ships.empty
+    assert match_objects(only_sea, only_sea, *SHAPE).true_ships.empty
 
 
 def test_each_ship_knows_its_best_partner():
     true_hw, found_hw = np.zeros(SHAPE), np.zeros(SHAPE)
     true_hw[:4, 0], true_hw[:, 5] = 1, 2
     found_hw[:5, 0], found_hw[4:6, 2] = 1, 2
-    result = match_ships(table({"a": true_hw}), table({"a": found_hw}), *SHAPE)
+    result = match_objects(table({"a": true_hw}), table({"a": found_hw}), *SHAPE)
     assert result.true_ships["best_iou"].tolist() == [0.8, 0]
     assert result.true_ships["hits"].tolist() == [6, 0]
     assert result.true_ships["area_px"].tolist() == [4, 8]
@@ -143,9 +143,9 @@ def test_blocks_of_images_do_not_change_the_scores(monkeypatch):
     maps = {f"{i}": (rng.random(SHAPE) < 0.4).astype(int) for i in range(23)}
     moved = {name: np.roll(labels_hw, rng.integers(2)) for name, labels_hw in maps.items()}
     maps["4"][:] = moved["9"][:] = 0
-    whole = match_ships(table(maps), table(moved), *SHAPE)
+    whole = match_objects(table(maps), table(moved), *SHAPE)
     monkeypatch.setattr("pipeline.metrics.f2.BLOCK_IMAGES", 4)
-    parts = match_ships(table(maps), table(moved), *SHAPE)
+    parts = match_objects(table(maps), table(moved), *SHAPE)
     for name in ("images", "true_ships", "predicted_ships"):
         pd.testing.assert_frame_equal(getattr(whole, name), getattr(parts, name))
 

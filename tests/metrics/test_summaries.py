@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.masks.instances import COLUMNS
-from pipeline.metrics.f2 import match_ships
+from pipeline.metrics.f2 import match_objects
 from pipeline.metrics.summaries import in_words, mean, summarise
 
 pytestmark = pytest.mark.unit
@@ -17,7 +17,7 @@ def matches(true_rows, found_rows):
     true, found = (
         pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (true_rows, found_rows)
     )
-    return match_ships(true, found, 100, 100)
+    return match_objects(true, found, 100, 100)
 
 
 TRUE = [("a", "1 50"), ("a", "101 150"), ("b", ""), ("c", ""), ("d", "1 6000")]
@@ -75,7 +75,10 @@ def test_nothing_and_one():
 
 def test_a_mean_over_nothing_is_none_in_words_too():
     words = in_words(0.5, mean(np.zeros(0)), 0.25, 1.0)
-    assert words == "F2 0.5000 (ship images none, empty images 0.2500; the all-empty answer 1.0000)"
+    assert (
+        words
+        == "F2 0.5000 (images with objects none, empty images 0.2500; the all-empty answer 1.0000)"
+    )
 
 
 def test_the_share_of_ship_images_changes_the_standard_error_too():

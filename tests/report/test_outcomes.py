@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import rectangle
 
-from pipeline.metrics.f2 import match_ships
+from pipeline.metrics.f2 import match_objects
 from pipeline.report.outcomes import CAUSES, Outcomes, outcomes_of
 from pipeline.report.records import Records
 
@@ -27,7 +27,7 @@ def outcomes(truth, predicted):
         )
         for images in (truth, predicted)
     ]
-    matches = match_ships(*frames, SIDE, SIDE)
+    matches = match_objects(*frames, SIDE, SIDE)
     return Outcomes(matches.images, matches, SIDE, SIDE)
 
 

@@ -49,7 +49,7 @@ def test_a_map_that_cannot_be_cut_is_named():
     with pytest.raises(DataError, match=r"b\.jpg: a map has 65,536 connected components"):
         find_instances([("a.jpg", 0, MAPS), ("b.jpg", 0, pack(noise(), 128))], {0: RULES})
     contact = {0: Rules(Separation("contact", 128, 8, 64), min_area_px=1)}
-    with pytest.raises(ArtifactError, match=r"a\.jpg: the rules cut ships by the contact channel"):
+    with pytest.raises(ArtifactError, match=r"a\.jpg: the rules cut objects by the touching"):
         find_instances([("a.jpg", 0, MAPS)], contact)
 
 

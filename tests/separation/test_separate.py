@@ -140,7 +140,7 @@ def test_rectangles_fill_up_and_never_overlap():
 def test_rules_of_another_channel_are_refused():
     labels_hw, _ = touching()
     maps = ImageMaps(255 * (labels_hw > 0).astype(np.uint8))
-    with pytest.raises(ArtifactError, match=r"contact channel, and the maps have none"):
+    with pytest.raises(ArtifactError, match=r"touching-border channel, and the maps have none"):
         separate_maps(maps, CONTACT, 0)
 
 

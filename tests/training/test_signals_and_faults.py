@@ -1,4 +1,4 @@
-"""Whatever ends a training, the next one goes on from it, or the message says what to do."""
+"""Whatever ends a training, the next one resumes from it, or the message says what to do."""
 
 import errno
 import json

@@ -63,7 +63,7 @@ def bce_minus_ln_dice(
 ) -> "Tensor":
     """BCE - ln(DICE), with the DICE of `soft_dice`; the logarithm is taken before the mean.
 
-    `smooth` keeps the logarithm finite: with s = 0 a set whose ships are all missed, or that has
+    `smooth` keeps the logarithm finite: with s = 0 a set whose objects are all missed, or that has
     none, would be infinite. Without foreground -ln(DICE) = ln(1 + sum p / s). At s = 1 the largest
     value -ln(DICE) can take on a set of P pixels is ln(1 + P). Labels are smoothed in the BCE only.
 

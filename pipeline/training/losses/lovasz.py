@@ -41,7 +41,7 @@ def lovasz_hinge(
     can collapse. Hence `empty`:
 
     - `skip`: such sets are left out of the mean; with no other set the loss is 0, its gradient too.
-      They teach nothing then, so another term has to keep the sea empty.
+      They teach nothing then, so another term has to keep the background empty.
     - `background`: such a set gets the Lovász hinge of its background, which, the background being
       all of it, is the mean over its pixels of the positive parts of the errors.
     - `keep`: the extension as it stands.
