@@ -18,6 +18,7 @@ import pandas as pd
 
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
+from pipeline.separation.separate import draw_labels, find_components
 
 KINDS = ("typical", "raft", "marina", "tugs", "string", "crossing")
 # Images with so many ships in the competition, in hundreds.
@@ -150,3 +151,9 @@ def annotation_set(images, seed=0, span=768):
         texts = encode_labels(annotate(rng, kind, span))
         rows += [(f"{kind}-{index:05}.jpg", text) for text in texts]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def separate(maps, how, min_area_px):
+    """Cut the maps of an image into a label map: all components that are large enough."""
+    components = find_components(maps, how)
+    return draw_labels(components, components.area_px >= min_area_px)

@@ -29,7 +29,6 @@ __all__ = [
     "f2_from_counts",
     "hits_from_areas",
     "match_objects",
-    "pairwise_iou",
     "score_images",
     "score_labels",
 ]
@@ -198,27 +197,6 @@ def f2_from_counts(
     whole = 2 * (4 * np.asarray(n_true, np.int64) + np.asarray(n_predicted, np.int64))
     score: npt.NDArray[np.float64] = np.where(whole == 0, 1.0, hits / np.maximum(whole, 1))
     return score
-
-
-def pairwise_iou(truth: Sequence[Runs], predicted: Sequence[Runs]) -> npt.NDArray[np.float64]:
-    """Return the IoU of each true with each predicted mask of one image, (n_true, n_predicted).
-
-    Masks of one side must not overlap; each has at least one run.
-    """
-    iou = np.zeros((len(truth), len(predicted)))
-    if iou.size:
-        sides = [
-            _on_one_axis(
-                np.concatenate(masks),
-                np.repeat(np.arange(len(masks)), [len(runs) for runs in masks]),
-                np.zeros(len(masks), np.int64),
-                0,
-            )
-            for masks in (truth, predicted)
-        ]
-        pairs = _intersections(*sides)
-        iou[pairs.true, pairs.found] = pairs.shared_px / pairs.union_px
-    return iou
 
 
 def _check_same_images(truth: pd.Index, predicted: pd.Index) -> None:

@@ -26,7 +26,6 @@ __all__ = [
     "Separation",
     "draw_labels",
     "find_components",
-    "separate",
 ]
 
 Connectivity = Literal[4, 8]
@@ -100,29 +99,18 @@ class Components:
     shape: tuple[int, int]
 
 
-def separate(maps: ImageMaps, how: Separation, min_area_px: int) -> Labels:
-    """Cut the maps of an image into objects.
+def find_components(maps: ImageMaps, how: Separation) -> Components:
+    """Find the components of the pixels of an image that reach the threshold.
 
     Args:
         maps: Of one image.
         how: The method and its numbers.
-        min_area_px: Smaller components are dropped; 0 and 1 keep all.
-
-    Returns:
-        int32 (h, w), 0 for background and 1..n for objects; all 0 where no pixel reaches the
-        threshold.
 
     Raises:
         ArtifactError: `how` needs a touching-border channel and there is none.
         DataError: More than 65,534 components.
         ValueError: A map is not uint8 (h, w), or the two differ in size.
     """
-    components = find_components(maps, how)
-    return draw_labels(components, components.area_px >= min_area_px)
-
-
-def find_components(maps: ImageMaps, how: Separation) -> Components:
-    """Find the components of the pixels that reach the threshold; see `separate`."""
     prob_hw, contact_hw = _checked(maps, how)
     shape = (prob_hw.shape[0], prob_hw.shape[1])
     if not prob_hw.size or int(prob_hw.max()) < how.threshold:

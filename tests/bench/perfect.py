@@ -24,8 +24,8 @@ from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
-from pipeline.separation.separate import Separation, separate
-from tests.annotations import annotation_set
+from pipeline.separation.separate import Separation
+from tests.annotations import annotation_set, separate
 
 METHODS = {
     "components, 8": ("ship", Separation("components", 128, 8)),

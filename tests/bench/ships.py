@@ -29,7 +29,8 @@ from pipeline.metrics.f2 import score_images
 from pipeline.s5_calibrate import candidates
 from pipeline.selection.submission import find_instances, submit_maps
 from pipeline.separation.foreground import pack
-from pipeline.separation.separate import Separation, separate
+from pipeline.separation.separate import Separation
+from tests.annotations import separate
 
 SIDE = 768
 DISTINCT = 200

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from annotations import KINDS, annotate
+from annotations import KINDS, annotate, separate
 
 from pipeline.data.contact import contact
 from pipeline.data.demo import render_demo
@@ -11,7 +11,7 @@ from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
-from pipeline.separation.separate import Separation, separate
+from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
 

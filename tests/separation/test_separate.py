@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from annotations import separate as separate_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,7 +14,6 @@ from pipeline.data.contact import contact
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.separation.separate import MAX_COMPONENTS, Separation
-from pipeline.separation.separate import separate as separate_maps
 
 pytestmark = pytest.mark.unit
 
