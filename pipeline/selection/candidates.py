@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pipeline.errors import ArtifactError
 from pipeline.masks.rle import Labels
 from pipeline.metrics.f2 import THRESHOLDS
-from pipeline.selection.thresholds import Rules
+from pipeline.selection.thresholds import AGAIN, Rules
 from pipeline.selection.trees import Trees
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.segments import (
@@ -169,14 +169,12 @@ class LearntSelection:
         names = {"features", *(field.name for field in fields(cls))}
         if not isinstance(value, dict) or set(value) != names:
             got = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise ArtifactError(
-                f"{source}: expected {sorted(names)}, got {got}. Run the calibration again."
-            )
+            raise ArtifactError(f"{source}: expected {sorted(names)}, got {got}. {AGAIN}")
         if value["features"] != list(FEATURES):
             differing = sorted(set(value["features"]) ^ set(FEATURES))
             raise ArtifactError(
                 f"{source}: learnt from other features than this version measures: "
-                f"{', '.join(differing) or 'another order'}. Run the calibration again."
+                f"{', '.join(differing) or 'another order'}. {AGAIN}"
             )
         try:
             found = value["image_filter"]
@@ -190,7 +188,7 @@ class LearntSelection:
                 image_filter=Rules.from_json(found, where) if is_plain else LearntFilter(**found),
             )
         except (TypeError, ValueError) as error:
-            raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
+            raise ArtifactError(f"{source}: {error}. {AGAIN}") from None
 
 
 def is_large(features: Features, min_area_px: int) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import Labels
 from pipeline.selection.candidates import LearntSelection
-from pipeline.selection.thresholds import Rules
+from pipeline.selection.thresholds import AGAIN, Rules
 from pipeline.separation.foreground import foreground_of
 
 __all__ = ["FORMAT", "AnyRules", "Rules", "find_objects", "read_rules", "rules_to_json"]
@@ -43,7 +43,7 @@ def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON v
     if kind not in KINDS:
         raise ArtifactError(
             f"{source}: expected rules of the kind {' or '.join(KINDS)}, got {kind}. They are of "
-            "another version: calibrate again, with `./run.sh CONFIG --from calibrate --restart`."
+            f"another version. {AGAIN}"
         )
     rules = {name: each for name, each in value.items() if name != "kind"}
     return KINDS[kind].from_json(rules, source)

@@ -12,8 +12,9 @@ from pipeline.masks.rle import Labels
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, draw_labels, find_components
 
-__all__ = ["Rules"]
+__all__ = ["AGAIN", "Rules"]
 
+AGAIN = "Calibrate again, with `./run.sh CONFIG --from calibrate --restart`."
 RANGES = {
     "min_area_px": range(2**31),
     "filter_level": range(256),
@@ -81,7 +82,7 @@ class Rules:
         try:
             return cls(**value | {"separation": Separation(**value["separation"])})
         except ValueError as error:
-            raise ArtifactError(f"{source}: {error}. Run the calibration again.") from None
+            raise ArtifactError(f"{source}: {error}. {AGAIN}") from None
 
 
 def _check_names(of: type[Rules | Separation], value: object, source: str) -> None:
@@ -90,5 +91,5 @@ def _check_names(of: type[Rules | Separation], value: object, source: str) -> No
         got = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise ArtifactError(
             f"{source}: expected exactly the rules {sorted(names)}, got {got}. They are of "
-            "another version: run the calibration again."
+            f"another version. {AGAIN}"
         )
