@@ -44,7 +44,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        skipped = shutil.ignore_patterns("__pycache__", "bench", ".*")
+        skipped = shutil.ignore_patterns("__pycache__", "bench", "stored_runs", ".*")
         for part in ("pipeline", "configs", "tests"):
             shutil.copytree(ROOT / part, folder / part, ignore=skipped)
         for part in ("run.sh", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"):

@@ -176,7 +176,7 @@ def test_what_version_0_1_0_finished_is_done(finished):
     assert fourth(finished).is_done()
 
 
-def test_what_version_0_1_0_began_is_gone_on_with(finished):
+def test_what_version_0_1_0_began_resumes(finished):
     edit_manifest(third(finished), as_in_0_1_0)
     job = fourth(finished)
     wanted = deepcopy(job.wanted)
