@@ -131,10 +131,6 @@ def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":
             for seed in (seeds if contact else ways.distance_seeds_percent)
             for merge, threshold in product(ways.merge_below_px, ways.thresholds)
         ]
-    separations += [
-        Separation("components", as_level(threshold), connectivity, rectangles=True)
-        for connectivity, threshold in product(settings.connectivities, settings.rectangles)
-    ]
     return RuleGrid(
         separations=tuple(separations),
         min_areas_px=tuple(settings.min_areas_px),

@@ -154,21 +154,16 @@ def _try_rules(
 ) -> tuple[_Fitted[Rules], list[Trial]]:
     """Try what `candidates` offers beyond plain components and a least area."""
     methods = np.array([how.method != "components" for how in candidates.separations])
-    rectangles = np.array([how.rectangles for how in candidates.separations])
     allowed = np.zeros(sums.shape[:-1], np.bool_)
-    allowed[~methods & ~rectangles, :, 0, 0] = True
+    allowed[~methods, :, 0, 0] = True
     fitted = _fit(measured, candidates, sums, folds, allowed)
     trials = []
-    for rule, more in {
-        "watershed": methods & ~rectangles,
-        "rectangles": rectangles & ~methods,
-        "image filter": None,
-    }.items():
+    for rule in ("watershed", "image filter"):
         wider = allowed.copy()
-        if more is None:
-            wider[allowed.any(axis=(1, 2, 3))] = True
+        if rule == "watershed":
+            wider[methods, :, 0, 0] = True
         else:
-            wider[more, :, 0, 0] = True
+            wider[allowed.any(axis=(1, 2, 3))] = True
         if (wider == allowed).all():
             continue
         other = _fit(measured, candidates, sums, folds, wider)

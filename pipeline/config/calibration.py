@@ -71,7 +71,6 @@ class Calibrate(Section):
     min_areas_px: Annotated[Areas, Neutral([0])]
     connectivities: Annotated[list[Literal[4, 8]], Ascending, Neutral([8])]
     watershed: Annotated[Watershed | None, Neutral(None)]
-    rectangles: Annotated[list[Step], Steps, Neutral([])]
     image_filter_probabilities: Annotated[list[Share], Field(min_length=1), Steps, Neutral([0.0])]
     image_filter_areas_px: Annotated[Areas, Neutral([0])]
     candidate_selection: Annotated[CandidateSelection | None, Neutral(None)]
@@ -79,7 +78,7 @@ class Calibrate(Section):
     @property
     def lowest(self) -> float:
         """The lowest probability of an object's pixel that any rule may take."""
-        tried = [*self.thresholds, *self.rectangles]
+        tried = [*self.thresholds]
         tried += [] if self.watershed is None else self.watershed.thresholds
         tried += [] if self.candidate_selection is None else self.candidate_selection.levels
         return min(tried)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from pipeline.config.earlier import new_name, section_of
+from pipeline.config.earlier import REMOVED, new_name, section_of
 
 __all__ = ["Key", "describe", "dotted", "nearest"]
 
@@ -30,21 +30,26 @@ def describe(
         detail: The error.
     """
     key = _existing_part(tree, detail["loc"])
-    place, got = place_of(key), detail["input"]
     if detail["type"] == "missing":
-        name = str(detail["loc"][-1])
-        return f"{place}: {dotted((*key, name))}: missing. Give it a value here or in a `base:`."
-    if detail["type"] == "extra_forbidden":
-        if (renamed := new_name(dotted(key))) is not None:
-            return f"{place}: {dotted(key)}: is called {renamed} now. Rename it."
-        known = nearest(str(key[-1]), _known_keys(model, key[:-1], tree))
-        return f"{place}: {dotted(key)}: unknown key.{known}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if detail["type"] in {"value_error", "assertion_error"}:
-        return f"{place}: {dotted(key)}: {message}"
-    if isinstance(got, str | int | float | bool | None):
-        return f"{place}: {dotted(key)}: expected {message}, got {got!r}."
-    return f"{place}: {dotted(key)}: expected {message}, got {json.dumps(got)[:80]}."
+        key = (*key, str(detail["loc"][-1]))
+        wrong = "missing. Give it a value here or in a `base:`."
+    elif detail["type"] == "extra_forbidden":
+        wrong = _of_unknown(model, tree, key)
+    else:
+        got = detail["input"]
+        wrong = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if detail["type"] not in {"value_error", "assertion_error"}:
+            plain = isinstance(got, str | int | float | bool | None)
+            wrong = f"expected {wrong}, got {repr(got) if plain else json.dumps(got)[:80]}."
+    return f"{place_of(key)}: {dotted(key)}: {wrong}"
+
+
+def _of_unknown(model: type[BaseModel], tree: dict[str, Any], key: Key) -> str:
+    if (renamed := new_name(dotted(key))) is not None:
+        return f"is called {renamed} now. Rename it."
+    if (why := REMOVED.get(dotted(key))) is not None:
+        return f"is gone: {why}. Delete it."
+    return f"unknown key.{nearest(str(key[-1]), _known_keys(model, key[:-1], tree))}"
 
 
 def _existing_part(tree: Any, location: tuple[str | int, ...]) -> Key:  # noqa: ANN401

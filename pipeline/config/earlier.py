@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 __all__ = [
+    "REMOVED",
     "RENAMED",
     "Neutral",
     "carried_over",
@@ -32,6 +33,10 @@ RENAMED = {
     "calibrate.gate_areas_px": "calibrate.image_filter_areas_px",
     "crops.ship_share": "crops.object_share",
 }
+
+
+REMOVED = {"calibrate.rectangles": "rectangles around components gained nothing in any trial"}
+"""Keys that earlier versions had, and why they are gone."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ def _renamed(tree: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     def lay_out(section: dict[str, Any], above: str) -> None:
         for name, value in section.items():
             key = f"{above}{name}"
+            if key in REMOVED:
+                continue
             if isinstance(value, dict) and value:
                 lay_out(value, f"{key}.")
                 continue

@@ -110,8 +110,8 @@ def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segment
 def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     """Draw some of the segments as a label map of the whole image.
 
-    Where two share pixels, which only components that were split by a watershed or drawn as
-    rectangles can, the first has them.
+    Where two share pixels, which only components that were split by a watershed can, the first has
+    them.
 
     Returns:
         int32 (h, w), 0 for background, 1..n.

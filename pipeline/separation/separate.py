@@ -15,7 +15,6 @@ import numpy.typing as npt
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps, ProbabilityMap
 from pipeline.masks.rle import Labels
-from pipeline.separation.rectangles import fit_rectangles
 from pipeline.separation.watershed import split_blobs
 
 __all__ = [
@@ -51,8 +50,6 @@ class Separation:
             percentage of the narrower part's width, 1..100. `components`: 0.
         merge_below_px: A smaller part of a split component joins the part it borders on most;
             0: none does, and small parts fall to the minimum area like any small component.
-        rectangles: Each component becomes the smallest turned rectangle around it, as far as no
-            other component is there.
     """
 
     method: Method
@@ -60,7 +57,6 @@ class Separation:
     connectivity: Connectivity
     seed: int = 0
     merge_below_px: int = 0
-    rectangles: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in SEEDS:
@@ -78,8 +74,6 @@ class Separation:
                     f"{name}: expected a whole number in {allowed} for method {self.method}, "
                     f"got {value!r}"
                 )
-        if type(self.rectangles) is not bool:
-            raise ValueError(f"rectangles: expected true or false, got {self.rectangles!r}")
 
 
 @dataclass(frozen=True)
@@ -132,8 +126,6 @@ def find_components(maps: ImageMaps, how: Separation) -> Components:
             merge_below_px=how.merge_below_px,
         )
         _check_count(int(labels.max()))
-    if how.rectangles:
-        pixels, labels = fit_rectangles(pixels, labels, shape[1])
     return Components(pixels + top * shape[1], labels, np.bincount(labels)[1:], shape)
 
 

@@ -70,7 +70,8 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
             "calibrate:\n  image_filter_probabilities: [0.0, 0.001]\n",
             r"mine.yaml:3: calibrate.image_filter_probabilities: expected .* are \[0, 0\]",
         ),
-        ("calibrate:\n  rectangles: [0.5, 0.4]\n", r"calibrate.rectangles: expected .* ascend"),
+        ("calibrate:\n  thresholds: [0.5, 0.4]\n", r"calibrate.thresholds: expected .* ascend"),
+        ("calibrate:\n  rectangles: []\n", r"calibrate.rectangles: is gone: .* Delete it"),
         (
             "calibrate:\n  candidate_selection:\n    levels: [0.001, 0.5]\n",
             r"yaml:4: calibrate.candidate_selection.levels.0: expected greater than .*, got 0.001",
@@ -100,11 +101,11 @@ def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
 
 
 @pytest.mark.parametrize(
-    "where", ["thresholds", "rectangles", "watershed.thresholds", "candidate_selection.levels"]
+    "where", ["thresholds", "watershed.thresholds", "candidate_selection.levels"]
 )
 def test_no_rule_looks_below_the_floor(tmp_path, where):
     load(tmp_path, "", [f"calibrate.{where}=[0.2]"])
-    load(tmp_path, "", ["calibrate.rectangles=[]", "calibrate.watershed=", "predict.floor=0.1"])
+    load(tmp_path, "", ["calibrate.watershed=", "predict.floor=0.1"])
     with pytest.raises(ConfigError, match=r"predict\.floor: expected at most 0\.19,.* got 0\.2:"):
         load(tmp_path, "", [f"calibrate.{where}=[0.19]"])
 

@@ -70,7 +70,10 @@ def test_rules_of_no_known_kind_are_refused(value):
         ({"separation": SEPARATION | {"threshold": 0.5}}, "threshold: expected"),
         ({"separation": SEPARATION | {"connectivity": 6}}, "connectivity: expected"),
         ({"separation": SEPARATION | {"method": "erode"}}, "method: expected"),
-        ({"separation": SEPARATION | {"rectangles": 1}}, "rectangles: expected"),
+        (
+            {"separation": SEPARATION | {"rectangles": True}},
+            "separation: expected exactly the rules",
+        ),
         ({"separation": SEPARATION | {"seed": 1}}, "seed: expected"),
         ({"separation": SEPARATION | {"method": "contact"}}, "seed: expected"),
         ({"separation": {}}, "separation: expected exactly the rules"),

@@ -129,14 +129,6 @@ def test_a_small_part_joins_its_neighbour_or_falls():
     assert separate_maps(maps, CONTACT, 40).max() == 1
 
 
-def test_rectangles_fill_up_and_never_overlap():
-    labels_hw, contact_hw = touching()
-    holed_hw = labels_hw.copy()
-    holed_hw[4, 4] = holed_hw[11, 2] = 0
-    found_hw = separate_maps(perfect(holed_hw, contact_hw), replace(CONTACT, rectangles=True), 0)
-    assert np.array_equal(found_hw, separate_maps(perfect(labels_hw, contact_hw), CONTACT, 0))
-
-
 def test_rules_of_another_channel_are_refused():
     labels_hw, _ = touching()
     maps = ImageMaps(255 * (labels_hw > 0).astype(np.uint8))
@@ -162,8 +154,6 @@ def test_parts_are_connected_and_cover_the_ship_pixels_once(prob_hw, seed, how):
     for label in range(1, labels_hw.max() + 1):
         assert ndimage.label(labels_hw == label, np.ones((3, 3)))[1] == 1
         assert len(np.unique(plain_hw[labels_hw == label])) == 1
-    filled_hw = separate_maps(maps, replace(how, rectangles=True), 0)
-    assert np.array_equal(filled_hw[labels_hw > 0], labels_hw[labels_hw > 0])
 
 
 def test_more_parts_than_16_bits_hold():

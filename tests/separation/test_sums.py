@@ -14,7 +14,6 @@ THRESHOLDS = (60, 120, 200)
 FAMILIES = {
     "components": {"method": "components", "connectivity": 4},
     "parts side by side": {"method": "distance", "connectivity": 8, "seed": 90},
-    "rectangles": {"method": "components", "connectivity": 8, "rectangles": True},
 }
 
 
