@@ -16,7 +16,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from all_stages import run_stages
 
+from pipeline import s4_predict
+from pipeline.config.load import load_config
+from pipeline.errors import ArtifactError
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
 
 pytestmark = pytest.mark.smoke
@@ -81,17 +87,23 @@ def test_another_configuration_for_the_same_run_is_refused(finished):
     assert "Traceback" not in output
 
 
-def test_a_damaged_weight_file_stops_the_stage_that_reads_it(finished):
+def opened(*, restart=False):
+    """Open the tiny run from this process, which must be in its checkout."""
+    return Run(load_config(Path(TINY), []), restart=restart)
+
+
+def test_a_damaged_weight_file_stops_the_stage_that_reads_it(finished, monkeypatch):
     checkout, _ = finished
-    path = checkout.folder / "runs" / "tiny" / "finetune" / "fold0" / "final.pt"
+    monkeypatch.chdir(checkout.folder)
+    path = Path("runs/tiny/finetune/fold0/final.pt")
     whole = path.read_bytes()
     path.write_bytes(whole[:-100] + bytes(100))
     try:
-        output = checkout.run(TINY, "--from", "predict", "--to", "predict", "--restart", code=2)
-        assert re.search(r"final.pt: damaged: expected SHA-256", output)
+        with pytest.raises(ArtifactError, match=r"final.pt: damaged: expected SHA-256"):
+            s4_predict.stage(opened(restart=True), ["0"])
     finally:
         path.write_bytes(whole)
-        checkout.run(TINY, "--from", "predict", "--restart")
+        s4_predict.stage(opened(), ["0"])
 
 
 @pytest.mark.parametrize(
@@ -128,13 +140,15 @@ def overrides_of(settings, key=()):
 
 
 @pytest.mark.parametrize("name", ["classes", "contact"])
-def test_other_targets_go_all_the_way_too(finished, name):
+def test_other_targets_go_all_the_way_too(finished, monkeypatch, caplog, name):
     checkout, _ = finished
-    tiny = yaml.safe_load((checkout.folder / TINY).read_text()) | {"name": name}
+    monkeypatch.chdir(checkout.folder)
+    tiny = yaml.safe_load(Path(TINY).read_text()) | {"name": name}
     del tiny["base"]
-    arguments = (f"configs/{name}.yaml", *overrides_of(tiny), "train.epochs=1")
-    output = checkout.run_in_one_process(*arguments)
-    assert re.search(r"test images: F2", output)
+    overrides = [*overrides_of(tiny), "train.epochs=1"]
+    with caplog.at_level("INFO"):
+        run_stages(Run(load_config(Path(f"configs/{name}.yaml"), overrides), restart=False))
+    assert "test images: F2" in caplog.text
     channels = weights(checkout, "finetune", name)["body.segmentation_head.0.bias"]
     assert len(channels) == {"classes": 3, "contact": 2}[name]
     assert submission(checkout, name).is_file()
@@ -154,19 +168,20 @@ def weights(checkout, stage, run="tiny"):
 @pytest.mark.timeout(600)
 def test_killed_anywhere_it_goes_on_to_the_same_bits(finished, checkout):
     run = checkout.folder / "runs" / "tiny"
-    for reached in (
-        run / "data" / "manifest.json",
-        run / "train" / "fold0" / "last.pt",
-        run / "train" / "fold1" / "last.pt",
-        run / "finetune" / "fold1" / "last.pt",
-        run / "predict" / "oof" / "fold0" / "maps",
-        run / "predict" / "test" / "manifest.json",
+    one_process = ("-m", "tests.all_stages", TINY)
+    for reached, arguments, program in (
+        (run / "data" / "manifest.json", one_process, sys.executable),
+        (run / "train" / "fold0" / "last.pt", (TINY,), "./run.sh"),  # both folds in their processes
+        (run / "train" / "fold1" / "last.pt", one_process, sys.executable),
+        (run / "finetune" / "fold1" / "last.pt", one_process, sys.executable),
+        (run / "predict" / "oof" / "fold0" / "maps", one_process, sys.executable),
+        (run / "predict" / "test" / "manifest.json", one_process, sys.executable),
     ):
-        process = checkout.start(TINY)
+        process = checkout.start(*arguments, program=program)
         wait_for(process, reached)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    output = checkout.run(TINY)
+    output = checkout.run_in_one_process(TINY)
     assert "train fold 0: running" not in output
     whole = finished[0]
     for stage in ("train", "finetune"):
@@ -205,17 +220,22 @@ def test_sigterm_to_the_script_alone_is_passed_on_and_saved(checkout):
         assert "stopped by SIGTERM after step" in (logs / f"train-{fold}.log").read_text()
 
 
-def test_shards_make_the_maps_of_the_whole(finished):
+def test_shards_make_the_maps_of_the_whole(finished, monkeypatch, caplog):
     checkout, _ = finished
-    folder = checkout.folder / "runs" / "tiny" / "predict" / "test"
+    monkeypatch.chdir(checkout.folder)
+    folder = Path("runs/tiny/predict/test")
     before = (folder / "index.csv").read_text()
-    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds"]
-    for part in (["test:1/2", "--restart"], ["test:0/2"]):
-        output = checkout.run(*stage, *part, program=sys.executable)
-        assert not (folder / "manifest.json").exists(), output
-    checkout.run(*stage, "test", program=sys.executable)
+    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds", "test:1/2", "--restart"]
+    output = checkout.run(*stage, program=sys.executable)
+    assert not (folder / "manifest.json").exists(), output
+    run, part = opened(), Part("test", 0, 2)
+    s4_predict.stage.work(run, s4_predict.stage.job(run, part), part)
+    assert not (folder / "manifest.json").exists()
+    s4_predict.stage(run, ["test"])
     assert (folder / "index.csv").read_text() == before
-    assert checkout.run(TINY).count("done before") > 5, "the maps are the same for who reads them"
+    with caplog.at_level("INFO"):
+        run_stages(opened())
+    assert caplog.text.count("done before") > 5, "the maps are the same for who reads them"
 
 
 def test_two_processes_of_a_group_make_the_maps_of_one(finished):

@@ -4,7 +4,6 @@ tests/stored_runs holds a finished run of every version, made by make.py with th
 and never changed after.
 """
 
-import importlib
 import json
 import logging
 import shutil
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from all_stages import STAGES, run_stages
 
 import pipeline
 from pipeline import s2_train
@@ -22,7 +22,7 @@ from pipeline.commands.predict_image import find_pictures, open_run, predict_pic
 from pipeline.config.schema import Ensemble
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.errors import ArtifactError
-from pipeline.jobs.parts import Part, PartStage
+from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_labels
@@ -34,7 +34,6 @@ pytestmark = pytest.mark.contract
 
 STORED = Path(__file__).parent / "stored_runs"
 VERSIONS = sorted(path.name for path in STORED.iterdir() if path.is_dir())
-STAGES = sorted(path.stem for path in Path("pipeline").glob("s[0-6]_*.py"))
 JOBS = 11
 NEW_KEYS = {("augment", "zoom"), ("crops", "hard_run"), ("predict", "ensemble")}
 
@@ -70,15 +69,6 @@ def grown(tmp_path, monkeypatch):
         shorten(manifest["config"])
         path.write_text(json.dumps(manifest))
     return open_run("tiny")
-
-
-def run_stages(run, names=STAGES):
-    for name in names:
-        stage = importlib.import_module(f"pipeline.{name}").stage
-        if isinstance(stage, PartStage):
-            stage(run, [*map(str, range(run.config.folds.count)), *stage.also])
-        else:
-            stage(run)
 
 
 def assert_all_done(run, caplog):

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from all_stages import STAGES, run_stages
 from pydantic import TypeAdapter
 from torch.nn import functional
 
-from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate, s6_submit
 from pipeline.config.load import load_config
 from pipeline.config.losses import LossTerm
 from pipeline.config.schema import Targets
@@ -102,16 +102,11 @@ def test_the_head_goes_from_training_to_the_submission(tmp_path, monkeypatch, ca
     tiny = Path(__file__).parents[1] / "tiny.yaml"
     overrides = ["image_head.weight=0.5", "train.epochs=1", "finetune.epochs=1", "predict.floor=0"]
     run = Run(load_config(tiny, overrides), restart=False)
-    s0_data.stage(run)
-    s1_split.stage(run)
-    s2_train.stage(run, ["0", "1"])
-    s3_finetune.stage(run, ["0", "1"])
-    s4_predict.stage(run, ["0", "1", "test"])
+    run_stages(run, STAGES[:5])
     history = pd.read_csv(run.folder / "train" / "fold0" / "history.csv")
     assert history["loss_image_head"].gt(0).all()
     index = pd.read_csv(run.folder / "predict" / "test" / "index.csv")
     assert index["image_probability"].between(0, 1).all()
-    s5_calibrate.stage(run)
     with caplog.at_level(logging.INFO):
-        s6_submit.stage(run, None, False)
+        run_stages(run, STAGES[5:])
     assert "test images" in caplog.text
