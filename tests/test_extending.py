@@ -1,4 +1,4 @@
-"""What is added by a file: a network and an augmentation, in a copy of the project."""
+"""What is added by a file: a network, a loss and an augmentation, in a copy of the project."""
 
 import json
 import shutil
@@ -44,6 +44,29 @@ base: demo.yaml
 name: plain
 network: {arch: plain, encoder: null, options: {width: 4}}
 """,
+    "pipeline/training/losses/hinge.py": '''
+"""The hinge loss."""
+
+from typing import Annotated, Literal
+
+from pipeline.config.earlier import Neutral
+from pipeline.config.fields import SIGMOID, LossTerm, Positive
+
+
+def hinge(logits_nchw, target_nchw, *, margin):
+    """Mean of what each pixel lacks of the margin."""
+    return (margin - logits_nchw * (2 * target_nchw - 1)).clamp(min=0).mean()
+
+
+class Hinge(LossTerm):
+    """The mean hinge."""
+
+    name: Literal["hinge"]
+    margin: Annotated[Positive, Neutral(1.0)]
+
+    answers = SIGMOID
+    loss = staticmethod(hinge)
+''',
     "pipeline/data/augmentations/inverted.py": '''
 """Negatives."""
 
@@ -70,6 +93,7 @@ from pipeline.data.augment import Augmenter
 from pipeline.errors import ConfigError
 from pipeline.networks import table
 from pipeline.networks.build import build_network
+from pipeline.training.objective import WeightedSum
 
 still = ["augment.symmetries=false", "augment.brightness=0.0", "augment.contrast=0.0"]
 config = load_config(Path("configs/plain.yaml"), still)
@@ -86,6 +110,9 @@ stored = Path("runs/earlier/config.yaml")
 stored.parent.mkdir(parents=True)
 lines = as_stored(config).splitlines(keepends=True)
 stored.write_text("".join(line for line in lines if "inverted" not in line))
+hinge = ["train.loss=[{name: hinge, weight: 2.0, margin: 1.5}]", "targets.kind=ship"]
+terms = load_config(Path("configs/plain.yaml"), hinge).train.loss
+loss, _ = WeightedSum(terms)(torch.full((1, 1, 2, 2), 0.25), torch.ones(1, 1, 2, 2))
 known = table.architectures()
 table.architectures = lambda: {"plain": known["plain"]}
 sys.argv = ["list_networks", "--config", "configs/plain.yaml", "crops.size_px=16"]
@@ -96,6 +123,7 @@ result = {
     "parameters": sum(each.numel() for each in network.body.last.parameters()),
     "changed": np.unique(changed).tolist(),
     "labels": bool((same == labels).all()),
+    "loss": loss.item(),
     "defects": defects,
     "earlier": [len(lines) - len(stored.read_text().splitlines()),
                 load_stored_config(stored).augment.inverted_probability],
@@ -104,7 +132,7 @@ print(json.dumps(result))
 """
 
 
-def test_a_file_and_a_config_are_a_network_and_a_file_and_a_line_an_augmentation(tmp_path):
+def test_files_are_a_network_a_loss_and_an_augmentation(tmp_path):
     for part in ("pipeline", "configs"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in ADDED.items():
@@ -119,6 +147,7 @@ def test_a_file_and_a_config_are_a_network_and_a_file_and_a_line_an_augmentation
     assert result["parameters"] == 4 * 2 + 2  # four channels wide, as the configuration says
     assert result["changed"] == [245]
     assert result["labels"]
+    assert result["loss"] == 2 * (1.5 - 0.25)
     assert result["earlier"] == [1, 0.0]
     wrong_option, wrong_value = result["defects"].splitlines()
     assert "options.widht: plain has no such option. Did you mean 'width'?" in wrong_option
