@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("pipeline.s6_submit")
 SUBMISSIONS = Path("submissions")
-LEDGER = SUBMISSIONS / "ledger.csv"
 
 
 def stage(run: Run, upload: str | None = None, scores: bool = False) -> None:
@@ -100,7 +99,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
 
 def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
     """Return the file's row of the ledger, a new one if it has none."""
-    from pipeline.kaggle.ledger import LedgerRow, append_or_update, read_ledger
+    from pipeline.kaggle.ledger import LEDGER, LedgerRow, append_or_update, read_ledger
 
     known = next((row for row in read_ledger(LEDGER) if row.tag == kept.stem), None)
     if known is not None:
@@ -121,7 +120,7 @@ def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
 
 def _upload(slug: str, submission: Path, row: "LedgerRow") -> None:
     """Send the submission under the row's tag, and keep in its row what Kaggle says."""
-    from pipeline.kaggle.ledger import append_or_update
+    from pipeline.kaggle.ledger import LEDGER, append_or_update
     from pipeline.kaggle.submit import SubmissionRef, upload_submission
 
     def record(sent: SubmissionRef) -> None:
@@ -136,7 +135,7 @@ def _upload(slug: str, submission: Path, row: "LedgerRow") -> None:
 
 
 def _show_scores(slug: str) -> None:
-    from pipeline.kaggle.ledger import refresh_ledger, scores_table
+    from pipeline.kaggle.ledger import LEDGER, refresh_ledger, scores_table
     from pipeline.kaggle.submit import fetch_scores
 
     LOG.info("%s", scores_table(refresh_ledger(LEDGER, fetch_scores(slug))))

@@ -6,18 +6,17 @@ anew each time; a missing or damaged record leaves a note in its place and is na
 """
 
 import logging
-from pathlib import Path
 
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s7_report")
-LEDGER = Path("submissions") / "ledger.csv"
 
 
 def stage(run: Run) -> None:
     """Render the page."""
+    from pipeline.kaggle.ledger import LEDGER
     from pipeline.report.page import run_page
 
     page, problems = run_page(run.folder, LEDGER)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import pipeline
 from pipeline.kaggle.failures import Failure, KaggleError, explain
@@ -24,6 +24,7 @@ from pipeline.kaggle.failures import Failure, KaggleError, explain
 __all__ = ["PATIENCE", "KaggleClient", "Patience"]
 
 LOG = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 POLL_S = 0.2
 # These make the client print every request, credentials included.
 NOISY_VARIABLES = ("VERBOSE", "VERBOSE_OUTPUT")
@@ -102,26 +103,56 @@ class KaggleClient:
             arguments: Its arguments; the slug is one of them where the operation takes it.
 
         Returns:
-            The answer; None where the reply was lost and the call had `landed`.
+            The answer; "" where the reply was lost and the call had `landed`.
 
         Raises:
             KaggleError: The last attempt failed.
         """
-        failed = 0
-        brought = progress() if progress else 0
+
+        def recovered(_failure: Failure) -> str | None:
+            return "" if landed is not None and landed() else None
+
+        return self.retried(
+            doing,
+            lambda: self.attempt(name, progress=progress, **arguments),
+            recovered,
+            progress=progress,
+        )
+
+    def retried(
+        self,
+        doing: str,
+        attempt: Callable[[], Answer | Failure],
+        recovered: Callable[[Failure], Answer | None] = lambda _failure: None,
+        *,
+        progress: Callable[[], int] | None = None,
+    ) -> Answer:
+        """Attempt until there is an answer, or a failure that will not pass.
+
+        Args:
+            doing: What it is for, in messages.
+            attempt: Does it once.
+            recovered: Asked after a failure that may have had its effect all the same; returns the
+                answer that was lost, None if there is none.
+            progress: Bytes transferred so far; while attempts bring some, they are not counted.
+
+        Raises:
+            KaggleError: The last attempt failed.
+        """
+        failed, brought = 0, progress() if progress else 0
         while True:
-            answer = self.attempt(name, progress=progress, **arguments)
+            answer = attempt()
             if not isinstance(answer, Failure):
                 return answer
-            if landed and not answer.refused and landed():
+            if not answer.refused and (lost := recovered(answer)) is not None:
                 LOG.warning(
                     "Kaggle, %s: the reply was lost (%s), the effect not", doing, answer.quote
                 )
-                return None
+                return lost
             if progress and progress() > brought:
                 failed, brought = 0, progress()
             failed += 1
-            wait_s = self.wait_s(answer, failed)
+            wait_s = self._wait_s(answer, failed)
             if wait_s is None:
                 raise KaggleError(explain(answer, self.slug, doing))
             LOG.warning("Kaggle, %s: %s; again in %.0f s", doing, answer.quote, wait_s)
@@ -142,20 +173,15 @@ class KaggleClient:
         Raises:
             KaggleError: It did not arrive.
         """
-        failed = 0
-        while True:
+
+        def send() -> str | Failure:
             upload = self.call(start, doing, path=str(path), **arguments)
             answer = self.attempt("put", path=str(path), url=upload["url"])
-            if not isinstance(answer, Failure):
-                return str(upload["token"])
-            failed += 1
-            wait_s = self.wait_s(answer, failed)
-            if wait_s is None:
-                raise KaggleError(explain(answer, self.slug, doing))
-            LOG.warning("Kaggle, %s: %s; again in %.0f s", doing, answer.quote, wait_s)
-            time.sleep(wait_s)
+            return answer if isinstance(answer, Failure) else str(upload["token"])
 
-    def wait_s(self, failure: Failure, failed: int) -> float | None:
+        return self.retried(doing, send)
+
+    def _wait_s(self, failure: Failure, failed: int) -> float | None:
         """Return the pause after the `failed`-th failure in a row; None: do not try again."""
         asked_s = failure.retry_after_s or 0.0
         enough = failed >= self.patience.attempts or asked_s > self.patience.longest_wait_s

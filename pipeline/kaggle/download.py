@@ -1,8 +1,9 @@
 """From nothing to a folder with the competition's files, whatever breaks on the way.
 
 Beside `root` lie `<slug>.zip.partial` while the archive comes, `<slug>.zip` once it has, and
-`.<root>.unfinished` while it is unpacked. Each step ends with a rename, so the same command goes
-on from the last whole state. An archive that was fetched by other means is used if it is put there.
+`.<root>.unfinished` while it is unpacked. Each step ends with a rename, so the same command
+resumes from the last whole state. An archive that was fetched by other means is used if it is put
+there.
 """
 
 import fcntl
@@ -60,8 +61,8 @@ def download_competition(
                 archive.unlink()
     except OSError as error:
         raise DataError(
-            f"{root.parent}: cannot be written or read ({error}). Mend that, or point data.root to "
-            "another disk, and run the same command again: it goes on from the last whole state."
+            f"{root.parent}: cannot be written or read ({error}). Correct that, or point "
+            "data.root to another disk, and run the same command again: it resumes from the last whole state."
         ) from error
     LOG.info("%s: complete", root)
 

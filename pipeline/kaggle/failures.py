@@ -22,9 +22,9 @@ NO_CREDENTIALS = (
 )
 ADVICE_BY_KIND: dict[str, str] = {
     "credentials": NO_CREDENTIALS,
-    "local": "Mend that on this machine, then run the same command again: it goes on from there",
+    "local": "Correct that on this machine, then run the same command again: it resumes there",
     "network": "Check the network, the proxy variables (HTTPS_PROXY, NO_PROXY) and "
-    "https://status.kaggle.com, then run the same command again: it goes on from there",
+    "https://status.kaggle.com, then run the same command again: it resumes there",
     "silent": "Check the network and https://status.kaggle.com, then run the same command again",
     "unreadable": "Something between here and Kaggle changed the answer (a proxy, a login page), "
     "or the kaggle package does not fit: install the version that pyproject.toml pins",

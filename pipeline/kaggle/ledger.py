@@ -10,11 +10,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.kaggle.submit import SubmissionRef
 
-__all__ = ["LedgerRow", "append_or_update", "read_ledger", "refresh_ledger", "scores_table"]
+__all__ = [
+    "LEDGER",
+    "LedgerRow",
+    "append_or_update",
+    "read_ledger",
+    "refresh_ledger",
+    "scores_table",
+]
+
+
+LEDGER = Path("submissions") / "ledger.csv"
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class LedgerRow:
         run: Name of the run.
         file: Name of the file.
         created_utc: When it was sent, ISO 8601.
-        oof_f2: The honest out-of-fold F2 of the run, 0..1.
+        oof_f2: The cross-validated F2 of the run, 0..1.
         message: The user's words.
         commit: The code's version.
         tag: What the submission's description at Kaggle starts with; unique.
@@ -91,7 +103,7 @@ def read_ledger(path: Path) -> list[LedgerRow]:
 def _parse(path: Path, number: int, line: list[str]) -> LedgerRow:
     if len(line) != len(COLUMNS):
         raise ArtifactError(
-            f"{path} row {number}: expected {len(COLUMNS)} columns, found {len(line)}. Mend it."
+            f"{path} row {number}: expected {len(COLUMNS)} columns, found {len(line)}. Correct it."
         )
     values: dict[str, str | float | int | None] = dict(zip(COLUMNS, line, strict=True))
     for column, kind in NUMBERS.items():
@@ -101,7 +113,7 @@ def _parse(path: Path, number: int, line: list[str]) -> LedgerRow:
         except ValueError:
             raise ArtifactError(
                 f"{path} row {number}: expected a number or nothing in {column}, found {text!r}. "
-                "Mend the row."
+                "Correct the row."
             ) from None
     return LedgerRow(**values)  # type: ignore[arg-type]
 
@@ -161,33 +173,18 @@ def scores_table(rows: Sequence[LedgerRow]) -> str:
     """
     if not rows:
         return "nothing was submitted yet"
-    table = [["run", "hash", "created", "status", "oof F2", "public", "private", "private-oof"]]
-    table += [
-        [
-            row.run,
-            row.hash[:8],
-            row.created_utc[:16],
-            row.status or "unknown",
-            _number(row.oof_f2),
-            _number(row.public_score),
-            _number(row.private_score),
-            _number(_difference(row.private_score, row.oof_f2), "+.5f"),
-        ]
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 4 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
+    table = pd.DataFrame(
+        {
+            "run": [row.run for row in rows],
+            "hash": [row.hash[:8] for row in rows],
+            "created": [row.created_utc[:16] for row in rows],
+            "status": [row.status or "unknown" for row in rows],
+            "oof F2": [row.oof_f2 for row in rows],
+            "public": [row.public_score for row in rows],
+            "private": [row.private_score for row in rows],
+        }
+    ).astype({"oof F2": float, "public": float, "private": float})
+    table["private-oof"] = (table["private"] - table["oof F2"]).map(
+        "{:+.5f}".format, na_action="ignore"
     )
-
-
-def _difference(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left - right
-
-
-def _number(value: float | None, form: str = ".5f") -> str:
-    return "-" if value is None else format(value, form)
+    return table.to_string(index=False, na_rep="-", float_format="%.5f")

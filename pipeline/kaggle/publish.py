@@ -129,6 +129,6 @@ def _within(kaggle: KaggleClient, limit_s: float, good: Callable[[], bool]) -> b
 def _stop_at(objection: str | None, doing: str, address: str) -> None:
     if objection:
         raise KaggleError(
-            f"Kaggle, {doing}: {objection.rstrip('. ')}. Mend that, look at {address}, then run "
+            f"Kaggle, {doing}: {objection.rstrip('. ')}. Correct that, look at {address}, then run "
             "the same command again."
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import ArtifactError
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
-from pipeline.kaggle.failures import Failure, KaggleError, explain
+from pipeline.kaggle.failures import Failure, KaggleError
 
 __all__ = ["SubmissionRef", "describe", "fetch_scores", "upload_submission"]
 
@@ -164,29 +164,25 @@ def _check_limit(kaggle: KaggleClient) -> None:
 def _submit(kaggle: KaggleClient, path: Path, tag: str, description: str) -> SubmissionRef:
     """Send the file and make the submission; each of the three calls is repeated only if safe."""
     doing = f"submitting {path.name}"
-    failed = 0
-    while True:
+
+    def create() -> SubmissionRef | Failure:
         token = kaggle.upload(
             "start_upload", path, f"{doing} (nothing was submitted)", slug=kaggle.slug
         )
         answer = kaggle.attempt("create", slug=kaggle.slug, token=token, description=description)
         if answer == 0:
-            answer = Failure("unreadable", "the reply names no submission")
-        if not isinstance(answer, Failure):
-            return SubmissionRef(answer, description, "PENDING", None, None, "")
-        if not answer.refused:
-            submission = _settle(kaggle, tag)
-            if submission:
-                LOG.warning("the reply was lost (%s), the submission was not", answer.quote)
-                return submission
-            if answer.kind != "http":
-                raise KaggleError(_fate_unknown(answer, kaggle.slug, tag, doing))
-        failed += 1
-        wait_s = kaggle.wait_s(answer, failed)
-        if wait_s is None:
-            raise KaggleError(explain(answer, kaggle.slug, doing))
-        LOG.warning("Kaggle, %s: %s; again in %.0f s", doing, answer.quote, wait_s)
-        time.sleep(wait_s)
+            return Failure("unreadable", "the reply names no submission")
+        if isinstance(answer, Failure):
+            return answer
+        return SubmissionRef(answer, description, "PENDING", None, None, "")
+
+    def found(failure: Failure) -> SubmissionRef | None:
+        submission = _look_for(kaggle, tag)
+        if submission is None and failure.kind != "http":
+            raise KaggleError(_fate_unknown(failure, kaggle.slug, tag, doing))
+        return submission
+
+    return kaggle.retried(doing, create, found)
 
 
 def _fate_unknown(failure: Failure, slug: str, tag: str, doing: str) -> str:
@@ -199,7 +195,7 @@ def _fate_unknown(failure: Failure, slug: str, tag: str, doing: str) -> str:
     )
 
 
-def _settle(kaggle: KaggleClient, tag: str) -> SubmissionRef | None:
+def _look_for(kaggle: KaggleClient, tag: str) -> SubmissionRef | None:
     """Look for the tag until it is there or `settle_s` have passed; a list may lag."""
     end = time.monotonic() + kaggle.patience.settle_s
     while True:

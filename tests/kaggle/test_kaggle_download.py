@@ -103,7 +103,7 @@ def test_truncation_that_never_ends_is_bounded_and_keeps_what_came(
     server.fail("GET", honest)
     server.fail("GET", cut(1_100_000))
     server.fail("resume", cut(0), times=100)
-    with pytest.raises(KaggleError, match="goes on from there"):
+    with pytest.raises(KaggleError, match="it resumes there"):
         fetch(root, patience)
     assert server.calls["resume"] == patience.attempts - 1
     assert not root.exists()

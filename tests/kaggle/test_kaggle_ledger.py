@@ -84,8 +84,8 @@ def test_a_damaged_ledger_is_never_read_or_overwritten(
 def test_the_table_compares_scores() -> None:
     table = scores_table([ROW.with_result(SCORED), replace(ROW, run="b", oof_f2=None)])
     assert table.splitlines() == [
-        "run     hash      created           status     oof F2   public  private  private-oof",
-        "airbus  1a2b3c4d  2026-11-23T20:00  COMPLETE  0.84230  0.81000  0.84000     -0.00230",
-        "b       1a2b3c4d  2026-11-23T20:00  unknown         -        -        -            -",
+        "   run     hash          created   status  oof F2  public  private private-oof",
+        "airbus 1a2b3c4d 2026-11-23T20:00 COMPLETE 0.84230 0.81000  0.84000    -0.00230",
+        "     b 1a2b3c4d 2026-11-23T20:00  unknown       -       -        -           -",
     ]
     assert scores_table([]) == "nothing was submitted yet"

@@ -127,7 +127,7 @@ def test_a_file_that_does_not_arrive_ends_it_before_anything_is_made(
         ("CreateDataset", reply(400, "bad slug"), r"bad slug\. Only a token of the account"),
         ("CreateDataset", reply(429, "slow down", {"Retry-After": "9999"}), "a few minutes"),
         ("CreateDataset", page(200, "<html>"), "changed the answer"),
-        ("CreateDataset", page(200, '{"error": "Title taken"}'), r"Title taken\. Mend that"),
+        ("CreateDataset", page(200, '{"error": "Title taken"}'), r"Title taken\. Correct that"),
     ],
 )
 def test_a_refused_dataset_is_told(  # noqa: PLR0917
