@@ -2,8 +2,8 @@
 
 The way of the data:
 
-s0_data       data.root, or the rendered demo   -> checked images and their true ships
-s1_split      which tiles share ground          -> folds/<data>.csv, no scene in two folds
+s0_data       data.root, or the rendered demo   -> checked images and their true objects
+s1_split      which tiles overlap             -> folds/<data>.csv, no scene in two folds
 s2_train      crops, BCE - ln Dice, EMA         -> a network per fold
 s3_finetune   the same loop, Lovász hinge       -> the fold's final network
 s4_predict    whole images, eight symmetries    -> probability maps, out-of-fold and test
@@ -15,7 +15,7 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
-commands.find_overlaps    a folder of images        -> which of them share ground
+commands.find_overlaps    a folder of images        -> which of them overlap
 commands.list_networks    the configuration         -> every network with its size and speed
 commands.build_package    a finished run            -> wheels, weights and a notebook for Kaggle
 commands.predict_package  that package, test images -> the same submission, without internet

@@ -42,7 +42,7 @@ def stage(run: Run) -> None:
         "left_out": len(quarantine),
     }
     LOG.info(
-        "data: %d training images of %dx%d px with %d ships, %d test images, %d left out (%s)",
+        "data: %d training images of %dx%d px with %d objects, %d test images, %d left out (%s)",
         *(counts["train_images"], catalog.width, catalog.height, ships),
         *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
     )

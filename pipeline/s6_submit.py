@@ -82,7 +82,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         "ships": int(ships.sum()),
         "images_with_ships": int(submission.ImageId[ships].nunique()),
     }
-    LOG.info("submit: %d test images, %d ships in %d of them", *metrics.values())
+    LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
     truth = read_test_truth(run.config.data)
     if truth is not None:
         scores = score_images(truth, submission, *shape)

@@ -1,7 +1,7 @@
-"""Which images of a folder show the same ground: for any images of one size, without a run.
+"""Which images of a folder overlap: for any images of one size, without a run.
 
 Reads a folder of images. Writes `groups.csv` (ImageId, group), what a split must keep whole, and
-`pairs.csv` (ImageId, other, down_px, right_px): each pair that shares ground, and where the upper
+`pairs.csv` (ImageId, other, down_px, right_px): each pair that overlaps, and where the upper
 left corner of the other lies in the first.
 """
 

@@ -1,7 +1,7 @@
 """A trained run on pictures of your own: `./run.sh predict_image PICTURES --run NAME`.
 
 Reads a picture or a folder of pictures, of any size, and the run's networks and rules. Writes into
-the folder --out: `instances.csv` with the ships of all pictures, and for each picture
+the folder --out: `instances.csv` with the objects of all pictures, and for each picture
 `<name>.overlay.png` and `<name>.geojson` with the ships' outlines in its pixels, x to the right and
 y down from the outer corner of the first one. A large picture is predicted in windows as large as
 the images that the run learned from; gates and areas of the rules hold for the whole picture.
@@ -101,7 +101,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
-    """Write the ships of each picture.
+    """Write the objects of each picture.
 
     Raises:
         ArtifactError: The run is not finished.

@@ -62,7 +62,8 @@ def download_competition(
     except OSError as error:
         raise DataError(
             f"{root.parent}: cannot be written or read ({error}). Correct that, or point "
-            "data.root to another disk, and run the same command again: it resumes from the last whole state."
+            "data.root to another disk, and run the same command again: it resumes from the last "
+            "whole state."
         ) from error
     LOG.info("%s: complete", root)
 

@@ -28,7 +28,7 @@ LOG = logging.getLogger("pipeline.package.predict")
 def predict_package(folder: Path, data: Path, output: Path) -> None:
     """Write the submission for the test images in `data`.
 
-    An image that cannot be decoded gets no ship, as in the run itself, and is named in the log.
+    An image that cannot be decoded gets no object, as in the run itself, and is named in the log.
 
     Args:
         folder: The package.
@@ -50,12 +50,12 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
             jobs=os.cpu_count() or 1,
         )
     for row in quarantine.head(20).itertuples():
-        LOG.warning("no ship in %s, which cannot be used: %s", row[3], row[4])
+        LOG.warning("no object in %s, which cannot be used: %s", row[3], row[4])
     submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, *shape)
     write_instances(output, submission)
     ships = submission.EncodedPixels != ""
     LOG.info(
-        "%s: %d test images, %d ships in %d of them",
+        "%s: %d test images, %d objects in %d of them",
         *(output, len(catalog.test_ids), ships.sum(), submission.ImageId[ships].nunique()),
     )
 

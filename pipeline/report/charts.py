@@ -40,7 +40,7 @@ def scale(
         title: Heading.
         scores: This run's scores by name, each with its standard error if there is one.
         marks: Scores to compare with, by name.
-        nothing: The score of the answer that no image holds a ship.
+        nothing: The score of the answer that no image holds an object.
     """
     rows = {**scores, **{name: (score, None) for name, score in marks.items()}}
 

@@ -30,7 +30,7 @@ SCORES = {
     "f2_standard_error": "its standard error over scenes",
     "f2_fold_deviation": "its standard deviation over folds",
     "f2_all_empty": "the all-empty answer",
-    "f2_ship_images": "F2 of ship images",
+    "f2_ship_images": "F2 of images with objects",
     "f2_empty_images": "F2 of empty images",
 }
 

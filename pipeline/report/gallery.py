@@ -1,4 +1,4 @@
-"""Which images are worth a look, and each of them as a small tile with its ships as outlines.
+"""Which images are worth a look, and each of them as a small tile with its objects as outlines.
 
 Outcomes enter; tiles leave as JSON values, pictures embedded. There is a fixed number of tiles a
 gallery, so that a page of 200,000 images is not larger than one of 600.
@@ -63,7 +63,7 @@ CHOICES = (
     _Choice(
         "misses",
         "Worst misses",
-        "The largest ships that were found at no IoU threshold.",
+        "The largest objects that were found at no IoU threshold.",
         lambda images: images.missed_px > 0,
         ("missed_px", "n_true"),
     ),
@@ -77,21 +77,21 @@ CHOICES = (
     _Choice(
         "merged",
         "Merged ships",
-        "One predicted ship holds several true ones.",
+        "One predicted object holds several true ones.",
         lambda images: images.merged > 0,
         ("merged", "n_true"),
     ),
     _Choice(
         "split",
         "Split ships",
-        "One true ship holds several predicted ones.",
+        "One true object holds several predicted ones.",
         lambda images: images.split > 0,
         ("split", "largest_px"),
     ),
     _Choice(
         "best",
         "Best",
-        "The highest F2 among images with ships.",
+        "The highest F2 among images with objects.",
         lambda images: images.n_true > 0,
         ("f2", "n_true"),
     ),
@@ -158,7 +158,7 @@ class Tiles:
 
     Attributes:
         catalog: Where the images are.
-        layers: Whose ships to outline.
+        layers: Whose objects to outline.
         map_path: Path of an image's probability map; None where the page shows none.
         unread: Images that could not be read, with the reason.
     """
@@ -182,7 +182,7 @@ class Tiles:
         if path is not None and path.is_file():
             prob_hw = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if prob_hw is not None:
-            # A map of contact may lie below the map of ships.
+            # A map of contact may lie below the map of objects.
             coloured = cv2.applyColorMap(prob_hw[: shape[0]], cv2.COLORMAP_CIVIDIS)
             tile["prob"] = _embed(coloured, MAP_PX, MAP_QUALITY)
         tile["outlines"] = {
@@ -191,7 +191,7 @@ class Tiles:
         return tile
 
     def _outlines(self, texts: Sequence[str]) -> list[str]:
-        """Return a path per ship in the image's pixels, no finer than the picture shows."""
+        """Return a path per object in the image's pixels, no finer than the picture shows."""
         shape = self.catalog.height, self.catalog.width
         tolerance_px = 0.8 * max(1.0, max(shape) / IMAGE_PX)
         return [

@@ -43,8 +43,8 @@ def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Pa
     if by_threshold:
         drawings.append(_over_probability(by_threshold))
     lead = (
-        "A steep fall over the IoU means ships that are found but loosely outlined. The maximum of "
-        "a map is what tells images with ships from empty ones."
+        "A steep fall over the IoU means objects that are found but loosely outlined. The maximum "
+        "of a map is what tells images with objects from empty ones."
     )
     return Panel(key, title, lead, [*drawings, *_gate(outcomes)])
 
@@ -64,7 +64,7 @@ def _over_probability(by_threshold: Sequence[Mapping[str, float]]) -> Drawing:
 
 
 def classes(key: str, title: str, records: Records) -> Panel:
-    """Show F2 by the ships' size, by their number in the image, by fold, and by ship images."""
+    """Show F2 by the objects' size and number in the image, by fold, and by kind of image."""
     scores = records.read("calibrate/scores.json")
     folds = {
         name: {fold: of_fold[kind] for fold, of_fold in scores["folds"].items()}
@@ -91,15 +91,15 @@ def by_class(
     f2_of_count = {name: [row["f2"] for row in run["by_ship_count"]] for name, run in runs.items()}
     return [
         charts.bars(
-            "F2 by ship size",
+            "F2 by object size",
             [_span(row["from_px"], row["to_px"]) for row in size],
             {**f2_of_size, **(of_size or {})},
-            "area of the ship, px; below: true ships",
-            "F2 of all ships of a size",
+            "area of the object, px; below: true objects",
+            "F2 of all objects of a size",
             counts=[row["true_ships"] for row in size],
         ),
         charts.bars(
-            "F2 by ships per image",
+            "F2 by objects per image",
             [_span(row["from_ships"], row["to_ships"]) for row in count],
             f2_of_count,
             "ships in the image; below: images",
@@ -110,7 +110,7 @@ def by_class(
 
 
 def _prevalence(scores: Mapping[str, Any]) -> Table:
-    """Say what to expect where another share of the images holds ships."""
+    """Say what to expect where another share of the images holds objects."""
     shares = [{**scores, "ship_share": scores["ship_images"] / scores["images"]}]
     rows = [
         [
@@ -146,7 +146,7 @@ def _short(number: int) -> str:
 
 
 def _gate(outcomes: Outcomes) -> list[Drawing]:
-    """Draw how well a map's maximum tells images with ships from empty ones."""
+    """Draw how well a map's maximum tells images with objects from empty ones."""
     images = outcomes.images.dropna(subset=["max_probability"])
     if images.empty:
         return []
@@ -159,7 +159,7 @@ def _gate(outcomes: Outcomes) -> list[Drawing]:
     said = f"both {precision[half]:.2f} where maps reach {levels[half]:.2f}"
     return [
         curves(
-            "Is there a ship? Over confidence",
+            "Is there an object? Over confidence",
             [
                 Curve("precision", levels, precision, 0),
                 Curve("recall", levels, recall, 1, dashed=True),
@@ -170,7 +170,7 @@ def _gate(outcomes: Outcomes) -> list[Drawing]:
             zero=True,
         ),
         curves(
-            "Is there a ship? Precision over recall",
+            "Is there an object? Precision over recall",
             [Curve("", recall, precision)],
             "recall, of the images with ships",
             "precision",

@@ -1,6 +1,6 @@
-"""Image by image, what became of the truth: found, missed, taken for a ship, merged, split.
+"""Image by image, what became of the truth: found, missed, taken for an object, merged, split.
 
-The truth and the out-of-fold ships enter as tables; one row per image leaves, and the F2 that was
+The truth and the out-of-fold objects enter as tables; one row per image leaves, and the F2 that was
 lost, divided among its causes to the last digit. No mask is drawn and no map is read, so that
 200,000 images take seconds.
 """
@@ -17,14 +17,14 @@ from pipeline.report.records import Records
 
 __all__ = ["CAUSES", "Outcomes", "outcomes_of"]
 
-# A ship lies inside another, and was merged or split, if more than this share of it does.
+# An object lies inside another, and was merged or split, if more than this share of it does.
 INSIDE = 0.5
 
 CAUSES = {
     "false_alarm": "false alarms on empty images",
     "silenced": "ship images left without any ship",
-    "missed": "missed ships beside others",
-    "false_ship": "false ships in ship images",
+    "missed": "missed objects beside others",
+    "false_ship": "false objects in images with objects",
     "outline": "found, but not well outlined",
 }
 """Why F2 is lost, in the order of the page."""
@@ -36,10 +36,11 @@ class Outcomes:
 
     Attributes:
         images: One row per image: `ImageId`, `fold`, `group`, `n_true`, `n_predicted`, `f2`,
-            `largest_px` (of the true ships, else of the predicted ones), `missed_px` (area of the
-            largest true ship that no threshold finds), `merged` (predicted ships that hold several
-            true ones), `split` (true ships that hold several predicted ones), `max_probability`.
-        matches: The ships behind it.
+            `largest_px` (of the true objects, else of the predicted ones), `missed_px` (area of the
+            largest true object that no threshold finds), `merged` (predicted objects that hold
+            several true ones), `split` (true objects that hold several predicted ones),
+            `max_probability`.
+        matches: The objects behind it.
         height: Of every image, px.
         width: The same.
     """
@@ -52,8 +53,8 @@ class Outcomes:
     def lost(self) -> dict[str, float]:
         """Return how much of 1 - F2 each of `CAUSES` takes; they add up to 1 - F2.
 
-        With hits h of a found ship, 2 (4 n_true + n_predicted) - sum h, which is what an image
-        lacks of its whole, is 8 for a missed ship, 2 for a false one and 10 - h for a found one.
+        With hits h of a found object, 2 (4 n_true + n_predicted) - sum h, which is what an image
+        lacks of its whole, is 8 for a missed object, 2 for a false one and 10 - h for a found one.
         """
         images, true = self.images, self.matches.true_ships
         n_true, n_predicted = images.n_true.to_numpy(), images.n_predicted.to_numpy()
@@ -85,7 +86,7 @@ class Outcomes:
 
 
 def outcomes_of(records: Records) -> Outcomes:
-    """Score a run's out-of-fold ships.
+    """Score a run's out-of-fold objects.
 
     Raises:
         ArtifactError: A record is missing or damaged.
@@ -125,7 +126,7 @@ def _largest_of(ids: pd.Index, ships: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _merged_and_split(ids: pd.Index, matches: Matches) -> dict[str, npt.NDArray[np.int64]]:
-    """Count, image by image, ships of one side that hold several of the other."""
+    """Count, image by image, objects of one side that hold several of the other."""
     pairs, counts = matches.overlaps, {}
     for name, inner, outer in (("merged", "true", "predicted"), ("split", "predicted", "true")):
         ships = {"true": matches.true_ships, "predicted": matches.predicted_ships}

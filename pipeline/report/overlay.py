@@ -16,14 +16,14 @@ COLOURS = np.array(
 
 
 def overlay(image_hwc: npt.NDArray[np.uint8], labels_hw: Labels) -> npt.NDArray[np.uint8]:
-    """Tint each ship and line its edge.
+    """Tint each object and line its edge.
 
     Args:
         image_hwc: uint8 (h, w, 3), RGB.
-        labels_hw: int32 (h, w), 0 for sea, 1..n for ships.
+        labels_hw: int32 (h, w), 0 for background, 1..n for objects.
 
     Returns:
-        uint8 (h, w, 3), RGB; the image itself where there is no ship.
+        uint8 (h, w, 3), RGB; the image itself where there is no object.
     """
     drawn_hwc = image_hwc.copy()
     ship_hw = labels_hw > 0

@@ -79,8 +79,8 @@ def glance(key: str, title: str, records: Records) -> Panel:
     facts = {
         "f2": f"{scores['f2']:.4f}",
         "error": "" if error is None else f"± {error:.4f}",
-        "gain": f"{scores['f2'] - nothing:+.4f} against {nothing:.4f} for “no ship anywhere”",
-        "F2 of ship images": _score(scores["f2_ship_images"]),
+        "gain": f"{scores['f2'] - nothing:+.4f} against {nothing:.4f} for “no object anywhere”",
+        "F2 of images with objects": _score(scores["f2_ship_images"]),
         "F2 of empty images": _score(scores["f2_empty_images"]),
     }
     manifests = records.manifests()
@@ -116,7 +116,7 @@ def _score(value: float | None) -> str:
 
 
 def data(key: str, title: str, records: Records) -> Panel:
-    """Show what there is to learn from, and how even the folds are."""
+    """Show the training images, and how even the folds are."""
     counts = records.read("data/manifest.json")["metrics"]
     balance = records.read("split/manifest.json")["metrics"]["balance"]
     rows = [row for row in balance if row["fold"] != "all"]
@@ -124,7 +124,7 @@ def data(key: str, title: str, records: Records) -> Panel:
     kinds = {"empty images": "empty_images", "images with ships": "ship_images"}
     sizes = [name for name in rows[0] if name.startswith("ships_")]
     lead = (
-        f"{counts['train_images']:,} images to learn from with {counts['ships']:,} ships, "
+        f"{counts['train_images']:,} training images with {counts['ships']:,} objects, "
         f"{counts['test_images']:,} to predict, {counts['left_out']:,} left out. Tiles that share "
         "ground form a group, and a group is in one fold."
     )
