@@ -32,8 +32,17 @@ class Checkout:
             shutil.copy(ROOT / part, folder / part)
         self.environment = os.environ | {"NO_VENV": "1", "PYTHON": sys.executable}
 
-    def start(self, *arguments: str, program: str = "./run.sh") -> subprocess.Popen[str]:
-        """Start run.sh, or another program, in a process group of its own."""
+    def start(
+        self, *arguments: str, program: str = "./run.sh", cores: int | None = None
+    ) -> subprocess.Popen[str]:
+        """Start run.sh, or another program, in a process group of its own, on so many cores."""
+        used = sorted(os.sched_getaffinity(0))[:cores]
+
+        def prepare() -> None:
+            # A test run in the background ignores Ctrl-C, and so would all it starts.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.sched_setaffinity(0, used)
+
         return subprocess.Popen(
             [program, *arguments],
             cwd=self.folder,
@@ -42,13 +51,18 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # A test run in the background ignores Ctrl-C, and so would all it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=prepare,  # noqa: PLW1509
         )
 
-    def run(self, *arguments: str, code: int = 0, program: str = "./run.sh") -> str:
+    def run(
+        self,
+        *arguments: str,
+        code: int = 0,
+        program: str = "./run.sh",
+        cores: int | None = None,
+    ) -> str:
         """Run run.sh, or another program, to its end and return what it printed."""
-        process = self.start(*arguments, program=program)
+        process = self.start(*arguments, program=program, cores=cores)
         output = process.communicate(timeout=280)[0]
         assert process.returncode == code, output
         return output

@@ -44,7 +44,7 @@ def test_from_an_empty_disk_and_a_token_to_a_score(competition, checkout):
     assert "credentials" in checkout.run(*RUN, "--to", "data", code=2)
 
     checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
-    checkout.run(*RUN)
+    checkout.run_in_one_process(*RUN)
     assert len(list((checkout.folder / "data" / "airbus" / "train_v2").iterdir())) == 24
     assert competition.submissions == []  # nothing leaves the machine without --upload
 
@@ -82,7 +82,8 @@ def test_the_readmes_commands_go_from_an_empty_disk_to_a_score(competition, chec
     less |= {"base": "full.yaml", "folds": {"count": 2}, "network": demo["network"]}
     less |= {"machine": {"loader_workers": 0, "threads": 1}}
     (checkout.folder / "configs" / "airbus.yaml").write_text(yaml.safe_dump(less))
-    output = checkout.run(*run[1:], program=run[0])
+    # On one core one fold trains after the other: a process less for each to start.
+    output = checkout.run(*run[1:], program=run[0], cores=1)
     assert "public score 0.81234" in output
     assert len(competition.submissions) == 1
     output = checkout.run(*refresh[1:], program=sys.executable)

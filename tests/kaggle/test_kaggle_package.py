@@ -184,7 +184,7 @@ def test_the_notebook_writes_the_runs_own_submission(machine, finished, pushed, 
     assert any(row["EncodedPixels"] for row in rows)
     bad = truncated(competition).name
     assert [row["EncodedPixels"] for row in rows if row["ImageId"] == bad] == [""]
-    assert f"no ship in test_v2/{bad}, which cannot be used" in done.stderr
+    assert f"no object in test_v2/{bad}, which cannot be used" in done.stderr
 
 
 def test_what_went_up_is_what_was_built_and_without_internet(finished, pushed):
