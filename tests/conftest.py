@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import all_stages
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +71,15 @@ class Checkout:
 
     def run_in_one_process(self, *arguments: str) -> str:
         """Run all stages of a configuration but the report; return what they printed."""
-        return self.run("-m", "tests.all_stages", *arguments, program=sys.executable)
+        process, log = self.start_in_one_process(*arguments)
+        process.join(280)
+        assert process.exitcode == 0, log.read_text()
+        return log.read_text()
+
+    def start_in_one_process(self, *arguments: str) -> tuple[BaseProcess, Path]:
+        """Start all stages of a configuration but the report; return what they print to."""
+        log = self.folder / "one_process.log"
+        return all_stages.start(self.folder, self.environment, log, *arguments), log
 
 
 @pytest.fixture

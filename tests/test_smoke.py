@@ -165,22 +165,28 @@ def weights(checkout, stage, run="tiny"):
     return torch.load(path, weights_only=True)["model"]
 
 
+def kill_at(checkout, reached: Path):
+    """Run the stages in one process, and kill it once a file is there."""
+    process, log = checkout.start_in_one_process(TINY)
+    while not reached.exists():
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+
+
 @pytest.mark.timeout(600)
 def test_killed_anywhere_it_goes_on_to_the_same_bits(finished, checkout):
     run = checkout.folder / "runs" / "tiny"
-    one_process = ("-m", "tests.all_stages", TINY)
-    for reached, arguments, program in (
-        (run / "data" / "manifest.json", one_process, sys.executable),
-        (run / "train" / "fold0" / "last.pt", (TINY,), "./run.sh"),  # both folds in their processes
-        (run / "train" / "fold1" / "last.pt", one_process, sys.executable),
-        (run / "finetune" / "fold1" / "last.pt", one_process, sys.executable),
-        (run / "predict" / "oof" / "fold0" / "maps", one_process, sys.executable),
-        (run / "predict" / "test" / "manifest.json", one_process, sys.executable),
-    ):
-        process = checkout.start(*arguments, program=program)
-        wait_for(process, reached)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    kill_at(checkout, run / "data" / "manifest.json")
+    process = checkout.start(TINY)  # both folds in processes of their own
+    wait_for(process, run / "train" / "fold0" / "last.pt")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kill_at(checkout, run / "train" / "fold1" / "last.pt")
+    kill_at(checkout, run / "finetune" / "fold1" / "last.pt")
+    kill_at(checkout, run / "predict" / "oof" / "fold0" / "maps")
+    kill_at(checkout, run / "predict" / "test" / "manifest.json")
     output = checkout.run_in_one_process(TINY)
     assert "train fold 0: running" not in output
     whole = finished[0]
@@ -192,7 +198,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(finished, checkout):
 
 
 def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
-    process = checkout.start(TINY, "train.epochs=500")
+    process = checkout.start(TINY, "train.epochs=500", cores=1)
     last = checkout.folder / "runs" / "tiny" / "train" / "fold0" / "last.pt"
     wait_for(process, last)
     started = time.monotonic()

@@ -53,13 +53,16 @@ def test_a_run_that_never_began_is_a_page_that_says_what_to_do(tmp_path):
     assert any("calibrate/scores.json" in problem for problem in problems)
 
 
-@pytest.mark.parametrize(("name", "damage"), DAMAGE.items())
-def test_a_damaged_record_is_named_and_the_rest_stands(run, name, damage):
-    (run / name).write_bytes(damage)
+@pytest.mark.parametrize("first", range(4))
+def test_damaged_records_are_named_and_the_rest_stands(run, first):
+    names = list(DAMAGE)[first::4]  # of different stages, so that none hides another
+    for name in names:
+        (run / name).write_bytes(DAMAGE[name])
     page, problems = rendered(run)
     assert page.rstrip().endswith("</html>")
     assert 'class="problem"' in page
-    assert any(name in problem or "not what this page expects" in problem for problem in problems)
+    for name in names:
+        assert any(name in line or "not what this page expects" in line for line in problems), name
     assert page.count("<figure") > 3
 
 
