@@ -1,6 +1,6 @@
 """Measure images in the competition's layout beside the competition's own numbers.
 
-    python tests/bench/demo_statistics.py data/demo-1234abcd [--contact-sheet sheet.png]
+    python -m tests.bench.demo_statistics data/demo-1234abcd [--contact-sheet sheet.png]
 
 Ships are measured on their masks: length and width of the smallest rectangle around the pixels,
 contrast against the water within 6 px that is no ship. The "real" column is the competition's

@@ -1,6 +1,6 @@
 """Memory of a loader process against the number of images.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/loader_memory.py
+    python -m tests.bench.loader_memory
 
 A CropDataset over 1,000 and over 192,556 names (the competition's number), all of one JPEG, a fifth
 with a ship; one loader process fetches 400 crops and then reports what it alone holds (the private
@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from pipeline.config.load import load_config
 from pipeline.data.tiles import CropDataset, TrueObjects
+from tests.bench.sizes import sized
 
 SIDE_PX, CROPS = 96, 400
+FEW, MANY = sized((1_000, 192_556), (50, 100))
 
 
 def private_mib():
@@ -86,8 +88,12 @@ def measure(kind, folder, count):
     return float(crops.report.read_text())
 
 
-if __name__ == "__main__":
+def main():
     with tempfile.TemporaryDirectory() as folder:
         for kind, name in ((Reporting, "flat arrays"), (Listing, "list of Path")):
-            few, many = (measure(kind, Path(folder), count) for count in (1_000, 192_556))
-            print(f"{name}: {few:.1f} MiB with 1,000 images, {many:.1f} MiB with 192,556")
+            few, many = (measure(kind, Path(folder), count) for count in (FEW, MANY))
+            print(f"{name}: {few:.1f} MiB with {FEW:,} images, {many:.1f} MiB with {MANY:,}")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from statistics import mean, stdev
 
 from matplotlib.figure import Figure
 
+from tests.bench.sizes import sized
 from tests.bench.trials import Score, budget_of, parser, run_trial
 
 CONFIG = Path("configs/demo.yaml")
@@ -73,8 +74,12 @@ def plot(lines: list[str], path: Path) -> None:
 def main() -> None:
     """Run, print and draw."""
     flags = parser(__doc__, "losses", crops=3200, epochs=3)
-    flags.add_argument("--seeds", default="0,1,2")
-    flags.add_argument("--only", help="variants, separated by commas, of: " + ", ".join(VARIANTS))
+    flags.add_argument("--seeds", default=sized("0,1,2", "0"))
+    flags.add_argument(
+        "--only",
+        default=sized(None, "bce"),
+        help="variants, separated by commas, of: " + ", ".join(VARIANTS),
+    )
     flags.add_argument("--out", type=Path, default=Path("tests/bench/losses.md"))
     arguments = flags.parse_intermixed_args()
     chosen = arguments.only.split(",") if arguments.only else list(VARIANTS)

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import torch
 
 from pipeline.training.losses.lovasz import lovasz_hinge, lovasz_softmax
+from tests.bench.sizes import sized
 
-IMAGES, SIZE_PX, CLASSES, REPEATS = 16, 256, 3, 9
+IMAGES, SIZE_PX, CLASSES, REPEATS = sized((16, 256, 3, 9), (2, 16, 3, 1))
 
 
 def looped_extension(errors_p: torch.Tensor, truth_p: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """The metric over a full-size problem, against a scorer that draws full frames, in one run.
 
-    PYTHONPATH=. python tests/bench/metric.py
+    python -m tests.bench.metric
 
 192,556 images of 768x768 px with 81,723 ships; the predictions are the true ships moved by a few
 pixels, some left out, some made up. The full-frame scorer takes a sample of the same images.
@@ -14,12 +14,13 @@ import pandas as pd
 
 from pipeline.masks.rle import decode_mask
 from pipeline.metrics.f2 import score_images
+from tests.bench.sizes import sized
 
 SIDE = 768
 SLOTS = 4  # ships have one of 4x4 places in the image, so that they never overlap
-IMAGES, SHIP_IMAGES, SHIPS = 192_556, 42_556, 81_723
+IMAGES, SHIP_IMAGES, SHIPS = sized((192_556, 42_556, 81_723), (60, 12, 20))
 GOAL_S, GOAL_RATIO, GOAL_GIB = 30, 50, 1.5
-SAMPLE = 1_500
+SAMPLE = sized(1_500, 20)
 
 
 def ship_text(top, left, columns, height, slope):

@@ -19,6 +19,7 @@ from pipeline.compute.device import Device
 from pipeline.config.load import load_config
 from pipeline.networks.build import build_network
 from pipeline.networks.table import count, speeds
+from tests.bench.sizes import sized
 from tests.bench.trials import Score, budget_of, parser, run_trial
 
 CONFIGS = Path("configs/networks")
@@ -66,7 +67,11 @@ def plot(scores: dict[str, Score], images_per_s: dict[str, float], path: Path) -
 def main() -> None:
     """Run, print and draw."""
     flags = parser(__doc__, "networks", crops=1600, epochs=3)
-    flags.add_argument("--only", help="names of networks, separated by commas; default: all")
+    flags.add_argument(
+        "--only",
+        default=sized(None, "unet"),
+        help="names of networks, separated by commas; default: all",
+    )
     flags.add_argument("--out", type=Path, default=Path("tests/bench/networks.md"))
     arguments = flags.parse_intermixed_args()
     names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))

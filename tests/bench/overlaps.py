@@ -1,6 +1,6 @@
 """Finding tiles that share ground: which pairs, cost beside decoding, growth, full scale.
 
-    PYTHONPATH=. python tests/bench/overlaps.py [accuracy] [decoding] [growth] [full]
+    python -m tests.bench.overlaps [accuracy] [decoding] [growth] [full]
 
 `accuracy` cuts nine overlapping tiles from each of the demo's scenes, each compressed anew.
 Times are of this process's processor alone, so that a busy machine does not change them; `full`
@@ -24,9 +24,11 @@ from pipeline.data.overlaps import _Check, find_groups, link_tiles
 from pipeline.data.rendering.scenes import lay_out, paint
 from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import Layout, Signatures
+from tests.bench.sizes import sized
 
-FULL = 192_556
+FULL = sized(192_556, 300)
 LARGEST = 1096
+COUNTS = sized((2000, 8000, 32_000), (25, 50, 50))
 
 
 def ground(rng, height, width):
@@ -55,7 +57,7 @@ def write_tiles(folder, count, tile_px, side=5, seed=0):
 
 def accuracy():
     """Precision and recall over the pairs of tiles of the same scene, by tile and JPEG quality."""
-    for tile_px, count in ((192, 60), (240, 60), (768, 12)):
+    for tile_px, count in sized(((192, 60), (240, 60), (768, 12)), ((96, 2),)):
         pictures = [
             paint(
                 lay_out(
@@ -69,7 +71,7 @@ def accuracy():
             )
             for number in range(count)
         ]
-        for quality in (70, 75, 85, 95):
+        for quality in sized((70, 75, 85, 95), (85,)):
             with tempfile.TemporaryDirectory() as folder:
                 paths = []
                 for number, picture in enumerate(pictures):
@@ -101,7 +103,7 @@ def decoding():
     """One process's time per tile of 768 px: decoding alone, and with the signature."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_tiles(Path(folder), 200, 768)
+        paths = write_tiles(Path(folder), sized(200, 25), sized(768, 96))
         sizes_kb = np.array([path.stat().st_size for path in paths]) / 1000
         print(f"768 px: files of {np.percentile(sizes_kb, [5, 50, 95]).round()} kB")
         works = {
@@ -110,7 +112,7 @@ def decoding():
             "signature": lambda: read_signatures(paths, jobs=1, store=None),
         }
         best = dict.fromkeys(works, np.inf)
-        for _ in range(5):
+        for _ in range(sized(5, 1)):
             for name, work in works.items():
                 best[name] = min(best[name], cpu_s(work)[0])
     for name, seconds in best.items():
@@ -122,10 +124,9 @@ def decoding():
 def growth():
     """Time per image for 2k, 8k and 32k tiles of 192 px: from file to signature, and to match."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_tiles(Path(folder), 32_000, 192)
-        for count in (2000, 8000, 32_000):
+        paths = write_tiles(Path(folder), max(COUNTS), sized(192, 96))
+        for count in COUNTS:
             some = paths[:count]
-            ids = [path.name for path in some]
             reading, table = cpu_s(lambda some=some: read_signatures(some, jobs=1, store=None))
             matching, found = cpu_s(lambda table=table: link_tiles(table))
             right = len(set(found)) == len(set(np.arange(count) // 25)) == found.max() + 1
@@ -133,8 +134,9 @@ def growth():
                 f"{count:6d} tiles: {reading / count * 1e3:.2f} ms per image to decode and sign, "
                 f"{matching / count * 1e3:.2f} ms to match; groups {'right' if right else 'WRONG'}"
             )
-        again = find_groups(paths[:2000], ids[:2000], jobs=2, signatures_path=None)
-        print("two processes agree:", bool((again == np.arange(2000) // 25).all()))
+        some = paths[: COUNTS[0]]
+        again = find_groups(some, [path.name for path in some], jobs=2, signatures_path=None)
+        print("two processes agree:", bool((again == np.arange(len(some)) // 25).all()))
 
 
 def simulate(count, seed=0, solid=0.1):
@@ -195,7 +197,11 @@ def full():
     )
 
 
-if __name__ == "__main__":
+def main():
     works = {work.__name__: work for work in (accuracy, decoding, growth, full)}
     for name in sys.argv[1:] or works:
         works[name]()
+
+
+if __name__ == "__main__":
+    main()

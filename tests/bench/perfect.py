@@ -26,6 +26,7 @@ from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
 from pipeline.separation.separate import Separation
 from tests.annotations import annotation_set, separate
+from tests.bench.sizes import sized
 
 METHODS = {
     "components, 8": ("ship", Separation("components", 128, 8)),
@@ -82,7 +83,7 @@ def legal_ships(frame, size):
 def scores(ships, size, contact_px, jobs):
     """F2 of each image for every method, and its number of ships."""
     images = list(ships.groupby("ImageId")["EncodedPixels"].apply(list).items())
-    work = partial(cut, size=size, contact_px=contact_px, contact_weight=1.0)
+    work = partial(cut, size=size, contact_px=contact_px)
     with get_context("spawn").Pool(jobs) as pool:
         parts = pool.map(work, [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)])
     table = {}
@@ -112,8 +113,8 @@ def main():
     flags.add_argument("csv", type=Path, nargs="?", help="instances; default: synthetic ones")
     flags.add_argument("--size", type=int, nargs=2, default=(768, 768), metavar=("H", "W"))
     flags.add_argument("--contact-px", type=int, default=2, help="targets.contact_px")
-    flags.add_argument("--images", type=int, default=600, help="synthetic ones")
-    flags.add_argument("--jobs", type=int, default=2, help="processes")
+    flags.add_argument("--images", type=int, default=sized(600, 6), help="synthetic ones")
+    flags.add_argument("--jobs", type=int, default=sized(2, 1), help="processes")
     arguments = flags.parse_args()
     size = tuple(arguments.size)
     start = time.perf_counter()

@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished run: image, probability, instances, truth.
 
-python tests/bench/picture.py [--run demo] [--out tests/bench/example.jpg]
+python -m tests.bench.picture [--run demo] [--out tests/bench/example.jpg]
 Takes the training images with the median, a high and a low F2 among those with several ships, by
 the out-of-fold predictions; nothing is picked by hand.
 """

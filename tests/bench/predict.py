@@ -1,6 +1,6 @@
 """What stage 4 costs beside the network: reading, symmetries, rounding and storing maps.
 
-    PYTHONPATH=. nice python tests/bench/predict.py [run]
+    PYTHONPATH=. nice python -m tests.bench.predict [run]
 
 The test images of a finished run (default `runs/demo`) go through the bare network of its fold 0
 (batches in memory, one forward pass each), through the whole of stage 4 without symmetries, and
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.config.load import load_config
+from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
 from pipeline.inference.predict import predict_maps, trained_state
@@ -30,9 +30,11 @@ from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.networks.build import build_trained
+from tests.bench.sizes import sized
 
-ROUNDS = 3
-TIMES = 3  # each image
+ROUNDS = sized(3, 1)
+TIMES = sized(3, 6)  # each image
+WANTED = {"stage": "predict/test", "fold": None, "seed": 0, "config": {}, "inputs": {}, "files": {}}
 
 
 def cpu_s(work):
@@ -43,7 +45,7 @@ def cpu_s(work):
 
 def whole(config, state, paths, catalog, folder):
     """Predict and store all maps."""
-    job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
+    job = Job("predict/test", None, folder, WANTED)
     writer = MapWriter(job, Part("test"), floor=config.predict.floor)
     device, shape = Device.choose(config.machine), (catalog.height, catalog.width)
     maps = predict_maps(config, device, [state], paths, height=shape[0], width=shape[1])
@@ -55,7 +57,9 @@ def whole(config, state, paths, catalog, folder):
 
 def main():
     source = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
-    config = load_config(source / "config.yaml", ["machine.device=cpu", "machine.threads=1"])
+    stored = load_stored_config(source / "config.yaml")
+    machine = stored.machine.model_copy(update={"device": "cpu", "threads": 1})
+    config = stored.model_copy(update={"machine": machine})
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     run = Run(config, restart=False)
@@ -103,7 +107,7 @@ def main():
 
 def _empty(folder, side):
     """What the map of an image without ships leaves on the disk."""
-    job = Job("predict/test", None, folder, dict.fromkeys(("stage", "fold", "seed", "files"), ""))
+    job = Job("predict/test", None, folder, WANTED)
     writer = MapWriter(job, Part("test"), floor=0.2)
     writer.add("0123456789.jpg", ImageMaps(np.full((side, side), 20, np.uint8)))
     writer.end(["0123456789.jpg"], "cpu")

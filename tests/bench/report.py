@@ -1,6 +1,6 @@
 """What a page of a competition's size weighs and takes: records simulated, pictures drawn.
 
-    PYTHONPATH=.:tests/report python tests/bench/report.py [--images 200000] [--side 768]
+    python -m tests.bench.report [--images 200000] [--side 768]
 
 Prints the processor time of rendering beside that of scoring the same tables once, the page's size,
 and, where Chromium is there, how long it takes to show the page and to open a gallery.
@@ -11,18 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from browser import CHROMIUM, open_browser
-from simulated import write_run
-
 from pipeline.report.outcomes import outcomes_of
 from pipeline.report.page import run_page
 from pipeline.report.records import Records
+from tests.bench.sizes import sized
+from tests.report.browser import CHROMIUM, open_browser
+from tests.report.simulated import write_run
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--side", type=int, default=768)
+    parser.add_argument("--images", type=int, default=sized(200_000, 60))
+    parser.add_argument("--side", type=int, default=sized(768, 48))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as memory:
         root = Path(memory)

@@ -1,6 +1,6 @@
 """Encoding and decoding of the Kaggle text against pycocotools, in one run.
 
-    PYTHONPATH=. python tests/bench/rle.py
+    python -m tests.bench.rle
 
 pycocotools has no Kaggle text, so the conversion between its counts and the text, as short as it
 can be written, belongs to its time. Its bare functions, which make another form, are given too.
@@ -12,8 +12,10 @@ import numpy as np
 from pycocotools import mask as coco
 
 from pipeline.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
+from tests.bench.sizes import sized
 
 HEIGHT = WIDTH = 768
+ROUNDS, CALLS = sized((15, 20), (1, 1))
 GOAL = 3
 
 
@@ -57,7 +59,7 @@ def coco_decode(text):
 
 def best_ms(*functions):
     """Best of interleaved rounds, so that a busy machine is busy for all alike."""
-    rounds = [[timeit.timeit(f, number=20) / 20 for f in functions] for _ in range(15)]
+    rounds = [[timeit.timeit(f, number=CALLS) / CALLS for f in functions] for _ in range(ROUNDS)]
     return [1e3 * min(times) for times in zip(*rounds, strict=True)]
 
 
@@ -97,7 +99,9 @@ def compare(count):
 
 
 def main():
-    print(f"{HEIGHT}x{WIDTH} px, ships of 39x13 px; ms per image, best of 15 rounds of 20")
+    print(
+        f"{HEIGHT}x{WIDTH} px, ships of 39x13 px; ms per image, best of {ROUNDS} rounds of {CALLS}"
+    )
     for count in (1, 10, 50):
         compare(count)
 

@@ -1,6 +1,6 @@
 """Photograph a run's page for the README, in a real Chromium.
 
-    PYTHONPATH=. python tests/bench/screenshot.py [--run demo] [--out tests/bench/report.png]
+    python -m tests.bench.screenshot [--run demo] [--out tests/bench/report.png]
 
 Renders nothing anew: `python -m pipeline.s7_report` does. The picture is the head of the page, in
 light colours as a laptop shows it, and below it the head of its galleries.

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config.load import load_config
+from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
@@ -29,6 +29,7 @@ from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
 from pipeline.selection.rules import Rules, find_objects
 from pipeline.separation.separate import Separation
+from tests.bench.sizes import sized
 from tests.bench.trials import budget_of, parser, run_trial
 
 CONFIGS = {"ship": "demo", "ship_contact": "contact", "classes": "classes"}
@@ -55,7 +56,7 @@ def touching(texts, size):
 
 def f2_of_methods(folder):
     """Cross-fitted F2 of each image with ships by each method, and whether its ships touch."""
-    run = Run(load_config(folder / "config.yaml", []), restart=False)
+    run = Run(load_stored_config(folder / "config.yaml"), restart=False)
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").folder / "folds.csv").set_index("ImageId").fold
     size, kind = (catalog.height, catalog.width), run.config.targets.kind
@@ -101,8 +102,10 @@ def cross_fitted(tried, fold):
 
 def main():
     flags = parser(__doc__, "separation", crops=3200, epochs=9)
-    flags.add_argument("--seeds", default="0,1,2")
-    flags.add_argument("--kinds", default=",".join(CONFIGS), help="default: %(default)s")
+    flags.add_argument("--seeds", default=sized("0,1,2", "0"))
+    flags.add_argument(
+        "--kinds", default=sized(",".join(CONFIGS), "ship"), help="default: %(default)s"
+    )
     arguments = flags.parse_intermixed_args()
     rows = []
     for seed, kind in product(arguments.seeds.split(","), arguments.kinds.split(",")):

@@ -1,6 +1,6 @@
 """From maps to rules and to the file to upload, at the competition's size.
 
-    PYTHONPATH=. python tests/bench/ships.py [images]
+    python -m tests.bench.ships [images]
 
 Maps are drawn like a network's (blurred ships of the measured sizes, faint false ones, misses),
 stored as PNG and decoded each time they are asked for, as the pipeline does. `images` (default
@@ -31,9 +31,10 @@ from pipeline.selection.submission import find_instances, submit_maps
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
 from tests.annotations import separate
+from tests.bench.sizes import sized
 
 SIDE = 768
-DISTINCT = 200
+DISTINCT = sized(200, 24)
 CALIBRATE = load_config(Path("configs/airbus.yaml"), []).calibrate
 CANDIDATES = candidates(CALIBRATE, contact=False)
 

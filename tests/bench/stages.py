@@ -1,6 +1,6 @@
 """What the EMA, the Lovász stage and test-time augmentation are worth: out-of-fold, cross-fitted.
 
-    PYTHONPATH=. python tests/bench/stages.py runs/demo [runs/demo-seed1 ...]
+    python -m tests.bench.stages runs/demo [runs/demo-seed1 ...]
 
 From finished runs. The weights of each stage, as the optimiser left them and as their EMA, predict
 the held-out images; each variant gets rules of its own, by the run's calibration. The last line of
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from pipeline.calibration.calibrate import calibrate
-from pipeline.config.load import load_config
+from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.jobs.run import Run
-from pipeline.maps import ImageMaps
+from pipeline.maps import ImageMaps, as_levels
 from pipeline.networks.build import build_trained
 from pipeline.s5_calibrate import candidates
 
@@ -55,14 +55,14 @@ def out_of_fold(run, catalog, folds, variant):
             batch = torch.stack([images[index]["image_chw"] for index in range(start, stop)])
             batch = batch.contiguous(memory_format=torch.channels_last)
             prob_nchw = mean_probability(network, batch, SYMMETRIES[symmetries], kind).maps_nchw
-            maps_nhw = (prob_nchw[:, 0] * 255).round().to(torch.uint8).numpy()
+            maps_nhw = as_levels(prob_nchw[:, 0]).numpy()
             maps_nhw = [ImageMaps(prob_hw) for prob_hw in maps_nhw]
             maps += zip(ids[start:stop], [fold] * (stop - start), maps_nhw, strict=True)
     return maps
 
 
 def scores(folder):
-    config = load_config(folder / "config.yaml", [])
+    config = load_stored_config(folder / "config.yaml")
     run = Run(config, restart=False)
     catalog = Catalog.load(run.result("data").folder)
     folds = read_folds(run.result("split").folder / "folds.csv")
@@ -78,7 +78,7 @@ def scores(folder):
         yield values
 
 
-if __name__ == "__main__":
+def main():
     table = np.array([list(scores(Path(folder))) for folder in sys.argv[1:]])
     print("| weights and symmetries | all images | ship images | empty images |\n|---|---|---|---|")
     for index, name in enumerate(VARIANTS):
@@ -88,3 +88,7 @@ if __name__ == "__main__":
         )
         cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

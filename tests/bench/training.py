@@ -1,7 +1,7 @@
 """The whole training loop against the bare step, and against smp + Lightning.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py [--rounds 3] [--steps 24]
-    OMP_NUM_THREADS=1 PYTHONPATH=. python tests/bench/training.py --learn 300 [--seeds 0,1,2]
+    python -m tests.bench.training [--rounds 3] [--steps 24]
+    python -m tests.bench.training --learn 300 [--seeds 0,1,2]
 
 The job: crops of 256 px from 768-px JPEGs on disk, some with ships; the demo's network and loss.
 Three ways, in turns in one process, each in CPU seconds of itself and its loaders, and in seconds:
@@ -45,13 +45,15 @@ from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network
 from pipeline.training import batches
+from pipeline.training.context import TrainingContext
 from pipeline.training.loop import train
 from pipeline.training.objective import WeightedSum
 from pipeline.training.step import learning_rate
+from tests.bench.sizes import sized
 
-SIDE_PX, IMAGES, HELD_CROPS = 768, 24, 128
+SIDE_PX, IMAGES, HELD_CROPS = sized((768, 24, 128), (96, 2, 8))
 JOB = [
-    *("crops.size_px=256", "train.validation_images=1", "machine.image_cache_mib=0"),
+    *(f"crops.size_px={sized(256, 64)}", "train.validation_images=1", "machine.image_cache_mib=0"),
     # Crops from anywhere, as a RandomCrop draws them: the same job for both.
     *("crops.object_share=0.0", "crops.empty_share=0.5", "crops.busiest_of=1"),
 ]
@@ -139,16 +141,8 @@ class Bench:
         network = self.device.place(self.network()).train()
         loss = WeightedSum(self.config.train.loss)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-        loaded = batches.crop_batches(
-            self.crops(self.batch_size),
-            self.batch_size,
-            first_step=0,
-            epochs=1,
-            workers=0,
-            pin=False,
-            group=Group(),
-        )
-        batch = next(loaded)
+        crops = self.crops(self.batch_size)
+        batch = next(batches.crop_batches(self.context(crops, epochs=1), 0))
         images, target = (self.device.move(batch[name]) for name in ("image_chw", "target"))
 
         def step():
@@ -167,29 +161,27 @@ class Bench:
             value.item()
         return clock, network
 
-    def ours(self, steps):
+    def context(self, crops, *, epochs):
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        job = Job("train", 0, folder, {"stage": "train", "fold": 0, "seed": 0, "config": {}})
+        wanted = {"stage": "train", "fold": 0, "seed": 0, "config": {}, "inputs": {}, "files": {}}
         images = ImageDataset(
             self.paths[1:2],
             SIDE_PX,
             SIDE_PX,
             (TrueObjects(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
         )
-        settings = self.config.train.model_copy(update={"epochs": 1})
-        network, crops = self.network(), self.crops(steps * self.batch_size)
+        settings = self.config.train.model_copy(update={"epochs": epochs})
+        job = Job("train", 0, folder, wanted)
+        return TrainingContext(
+            job, self.config, settings, crops, images, self.device, Group.current()
+        )
+
+    def ours(self, steps):
+        network = self.network()
+        context = self.context(self.crops(steps * self.batch_size), epochs=1)
+        folder = context.job.folder
         with Clock() as clock:
-            train(
-                job,
-                network,
-                crops,
-                images,
-                targets=self.config.targets,
-                image_weight=0.0,
-                settings=settings,
-                machine=self.config.machine,
-                batch_size=self.batch_size,
-            )
+            train(context, network)
         network.load_state_dict(torch.load(folder / "final.pt")["model"])
         return clock, network
 
@@ -329,8 +321,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=sized(3, 1))
+    parser.add_argument("--steps", type=int, default=sized(24, 1))
     parser.add_argument("--learn", type=int, metavar="STEPS")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--ways", default="bare,ours,lightning")
