@@ -6,8 +6,6 @@ Every message says what is wrong, where, what was expected, what was found, and 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "PipelineError", "Stopped", "about"]
-
 
 class PipelineError(Exception):
     """Base of the errors that the user, not the programmer, can fix."""

@@ -13,8 +13,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_LEVEL", "ImageMaps", "ProbabilityMap", "as_level", "as_levels"]
-
 ProbabilityMap = npt.NDArray[np.uint8]
 """Levels, uint8 (h, w); level / MAX_LEVEL is a probability."""
 

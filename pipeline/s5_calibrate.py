@@ -67,7 +67,8 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.masks.instances import write_instances
     from pipeline.metrics.coefficients import score_pixels
-    from pipeline.selection.rules import Rules, rules_to_json
+    from pipeline.selection.rules import rules_to_json
+    from pipeline.selection.thresholds import Rules
     from pipeline.selection.workers import worker_count
 
     catalog = Catalog.load(run.result("data").folder)

@@ -8,8 +8,6 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["generator", "stream_seed"]
-
 
 def stream_seed(seed: int, *names: str | int) -> int:
     """Derive the 63-bit seed of the stream `names` from the run's `seed`."""

@@ -18,7 +18,8 @@ EXPECTED_AT_LEAST = 1800
 def pytest_collection_finish(session):
     """Fail where the whole suite was asked for and much of it was not found."""
     whole = session.config.args == [str(ROOT / "tests")] or session.config.args == ["tests"]
-    if whole and not session.config.option.keyword and len(session.items) < EXPECTED_AT_LEAST:
+    chosen = session.config.option.keyword or session.config.option.markexpr
+    if whole and not chosen and len(session.items) < EXPECTED_AT_LEAST:
         pytest.exit(f"expected at least {EXPECTED_AT_LEAST} tests, got {len(session.items)}", 3)
 
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
+from pipeline.config.augment import Augment
 from pipeline.config.load import load_config
-from pipeline.config.schema import Augment, Crops, Targets
+from pipeline.config.schema import Crops, Targets
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels

@@ -42,10 +42,9 @@ from pipeline.maps import MAX_LEVEL, as_level
 from pipeline.metrics.f2 import Matches, f2_from_counts, match_objects
 from pipeline.metrics.summaries import summarise
 from pipeline.selection.candidates import LearntSelection, best_choice, expected_hits, head_of
-from pipeline.selection.rules import AnyRules, Rules
+from pipeline.selection.rules import AnyRules
+from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
-
-__all__ = ["Calibration", "Maps", "calibrate"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Trial", "try_rule"]
-
 DRAWS = 1000
 
 

@@ -27,8 +27,6 @@ from pipeline.selection.candidates import (
 from pipeline.selection.trees import Trees, fit_trees
 from pipeline.separation.separate import Separation
 
-__all__ = ["learn_selection"]
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 

@@ -22,14 +22,6 @@ from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
 from pipeline.separation.separate import Components, Separation, find_components
 
-__all__ = [
-    "Found",
-    "SegmentTable",
-    "Task",
-    "measure_components",
-    "measure_segments",
-]
-
 
 @dataclass(frozen=True)
 class Task:

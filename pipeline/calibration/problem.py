@@ -20,13 +20,12 @@ from pipeline.calibration.measure import (
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
-from pipeline.selection.rules import AnyRules, Rules
+from pipeline.selection.rules import AnyRules
 from pipeline.selection.submission import find_instances
+from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack
 from pipeline.separation.separate import Separation
-
-__all__ = ["Maps", "Problem"]
 
 Maps = Iterable[tuple[str, int, ImageMaps | None]]
 _Image = tuple[str, int, Packed | None]

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from pipeline.calibration.measure import Found
 from pipeline.metrics.f2 import f2_from_counts
-from pipeline.selection.rules import Rules
+from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
-
-__all__ = ["Measured", "RuleGrid", "best_rules", "by_threshold", "f2_sums", "image_f2", "passes"]
 
 # Scores that differ by less are equal but for the order of summation.
 TIE = 1e-9

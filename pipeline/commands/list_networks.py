@@ -12,8 +12,6 @@ from pipeline.config.load import load_config
 from pipeline.errors import PipelineError
 from pipeline.networks.table import BATCH_SIZE, Row, rows
 
-__all__ = ["main"]
-
 _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
 
 

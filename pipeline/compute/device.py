@@ -20,8 +20,6 @@ from torch import nn
 from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
 
-__all__ = ["Device", "is_out_of_memory"]
-
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 

@@ -24,8 +24,6 @@ from pipeline.compute.batchnorm import WholeBatchStatistics
 from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
 
-__all__ = ["Group"]
-
 LOG = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -16,17 +16,6 @@ from pydantic import Field
 from pipeline.config.extensions import modules_in
 from pipeline.errors import ConfigError
 
-__all__ = [
-    "SMP",
-    "Architecture",
-    "Depth",
-    "Dropout",
-    "Width",
-    "Widths",
-    "architectures",
-    "find_architecture",
-]
-
 Width = Annotated[int, Field(ge=1)]
 Widths = Annotated[list[Width], Field(min_length=1, max_length=5)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]

@@ -10,8 +10,6 @@ from pipeline.config.extensions import keyword_types, modules_in
 from pipeline.config.fields import Section
 from pipeline.errors import ConfigError
 
-__all__ = ["KINDS", "Augment", "augmentations"]
-
 KINDS = ("geometry", "colour", "sensor")
 """What changes a crop first, next and last, as what a camera sees does."""
 

@@ -12,8 +12,6 @@ from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Section, Share
 from pipeline.maps import as_level
 
-__all__ = ["Calibrate", "CandidateSelection", "Watershed"]
-
 
 def _ascending(values: list[float]) -> list[float]:
     if not values or values != sorted(set(values)):

@@ -10,8 +10,6 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.earlier import REMOVED, new_name, section_of
 
-__all__ = ["Key", "describe", "dotted", "nearest"]
-
 Key = tuple[str | int, ...]
 
 

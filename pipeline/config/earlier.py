@@ -12,18 +12,6 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = [
-    "REMOVED",
-    "RENAMED",
-    "Neutral",
-    "carried_over",
-    "in_0_1_0",
-    "models_in",
-    "new_name",
-    "section_of",
-    "without_neutral",
-]
-
 RENAMED = {
     # Of version 0.1.0; the first that fits is taken, so what lies deeper stands first.
     "calibrate.acceptance.least_px": "calibrate.candidate_selection.min_area_px",

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-__all__ = ["keyword_types", "modules_in"]
-
 
 def modules_in(room: str) -> list[ModuleType]:
     """Import the modules of `pipeline.<room>` and return them, by name.

@@ -10,8 +10,6 @@ from pipeline.config.earlier import Neutral
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SIGMOID", "SOFTMAX", "Count", "LossTerm", "Positive", "Section", "Share"]
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

@@ -9,8 +9,6 @@ from pipeline import __version__
 from pipeline.config.schema import Config
 from pipeline.config.yaml_source import VERSION, read_stored, validate_source, validate_stored
 
-__all__ = ["as_stored", "load_config", "load_stored_config", "stored_values"]
-
 
 def load_config(path: Path, overrides: list[str]) -> Config:
     """Read `path` with its bases, apply `key=value` overrides, check all of it.

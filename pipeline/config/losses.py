@@ -13,8 +13,6 @@ from pydantic import Field
 from pipeline.config import fields
 from pipeline.config.extensions import modules_in
 
-__all__ = ["TERMS", "LossTerm"]
-
 TERMS: dict[str, type[fields.LossTerm]] = {
     each.model_fields["name"].annotation.__args__[0]: each  # type: ignore[union-attr]
     for module in modules_in("training.losses")

@@ -17,8 +17,6 @@ from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Section
 from pipeline.config.yaml_source import KeysOf, defect
 
-__all__ = ["Network"]
-
 
 class Network(Section):
     """A network by name.

@@ -23,23 +23,6 @@ from pipeline.config.networks import Network
 from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
 
-__all__ = [
-    "Augment",
-    "Calibrate",
-    "Config",
-    "Crops",
-    "Data",
-    "Demo",
-    "Ensemble",
-    "Folds",
-    "ImageHead",
-    "Kaggle",
-    "Network",
-    "Optimisation",
-    "Predict",
-    "Targets",
-]
-
 DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 

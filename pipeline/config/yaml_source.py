@@ -25,8 +25,6 @@ from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
 from pipeline.errors import ConfigError
 
-__all__ = ["VERSION", "KeysOf", "defect", "read_stored", "validate_source", "validate_stored"]
-
 VERSION = "version"
 """The key under which a stored configuration names the version of the pipeline that wrote it."""
 

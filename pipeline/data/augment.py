@@ -10,8 +10,6 @@ import numpy as np
 
 from pipeline.config.augment import Augment, augmentations
 
-__all__ = ["Augmenter"]
-
 
 class Augmenter:
     """Changes crops as the configuration says; the same seed gives the same change.

@@ -19,16 +19,6 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances, write_instances
 
-__all__ = [
-    "LAYOUT",
-    "Catalog",
-    "check_folder",
-    "check_test_folder",
-    "fingerprint",
-    "has_layout",
-    "read_test_truth",
-]
-
 TRAIN, TEST = "train_v2", "test_v2"
 TRUTH, SAMPLE = "train_ship_segmentations_v2.csv", "sample_submission_v2.csv"
 LAYOUT = (f"{TRAIN}/", f"{TEST}/", TRUTH, SAMPLE)

@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from pipeline.seeds import generator
 
-__all__ = ["colliding_cells"]
-
 Index = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 

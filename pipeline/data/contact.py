@@ -7,8 +7,6 @@ core. Cores do not touch, and grown until they meet they are the objects again.
 import cv2
 import numpy as np
 
-__all__ = ["contact"]
-
 # An object must grow back to this IoU, or the border reaches less far into it; before it is spared
 # wholly, at the cost of its neighbours, it must be damaged more.
 IOU_GROWN, IOU_GROWN_FROM_LAST_PX = 0.97, 0.8

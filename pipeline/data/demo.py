@@ -24,8 +24,6 @@ from pipeline.masks.instances import write_instances
 from pipeline.masks.rle import encode_labels
 from pipeline.seeds import generator, stream_seed
 
-__all__ = ["render_demo"]
-
 GROUP_SIZES = {0: 1, 0.56: 1, 0.72: 2, 0.8: 3, 0.9: 6, 0.95: 11, 0.99: 23, 1: 60}
 """Tiles per scene. Source: 59,300 groups of the competition, 33,251 of one; p90 6, p99 23."""
 LARGEST_SHARE = 1 / 40

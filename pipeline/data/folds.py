@@ -20,17 +20,6 @@ from pipeline.jobs.artifacts import write_atomic, write_json
 from pipeline.masks.rle import parse_rows
 from pipeline.seeds import generator
 
-__all__ = [
-    "COLUMNS",
-    "SIZE_CLASSES",
-    "balance_table",
-    "check_folds",
-    "describe_folds",
-    "make_folds",
-    "read_folds",
-    "write_folds",
-]
-
 COLUMNS = ["ImageId", "group", "stratum", "fold"]
 # From so many px on; about the quartiles of 6,000 masks: 115, 423, 1,492.
 SIZE_CLASSES = {"tiny": 0, "small": 100, "medium": 400, "large": 1500}

@@ -10,8 +10,6 @@ import pandas as pd
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
-__all__ = ["draw_weights", "hard_maps"]
-
 MIN_WEIGHT = 0.05
 """Added to each weight, so that plain background is still drawn, 1 / 20 as often as the hardest."""
 

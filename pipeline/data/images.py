@@ -14,8 +14,6 @@ import numpy as np
 
 from pipeline.errors import DataError
 
-__all__ = ["Images", "read_image"]
-
 
 def read_image(path: Path, height: int, width: int) -> np.ndarray:
     """Read an image as uint8 (height, width, 3) RGB.

@@ -18,8 +18,6 @@ from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
 from pipeline.errors import DataError
 
-__all__ = ["find_groups", "link_tiles", "linked_pairs"]
-
 Index = npt.NDArray[np.int64]
 
 # Grey levels of an answer, root mean square. Flat water with noise of 0.4 and haze reach 0.41, the

@@ -26,8 +26,6 @@ from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_t
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.artifacts import write_atomic
 
-__all__ = ["read_signatures"]
-
 LOG = logging.getLogger(__name__)
 VERSION = 1  # of what a part holds; another one is computed again
 PART_IMAGES = 1024  # lost at most when a pass is killed

@@ -18,16 +18,6 @@ import numpy.typing as npt
 
 from pipeline.seeds import generator
 
-__all__ = [
-    "MEAN_STEPS",
-    "Layout",
-    "Signatures",
-    "jpeg_noise",
-    "luminance_table",
-    "sign",
-    "to_levels",
-]
-
 MAX_PATCHES = 16  # per cell side; a patch is 4x4 pixels of the shrunk cell
 MIN_PATCH_PX = 8
 VALUES = 256  # wanted per cell: small cells have fewer patches and more masks on each

@@ -20,8 +20,6 @@ import torch
 from pipeline.config.schema import Targets
 from pipeline.data.contact import contact
 
-__all__ = ["CHANNELS", "make_target", "object_truth", "probabilities"]
-
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
 """Output channels for each kind of target. Those with several tell touching borders."""
 

@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pipeline.config.schema import Augment, Crops, Targets
+from pipeline.config.augment import Augment
+from pipeline.config.schema import Crops, Targets
 from pipeline.data.augment import Augmenter
 from pipeline.data.contact import contact
 from pipeline.data.images import Images
 from pipeline.data.targets import make_target
 from pipeline.masks.rle import parse_runs
 from pipeline.seeds import generator, stream_seed
-
-__all__ = ["CropDataset", "ImageDataset", "Item", "TrueObjects"]
 
 Item = dict[str, torch.Tensor]
 

@@ -17,8 +17,6 @@ from tqdm import tqdm
 
 from pipeline.jobs.artifacts import write_atomic
 
-__all__ = ["verify_images"]
-
 LOG = logging.getLogger(__name__)
 REMEMBERED_AFTER = 16_384  # images: what an interruption costs at most, about a minute
 COLUMNS = ["file", "bytes", "mtime_ns", "height", "width", "defect"]

@@ -21,8 +21,6 @@ from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, ProbabilityMap
 
-__all__ = ["average_maps", "ensemble_job", "members", "predict_ensemble"]
-
 Mean = Literal["probability", "logit"]
 
 HOLDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {

@@ -26,15 +26,6 @@ from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels
 from pipeline.networks.build import build_trained
 
-__all__ = [
-    "MeanNetwork",
-    "as_maps",
-    "predict",
-    "predict_maps",
-    "trained_networks",
-    "trained_state",
-]
-
 
 def predict(
     config: Config,

@@ -23,8 +23,6 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.maps import MAX_LEVEL, ImageMaps, as_level
 
-__all__ = ["MapReader", "MapWriter", "rises_above"]
-
 COLUMNS = [
     "ImageId",
     "max_probability",

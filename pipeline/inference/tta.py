@@ -13,8 +13,6 @@ import torch
 from pipeline.data.targets import probabilities
 from pipeline.networks.build import Prediction
 
-__all__ = ["SYMMETRIES", "Chances", "Symmetry", "mean_probability"]
-
 
 @dataclass(frozen=True)
 class Symmetry:

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from pipeline.inference.tta import Chances
 
-__all__ = ["predict_windows"]
-
 OVERLAP = 0.25
 
 

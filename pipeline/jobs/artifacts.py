@@ -15,8 +15,6 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import ArtifactError
 
-__all__ = ["read_json", "sha256_file", "write_atomic", "write_json"]
-
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 

@@ -11,8 +11,6 @@ from tqdm import tqdm
 from pipeline.jobs.progress import read_progress
 from pipeline.jobs.tasks import Task
 
-__all__ = ["Board", "board_for", "end_of"]
-
 ROW = "{:<10} {:<9} {:>7} {:>8} {:>9} {:>9}"
 EVERY_S = 0.5
 

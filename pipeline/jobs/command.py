@@ -30,8 +30,6 @@ from pipeline.jobs.ray_cluster import Cluster
 from pipeline.jobs.run import Run
 from pipeline.jobs.tasks import Task, end_with_parent
 
-__all__ = ["exit_codes", "run_parts", "run_stage"]
-
 LOG = logging.getLogger("pipeline")
 
 

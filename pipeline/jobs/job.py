@@ -24,8 +24,6 @@ from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_json
 
-__all__ = ["Job", "as_now", "differences"]
-
 LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STANDS_FOR = ("stage", "fold", "seed", "config", "inputs", "files", "outputs")

@@ -15,8 +15,6 @@ from pipeline.errors import Stopped
 from pipeline.jobs.board import board_for, end_of
 from pipeline.jobs.tasks import POLL_S, Engine, Task, Work, end
 
-__all__ = ["launch"]
-
 LOG = logging.getLogger(__name__)
 TAIL_LINES = 20
 

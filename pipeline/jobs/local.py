@@ -7,8 +7,6 @@ import subprocess
 from pipeline.errors import ConfigError
 from pipeline.jobs.tasks import Processes, Task
 
-__all__ = ["ThisMachine", "at_once"]
-
 
 class ThisMachine:
     """As many places as tasks may run at once.

@@ -14,8 +14,6 @@ from pipeline.errors import ConfigError
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
-__all__ = ["Part", "PartStage", "read_parts"]
-
 Item = TypeVar("Item")
 
 

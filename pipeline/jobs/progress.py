@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROGRESS", "Progress", "read_progress"]
-
 PROGRESS = "PIPELINE_PROGRESS"
 EVERY_S = 1.0
 

@@ -17,8 +17,6 @@ from pipeline.jobs.tasks import POLL_S, Processes, Task, end
 if TYPE_CHECKING:
     import ray
 
-__all__ = ["Cluster"]
-
 RETRIES = 20
 """Nodes that one task may lose; so many failures are not the nodes' fault."""
 

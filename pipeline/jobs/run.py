@@ -13,8 +13,6 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.job import Job, as_now, differences
 
-__all__ = ["Run"]
-
 LOG = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 

@@ -18,8 +18,6 @@ from typing import Protocol
 
 from pipeline.jobs.progress import PROGRESS
 
-__all__ = ["POLL_S", "Engine", "Processes", "Task", "Work", "end", "end_with_parent"]
-
 PARENT = "PIPELINE_PARENT"
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.1

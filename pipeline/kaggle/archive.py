@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from pipeline.errors import DataError
 
-__all__ = ["archive_defect", "check_free_disk", "extract_archive"]
-
 CHUNK_BYTES = 2**20
 BLOCK_BYTES = 4096
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)

@@ -10,19 +10,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "CredentialsError",
-    "client_api",
-    "create",
-    "limits",
-    "login",
-    "new_client",
-    "put",
-    "start_upload",
-    "submissions",
-    "why_no_login",
-]
-
 PAGE_SIZE = 100
 
 

@@ -21,8 +21,6 @@ from typing import Any, TypeVar
 import pipeline
 from pipeline.kaggle.failures import Failure, KaggleError, explain
 
-__all__ = ["PATIENCE", "KaggleClient", "Patience"]
-
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 POLL_S = 0.2

@@ -18,8 +18,6 @@ from pipeline.errors import DataError
 from pipeline.kaggle.archive import archive_defect, check_free_disk, extract_archive
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
 
-__all__ = ["download_competition"]
-
 LOG = logging.getLogger(__name__)
 # Images do not compress: unpacked they take what the archive takes, and whole blocks on the disk.
 UNPACKED_PER_ARCHIVE_BYTE = 1.05

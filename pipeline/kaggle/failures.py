@@ -10,8 +10,6 @@ from typing import Literal
 
 from pipeline.errors import PipelineError
 
-__all__ = ["Failure", "KaggleError", "explain"]
-
 Kind = Literal["credentials", "http", "local", "network", "silent", "unreadable"]
 
 NO_CREDENTIALS = (

@@ -16,16 +16,6 @@ from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.kaggle.submit import SubmissionRef
 
-__all__ = [
-    "LEDGER",
-    "LedgerRow",
-    "append_or_update",
-    "read_ledger",
-    "refresh_ledger",
-    "scores_table",
-]
-
-
 LEDGER = Path("submissions") / "ledger.csv"
 
 

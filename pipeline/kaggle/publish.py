@@ -14,8 +14,6 @@ from pipeline.jobs.artifacts import read_json
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
 from pipeline.kaggle.failures import KaggleError
 
-__all__ = ["DATASET_METADATA", "NOTEBOOK_METADATA", "publish_dataset", "publish_notebook"]
-
 LOG = logging.getLogger(__name__)
 DATASET_METADATA, NOTEBOOK_METADATA = "dataset-metadata.json", "kernel-metadata.json"
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from pipeline.kaggle.calls import client_api, new_client
 
-__all__ = ["dataset_state", "notebook_version", "save_dataset", "save_notebook", "start_file"]
-
 ABSENT = (403, 404)  # Kaggle's answers to a name that does not exist
 NOTES = "made by pipeline.commands.build_package"
 

@@ -16,8 +16,6 @@ from pipeline.errors import ArtifactError
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
 from pipeline.kaggle.failures import Failure, KaggleError
 
-__all__ = ["SubmissionRef", "describe", "fetch_scores", "upload_submission"]
-
 LOG = logging.getLogger(__name__)
 PAGES = 100
 

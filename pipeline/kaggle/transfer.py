@@ -13,8 +13,6 @@ from typing import Any
 
 from pipeline.kaggle.calls import new_client
 
-__all__ = ["archive_size", "fetch_archive"]
-
 # What a break loses at most; small, so that a line that breaks often still gets on.
 CHUNK_BYTES = 2**16
 

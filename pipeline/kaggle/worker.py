@@ -39,8 +39,6 @@ from pipeline.kaggle.publish_calls import (
 )
 from pipeline.kaggle.transfer import archive_size, fetch_archive
 
-__all__ = ["main"]
-
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "login": login,
     "limits": limits,

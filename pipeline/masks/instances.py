@@ -19,8 +19,6 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
 
-__all__ = ["COLUMNS", "Defect", "check_instances", "read_instances", "write_instances"]
-
 COLUMNS = ["ImageId", "EncodedPixels"]
 
 # Rows are parsed together, and one by one only in the block that holds an illegal one.

@@ -13,8 +13,6 @@ from scipy import ndimage
 
 from pipeline.masks.rle import Labels
 
-__all__ = ["Polygon", "polygons", "to_geojson"]
-
 Ring = npt.NDArray[np.int64]
 Polygon = list[Ring]
 

@@ -19,21 +19,6 @@ import numpy.typing as npt
 
 from pipeline.errors import DataError
 
-__all__ = [
-    "Labels",
-    "Mask",
-    "Runs",
-    "decode_labels",
-    "decode_mask",
-    "encode_labels",
-    "encode_mask",
-    "encode_runs",
-    "find_overlaps",
-    "label_runs",
-    "parse_rows",
-    "parse_runs",
-]
-
 Runs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]

@@ -9,8 +9,6 @@ import torch
 
 from pipeline.metrics.pixels import count_pixels
 
-__all__ = ["PixelCounts", "cosine", "dice", "jaccard", "score_pixels"]
-
 
 def dice(both_px: torch.Tensor, true_px: torch.Tensor, predicted_px: torch.Tensor) -> torch.Tensor:
     """2|X ∩ Y| / (|X| + |Y|); two empty masks agree: 1.

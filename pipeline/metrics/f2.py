@@ -23,16 +23,6 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.masks.rle import Labels, Runs, find_overlaps, parse_rows
 
-__all__ = [
-    "THRESHOLDS",
-    "Matches",
-    "f2_from_counts",
-    "hits_from_areas",
-    "match_objects",
-    "score_images",
-    "score_labels",
-]
-
 THRESHOLDS = 10
 
 # Images scored at once: their runs stay in the processor's cache. The whole competition at once

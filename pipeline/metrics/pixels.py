@@ -9,8 +9,6 @@ import pandas as pd
 
 from pipeline.masks.rle import parse_rows
 
-__all__ = ["count_pixels"]
-
 Integers = npt.NDArray[np.int64]
 
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from pipeline.metrics.f2 import Matches, f2_from_counts
 
-__all__ = ["SHIP_COUNTS", "SHIP_SIZES_PX", "in_words", "mean", "standard_error", "summarise"]
-
 SHIP_SIZES_PX = (0, 100, 400, 1500, 5000)  # about the quartiles of the competition's masks, and p90
 SHIP_COUNTS = (1, 2, 3, 5, 10)
 SHIP_SHARES = (0.23, 0.48)  # of images, about the private and the public test set's

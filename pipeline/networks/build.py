@@ -17,8 +17,6 @@ from pipeline.networks.smp_networks import build_smp, image_head_of, mean_and_st
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.weights import load_start_weights
 
-__all__ = ["Prediction", "SegmentationNetwork", "build_network", "build_trained"]
-
 
 class Prediction(NamedTuple):
     """Logits of every pixel and, from a network with an image head, of every image."""

@@ -9,8 +9,6 @@ that cropping back is a slice.
 import torch
 from torch import Tensor
 
-__all__ = ["normalise", "pad_to_multiple"]
-
 
 def normalise(images: Tensor, mean_255: Tensor, std_255: Tensor) -> Tensor:
     """Return float32 images of zero mean and unit deviation over the encoder's training data.

@@ -22,8 +22,6 @@ from pipeline.config.describe import nearest
 from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
 
-__all__ = ["build_encoder", "build_smp", "image_head_of", "mean_and_std", "smp_stride_px"]
-
 _INCEPTIONS = IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 _NOT_IMAGENETS = {
     **dict.fromkeys(("inception", "xception", "timm-tf_efficientnet_lite"), _INCEPTIONS),

@@ -20,8 +20,6 @@ from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork, build_network
 
-__all__ = ["BATCH_SIZE", "Row", "count", "network_of", "rows", "speeds"]
-
 BATCH_SIZE = 2
 """Images per measured pass: enough for any batch normalisation, few enough for a small machine."""
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["declare_missing_operators"]
-
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _declared: list[torch.library.Library] = []  # a library that is collected takes its schemas along
 

@@ -5,8 +5,6 @@ Both come from one pass, the image's from the deepest features. smp's networks h
 
 from torch import Tensor, nn
 
-__all__ = ["TwoHeaded"]
-
 
 class TwoHeaded(nn.Module):
     """A network that implements `segment`.

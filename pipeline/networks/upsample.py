@@ -11,17 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
-__all__ = [
-    "Upsample",
-    "Upsampling",
-    "UpsamplingWithoutIndices",
-    "bed_of_nails",
-    "bilinear",
-    "bilinear_kernel",
-    "max_unpool",
-    "nearest",
-]
-
 Upsampling = Literal["nearest", "bilinear", "bed_of_nails", "max_unpool", "transposed"]
 UpsamplingWithoutIndices = Literal["nearest", "bilinear", "bed_of_nails", "transposed"]
 """For decoders that no pooling has as many channels as."""

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["POOL_WIDTHS", "STRIDE_PX", "VGGS", "VggPass", "convolutions_per_stage", "walk"]
-
 VGGS = ("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
 """smp's names; `_bn` is with batch normalisation."""
 STRIDE_PX = 32

@@ -18,8 +18,6 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError, DataError
 
-__all__ = ["imagenet_file", "read_tensors"]
-
 _FILE = "model.safetensors"
 _WRAPPERS = ("ema", "model", "state_dict")
 """Under which keys training programs keep the weights, the best of them first."""

@@ -20,8 +20,6 @@ from pipeline.jobs.artifacts import sha256_file
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.weight_files import imagenet_file, read_tensors
 
-__all__ = ["load_start_weights"]
-
 LOG = logging.getLogger(__name__)
 _CLASSIFIERS = ("fc", "_fc", "classifier", "head", "last_linear", "linear")
 

@@ -20,8 +20,6 @@ from pipeline.package.contents import CONFIG, MANIFEST, RULES, weights_name
 from pipeline.package.notebook import NOTEBOOK, dataset_metadata, notebook, notebook_metadata
 from pipeline.package.wheels import add_wheels
 
-__all__ = ["build_package"]
-
 USER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 LONGEST_NAME = 50
 

@@ -20,8 +20,6 @@ from pipeline.jobs.artifacts import read_json
 from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.rules import AnyRules, read_rules
 
-__all__ = ["CONFIG", "MANIFEST", "RULES", "Package", "find_damage", "weights_name"]
-
 CONFIG, RULES, MANIFEST = "config.yaml", "rules.json", "manifest.json"
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from pipeline.package.contents import find_damage
 
-__all__ = ["NOTEBOOK", "dataset_metadata", "notebook", "notebook_metadata"]
-
 NOTEBOOK = "submit.ipynb"
 
 TEXT = """\

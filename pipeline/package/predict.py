@@ -20,8 +20,6 @@ from pipeline.masks.instances import write_instances
 from pipeline.package.contents import Package
 from pipeline.selection.submission import submit_maps
 
-__all__ = ["predict_package"]
-
 LOG = logging.getLogger("pipeline.package.predict")
 
 

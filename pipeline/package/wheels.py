@@ -15,8 +15,6 @@ from pathlib import Path
 import pipeline
 from pipeline.errors import ArtifactError, ConfigError
 
-__all__ = ["MISSING_AT_KAGGLE", "add_wheels"]
-
 MISSING_AT_KAGGLE = ("segmentation-models-pytorch", "timm")
 """What prediction imports and Kaggle's image lacks, or holds in a version of its own choice.
 

@@ -18,15 +18,6 @@ from pipeline.report.figures import (
     draw,
 )
 
-__all__ = [
-    "bars",
-    "fold_spread",
-    "gains",
-    "lost_points",
-    "scale",
-    "shares",
-]
-
 
 def scale(
     title: str,

@@ -22,8 +22,6 @@ from pipeline.report.page import render, ships_of
 from pipeline.report.panels import Panel, Table, attempt, build
 from pipeline.report.records import Records
 
-__all__ = ["compare"]
-
 COLOURS = ("predicted", "other1", "other2", "other3")
 SCORES = {
     "f2": "out-of-fold F2",

@@ -11,8 +11,6 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.kaggle.ledger import LedgerRow
 from pipeline.report.figures import INK, MARKERS, MUTED, SERIES, Drawing, draw
 
-__all__ = ["EPOCH", "Curve", "curves", "submissions"]
-
 EPOCH = "epoch"
 
 

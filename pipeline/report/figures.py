@@ -16,18 +16,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = [
-    "CARD",
-    "FILL",
-    "GRID",
-    "INK",
-    "MARKERS",
-    "MUTED",
-    "SERIES",
-    "Drawing",
-    "draw",
-]
-
 # Colours that stand for CSS variables; none of them is ever shown.
 INK, MUTED, GRID, CARD, FILL = "#000101", "#000102", "#000103", "#000104", "#000105"
 SERIES = ("#000301", "#000302", "#000303", "#000304", "#000305", "#000306", "#000307")

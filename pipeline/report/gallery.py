@@ -22,8 +22,6 @@ from pipeline.masks.rle import decode_labels
 from pipeline.report.outcomes import Outcomes
 from pipeline.seeds import generator
 
-__all__ = ["Gallery", "Layer", "Tiles", "galleries_of", "show"]
-
 PER_GALLERY = 36
 # Longest side of an embedded picture, px; a picture is never enlarged.
 IMAGE_PX, MAP_PX = 384, 224

@@ -12,8 +12,6 @@ from pipeline.report.outcomes import CAUSES, Outcomes
 from pipeline.report.panels import Panel, Table
 from pipeline.report.records import Records
 
-__all__ = ["by_class", "classes", "flatten", "lost", "rules", "thresholds"]
-
 LONG = 100
 
 

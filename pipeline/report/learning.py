@@ -11,8 +11,6 @@ from pipeline.report.figures import Drawing
 from pipeline.report.panels import Panel
 from pipeline.report.records import Records
 
-__all__ = ["learning"]
-
 STAGES = ("train", "finetune")
 PHASES = {
     "data_wait_s": "waiting for data",

@@ -15,8 +15,6 @@ from pipeline.errors import DataError
 from pipeline.metrics.f2 import THRESHOLDS, Matches, f2_from_counts, match_objects
 from pipeline.report.records import Records
 
-__all__ = ["CAUSES", "Outcomes", "outcomes_of"]
-
 # An object lies inside another, and was merged or split, if more than this share of it does.
 INSIDE = 0.5
 

@@ -6,8 +6,6 @@ import numpy.typing as npt
 
 from pipeline.masks.rle import Labels
 
-__all__ = ["overlay"]
-
 # Okabe and Ito's, which colour-blind people tell apart, as RGB; neighbours in number differ.
 COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (240, 228, 66), (213, 94, 0), (0, 158, 115), (204, 121, 167)],

@@ -15,8 +15,6 @@ from pipeline.report.outcomes import Outcomes, outcomes_of
 from pipeline.report.panels import Panel, attempt, build
 from pipeline.report.records import Records
 
-__all__ = ["render", "run_page", "ships_of"]
-
 TEMPLATES = Path(__file__).parent / "template"
 
 

@@ -17,8 +17,6 @@ from pipeline.report.curves import submissions
 from pipeline.report.figures import Drawing
 from pipeline.report.records import Records
 
-__all__ = ["LEADERBOARD", "Panel", "Table", "attempt", "board", "build", "data", "glance"]
-
 Made = TypeVar("Made")
 
 LEADERBOARD = {

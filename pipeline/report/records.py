@@ -16,8 +16,6 @@ from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
 from pipeline.masks.instances import read_instances
 
-__all__ = ["Records"]
-
 # Tables of another form than their name's ending says.
 READERS: dict[str, Callable[[Path], Any]] = {
     "data/instances.csv": read_instances,

@@ -36,19 +36,6 @@ from pipeline.separation.segments import (
 )
 from pipeline.separation.separate import Separation
 
-__all__ = [
-    "Choice",
-    "LearntFilter",
-    "LearntSelection",
-    "ObjectCount",
-    "best_choice",
-    "expected_hits",
-    "filter_row",
-    "head_of",
-    "is_large",
-    "total_hits",
-]
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 

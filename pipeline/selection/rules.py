@@ -13,8 +13,6 @@ from pipeline.selection.candidates import LearntSelection
 from pipeline.selection.thresholds import AGAIN, Rules
 from pipeline.separation.foreground import foreground_of
 
-__all__ = ["FORMAT", "AnyRules", "Rules", "find_objects", "read_rules", "rules_to_json"]
-
 AnyRules = Rules | LearntSelection
 
 FORMAT = 2

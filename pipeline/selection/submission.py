@@ -9,11 +9,10 @@ from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances
 from pipeline.masks.rle import encode_labels
-from pipeline.selection.rules import AnyRules, Rules
+from pipeline.selection.rules import AnyRules
+from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack, unpack
-
-__all__ = ["check_submission", "find_instances", "submit_maps"]
 
 NAMED = 5  # offenders that a message names
 

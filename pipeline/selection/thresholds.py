@@ -12,8 +12,6 @@ from pipeline.masks.rle import Labels
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, draw_labels, find_components
 
-__all__ = ["AGAIN", "Rules"]
-
 AGAIN = "Calibrate again, with `./run.sh CONFIG --from calibrate --restart`."
 RANGES = {
     "min_area_px": range(2**31),

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
 
-__all__ = ["Trees", "fit_trees"]
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float64] | npt.NDArray[np.float32]

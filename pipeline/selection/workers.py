@@ -8,8 +8,6 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
-__all__ = ["in_order", "worker_count"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

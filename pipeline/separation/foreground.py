@@ -16,8 +16,6 @@ import numpy.typing as npt
 from pipeline.maps import ImageMaps, ProbabilityMap
 from pipeline.masks.rle import Labels
 
-__all__ = ["Foreground", "Packed", "foreground_of", "pack", "unpack"]
-
 Packed = NewType("Packed", bytes)
 
 

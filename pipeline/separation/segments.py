@@ -19,16 +19,6 @@ from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, find_components
 from pipeline.separation.sums import Sums, sum_segments
 
-__all__ = [
-    "FEATURES",
-    "IMAGE_HEAD",
-    "LOG_AREA",
-    "Features",
-    "Segments",
-    "draw_segments",
-    "find_segments",
-]
-
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

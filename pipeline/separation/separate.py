@@ -17,16 +17,6 @@ from pipeline.maps import ImageMaps, ProbabilityMap
 from pipeline.masks.rle import Labels
 from pipeline.separation.watershed import split_blobs
 
-__all__ = [
-    "MAX_COMPONENTS",
-    "Components",
-    "Connectivity",
-    "Method",
-    "Separation",
-    "draw_labels",
-    "find_components",
-]
-
 Connectivity = Literal[4, 8]
 Method = Literal["components", "contact", "distance"]
 

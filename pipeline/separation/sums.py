@@ -16,8 +16,6 @@ import numpy.typing as npt
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components
 
-__all__ = ["Sums", "sum_segments"]
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]

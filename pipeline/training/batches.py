@@ -18,8 +18,6 @@ from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError, DataError
 from pipeline.training.context import TrainingContext
 
-__all__ = ["crop_batches", "statistics_batches", "validation_batches", "worker_failures"]
-
 STATISTICS_CROPS = 256
 _KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
 

@@ -10,8 +10,6 @@ from pipeline.data.tiles import CropDataset, ImageDataset
 from pipeline.jobs.job import Job
 from pipeline.training.objective import Objective
 
-__all__ = ["TrainingContext"]
-
 
 @dataclass(frozen=True)
 class TrainingContext:

@@ -16,8 +16,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from pipeline.networks.build import SegmentationNetwork
 
-__all__ = ["Ema"]
-
 WARMUP_POWER = 0.75
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pipeline.networks.build import SegmentationNetwork
     from pipeline.training.context import TrainingContext
 
-__all__ = ["train_fold", "training_job"]
-
 LOG = logging.getLogger(__name__)
 
 

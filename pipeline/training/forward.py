@@ -19,8 +19,6 @@ from pipeline.config.schema import Machine
 from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction, SegmentationNetwork
 
-__all__ = ["Forward", "build_forward", "recompute_blocks"]
-
 Forward = Callable[[torch.Tensor], Prediction]
 
 

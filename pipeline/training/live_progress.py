@@ -18,8 +18,6 @@ from tqdm import tqdm
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.job import Job
 
-__all__ = ["HISTORY", "EpochProgress", "write_history"]
-
 LOG = logging.getLogger(__name__)
 HISTORY = "history.csv"
 LINE_EVERY_S = 60.0

@@ -33,8 +33,6 @@ from pipeline.training.signals_and_faults import (
 from pipeline.training.state import State
 from pipeline.training.step import Step
 
-__all__ = ["train"]
-
 LOG = logging.getLogger(__name__)
 OUTPUTS = ["final.pt", HISTORY]
 LOOK_EVERY = 50

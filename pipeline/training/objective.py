@@ -18,8 +18,6 @@ from pipeline.data.targets import object_truth
 from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction
 
-__all__ = ["Objective", "WeightedSum"]
-
 IMAGE_HEAD, CONTACT = "image_head", "contact"
 SURE_NO = -20.0  # as a logit
 

@@ -14,8 +14,6 @@ from pipeline.training.state import State
 from pipeline.training.tensorboard import Curves
 from pipeline.training.validation import validate
 
-__all__ = ["Record"]
-
 LOG = logging.getLogger(__name__)
 
 

@@ -17,13 +17,6 @@ from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_json
 from pipeline.jobs.job import Job
 
-__all__ = [
-    "MAX_SKIPPED",
-    "StopRequest",
-    "reset_statistics",
-    "stays_not_finite",
-]
-
 MAX_SKIPPED = 20
 """Steps skipped in a row before training stops: float16's scale needs up to 16 halvings."""
 

@@ -17,8 +17,6 @@ from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.job import Job
 from pipeline.networks.build import SegmentationNetwork
 
-__all__ = ["decide_sizes", "kept_bytes"]
-
 LOG = logging.getLogger(__name__)
 PARTS_OF_SIDE = (1.0, 2 / 3, 1 / 2, 1 / 3, 1 / 4)
 """Crops are the whole image, or the largest of these parts of it of which MIN_CROPS fit."""

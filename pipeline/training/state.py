@@ -21,8 +21,6 @@ from pipeline.seeds import stream_seed
 from pipeline.training.context import TrainingContext
 from pipeline.training.ema import Ema
 
-__all__ = ["EpochSums", "Outcome", "State"]
-
 
 class Outcome(NamedTuple):
     """A step's losses, detached, and whether it changed the weights; tensors without axes."""

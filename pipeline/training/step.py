@@ -22,8 +22,6 @@ from pipeline.training.context import TrainingContext
 from pipeline.training.forward import build_forward
 from pipeline.training.state import Outcome, State
 
-__all__ = ["Step", "learning_rate"]
-
 LOG = logging.getLogger(__name__)
 
 

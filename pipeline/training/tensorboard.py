@@ -15,8 +15,6 @@ from pipeline.errors import ConfigError
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.context import TrainingContext
 
-__all__ = ["Curves"]
-
 SHOWN = 4
 """Validation images shown: the first ones with an object, so that there is something to see."""
 

@@ -15,8 +15,6 @@ from pipeline.networks.build import Prediction, SegmentationNetwork
 from pipeline.training.batches import validation_batches
 from pipeline.training.context import TrainingContext
 
-__all__ = ["validate"]
-
 
 @torch.inference_mode()
 def validate(

@@ -27,7 +27,8 @@ from pipeline.jobs.run import Run
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
-from pipeline.selection.rules import Rules, find_objects
+from pipeline.selection.rules import find_objects
+from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
 from tests.bench.sizes import sized
 from tests.bench.trials import budget_of, parser, run_trial

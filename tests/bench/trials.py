@@ -16,8 +16,6 @@ from pathlib import Path
 
 from tests.bench.sizes import sized
 
-__all__ = ["Score", "budget_of", "parser", "run_trial"]
-
 
 @dataclass(frozen=True)
 class Score:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.schema import Augment, Crops, Targets
+from pipeline.config.augment import Augment
+from pipeline.config.schema import Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.targets import CHANNELS, make_target, object_truth, probabilities
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.config.schema import Augment, Crops, Targets
+from pipeline.config.augment import Augment
+from pipeline.config.schema import Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.masks.rle import decode_labels, encode_labels

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
-from pipeline.selection.rules import Rules, find_objects, read_rules, rules_to_json
+from pipeline.selection.rules import find_objects, read_rules, rules_to_json
+from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit

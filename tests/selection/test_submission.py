@@ -9,8 +9,8 @@ import pytest
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
-from pipeline.selection.rules import Rules
 from pipeline.selection.submission import check_submission, find_instances
+from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
 

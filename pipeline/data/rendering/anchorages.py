@@ -13,8 +13,6 @@ from pipeline.data.rendering.fields import between, draw, heading
 from pipeline.data.rendering.fleet import Ship, mask_of, ship_sized, window
 from pipeline.data.rendering.land import Berth
 
-__all__ = ["place_ships"]
-
 COUNTS_768: dict[float, float] = {
     0: 1,
     0.64: 1,

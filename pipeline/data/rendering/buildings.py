@@ -9,8 +9,6 @@ import numpy as np
 
 from pipeline.data.rendering.fields import between, heading
 
-__all__ = ["paint_port", "paint_town"]
-
 ROOFS = (
     (176, 172, 166), (150, 104, 84), (120, 118, 116), (196, 190, 180), (96, 92, 92),
     (170, 128, 104), (210, 208, 204),

@@ -7,8 +7,6 @@ import numpy as np
 
 from pipeline.data.rendering.fields import between, colour, noise, turned
 
-__all__ = ["scatter_clutter"]
-
 THINGS_PER_TILE = 0.1
 """Rare: in the competition networks tell images with ships from those without in 0.987 of the
 cases, and a few hundred tiles teach what a rock is only if most of the sea is free of them."""

@@ -10,19 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = [
-    "SINE",
-    "between",
-    "colour",
-    "draw",
-    "draw_line",
-    "grain",
-    "heading",
-    "noise",
-    "ripples",
-    "turned",
-]
-
 TURN = 4096
 SINE = np.array([round(math.sin(2 * math.pi * i / TURN), 6) for i in range(TURN)], np.float32)
 """Sine over one turn, rounded so that every machine's library gives the same table."""

@@ -13,8 +13,6 @@ import numpy as np
 
 from pipeline.data.rendering.fields import between, draw, draw_line, heading, turned
 
-__all__ = ["Ship", "label_ships", "mask_of", "ship_sized", "window"]
-
 LENGTH_PX: dict[float, float] = {
     0: 5, 0.01: 7, 0.05: 10, 0.25: 18, 0.5: 43, 0.75: 90, 0.95: 215, 0.99: 300, 1: 350,
 }  # fmt: skip

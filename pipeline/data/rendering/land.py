@@ -11,8 +11,6 @@ import numpy as np
 from pipeline.data.rendering.buildings import paint_port, paint_town
 from pipeline.data.rendering.fields import between, draw_line, heading, noise, turned
 
-__all__ = ["Berth", "Ground", "lay_ground", "paint_land"]
-
 BIOMES = {
     "green": ((34, 52, 30), (70, 88, 50), (104, 112, 66)),
     "dry": ((118, 100, 76), (150, 130, 100), (92, 84, 62)),

@@ -25,8 +25,6 @@ from pipeline.data.rendering.sea import (
 from pipeline.data.rendering.vessels import draw_vessel, draw_wake
 from pipeline.seeds import generator
 
-__all__ = ["Scene", "lay_out", "paint"]
-
 THEMES = {
     True: ((0.68, "open"), (0.84, "coast"), (1.0, "harbour")),
     False: ((0.74, "open"), (0.88, "coast"), (0.95, "islands"), (1.0, "harbour")),

@@ -11,8 +11,6 @@ import numpy as np
 
 from pipeline.data.rendering.fields import between, colour, draw, draw_line, noise, ripples
 
-__all__ = ["Weather", "draw_weather", "paint_clouds", "paint_sea", "paint_shallows"]
-
 TONES: tuple[dict[float, float], ...] = (
     {0: 0.5, 0.08: 1.5, 0.25: 5, 0.5: 13, 0.75: 30, 0.9: 66, 1: 115},
     {0: 2, 0.08: 3, 0.25: 20, 0.5: 41, 0.75: 62, 0.9: 94, 1: 135},

@@ -10,8 +10,6 @@ import numpy as np
 from pipeline.data.rendering.fields import between, colour, noise, turned
 from pipeline.data.rendering.fleet import Ship, mask_of, window
 
-__all__ = ["draw_vessel", "draw_wake"]
-
 HULLS = (
     (120, 118, 116), (150, 78, 62), (70, 92, 124), (92, 96, 100), (176, 174, 168), (134, 92, 74),
     (86, 110, 96), (60, 62, 68), (150, 140, 118),

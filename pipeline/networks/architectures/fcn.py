@@ -20,8 +20,6 @@ from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices
 from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, walk
 
-__all__ = ["ARCHITECTURES", "Fcn"]
-
 
 class Fcn(TwoHeaded):
     """Fully convolutional VGG.

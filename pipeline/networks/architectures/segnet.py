@@ -14,8 +14,6 @@ from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, Upsampling
 from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, convolutions_per_stage, walk
 
-__all__ = ["ARCHITECTURES", "SegNet"]
-
 
 class SegNet(TwoHeaded):
     """SegNet on one of smp's VGG encoders; the paper's is vgg16_bn.

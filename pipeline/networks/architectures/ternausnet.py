@@ -17,8 +17,6 @@ from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, Upsampling
 from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, walk
 
-__all__ = ["ARCHITECTURES", "TernausNet"]
-
 _MIDDLE = (16, 16, 16, 8, 4)
 _OUT = {11: (8, 8, 4, 2, 1), 16: (8, 8, 8, 2, 1)}
 _KERNEL_PX = {11: 3, 16: 4}

@@ -17,8 +17,6 @@ from pipeline.networks.smp_networks import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices, bilinear
 
-__all__ = ["ARCHITECTURES", "UnetFpn"]
-
 _WIDTHS = (256, 128, 64, 32, 16)
 
 

@@ -17,8 +17,6 @@ from pipeline.config.extensions import keyword_types
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, Upsampling
 
-__all__ = ["ARCHITECTURES", "UnetOriginal"]
-
 
 class UnetOriginal(TwoHeaded):
     """Ronneberger's U-Net.

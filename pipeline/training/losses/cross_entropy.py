@@ -15,8 +15,6 @@ from pipeline.config.fields import SIGMOID, SOFTMAX, LossTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Bce", "CrossEntropy", "LabelSmoothing", "bce", "cross_entropy"]
-
 LabelSmoothing = Annotated[float, Field(ge=0, lt=1), Neutral(0.0)]
 
 

@@ -13,15 +13,6 @@ from pipeline.training.losses.cross_entropy import LabelSmoothing, bce
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "BceMinusLnDice",
-    "SoftDice",
-    "SoftJaccard",
-    "bce_minus_ln_dice",
-    "soft_dice",
-    "soft_jaccard",
-]
-
 Smooth = Annotated[Positive, Neutral(1.0)]
 PerImage = Annotated[bool, Neutral(False)]
 

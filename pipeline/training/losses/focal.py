@@ -14,8 +14,6 @@ from pipeline.config.fields import SIGMOID, SOFTMAX, LossTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Focal", "focal"]
-
 
 def focal(logits: "Tensor", target: "Tensor", *, alpha: float | None, gamma: float) -> "Tensor":
     """Compute -w (1 - p_t)^gamma ln(p_t), mean over pixels and channels.

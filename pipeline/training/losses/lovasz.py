@@ -15,15 +15,6 @@ from pipeline.config.fields import SIGMOID, SOFTMAX, LossTerm
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "LovaszHinge",
-    "LovaszSoftmax",
-    "class_masks",
-    "lovasz_extension",
-    "lovasz_hinge",
-    "lovasz_softmax",
-]
-
 
 def lovasz_hinge(
     logits_nchw: "Tensor",
