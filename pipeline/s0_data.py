@@ -34,16 +34,16 @@ def stage(run: Run) -> None:
     for row in quarantine.head(20).itertuples():
         LOG.warning("left out: %s: %s", row[3], row[4])
     outputs = catalog.save(job.folder, quarantine)
-    ships = int((catalog.instances.EncodedPixels != "").sum())
+    objects = int((catalog.instances.EncodedPixels != "").sum())
     counts = {
         "train_images": len(catalog.train_ids),
         "test_images": len(catalog.test_ids),
-        "ships": ships,
+        "ships": objects,
         "left_out": len(quarantine),
     }
     LOG.info(
         "data: %d training images of %dx%d px with %d objects, %d test images, %d left out (%s)",
-        *(counts["train_images"], catalog.width, catalog.height, ships),
+        *(counts["train_images"], catalog.width, catalog.height, objects),
         *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
     )
     job.finish(outputs, counts)

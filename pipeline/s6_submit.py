@@ -76,11 +76,11 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     jobs = worker_count(len(catalog.test_ids))
     submission = submit_maps(maps, rules, catalog.test_ids, *shape, jobs=jobs)
     write_instances(job.folder / "submission.csv", submission)
-    ships = submission.EncodedPixels != ""
+    objects = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {
         "images": len(catalog.test_ids),
-        "ships": int(ships.sum()),
-        "images_with_ships": int(submission.ImageId[ships].nunique()),
+        "ships": int(objects.sum()),
+        "images_with_ships": int(submission.ImageId[objects].nunique()),
     }
     LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
     truth = read_test_truth(run.config.data)

@@ -2,9 +2,9 @@
 
 Reads a picture or a folder of pictures, of any size, and the run's networks and rules. Writes into
 the folder --out: `instances.csv` with the objects of all pictures, and for each picture
-`<name>.overlay.png` and `<name>.geojson` with the ships' outlines in its pixels, x to the right and
-y down from the outer corner of the first one. A large picture is predicted in windows as large as
-the images that the run learned from; gates and areas of the rules hold for the whole picture.
+`<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its pixels, x to the right
+and y down from the outer corner of the first one. A large picture is predicted in windows as large
+as the images that the run learned from; filters and areas of the rules hold for the whole picture.
 """
 
 import argparse
@@ -185,11 +185,11 @@ def _write(
     properties = [
         {
             "ImageId": name,
-            "ship": ship,
+            "object": number,
             "area_px": int(area),
             "mean_probability": round(total / area, 4),
         }
-        for ship, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), start=1)
+        for number, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), start=1)
     ]
     write_json(out / f"{name}.geojson", to_geojson(labels_hw, properties))
 

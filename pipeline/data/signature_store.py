@@ -1,7 +1,7 @@
 """The signatures of many image files, computed once.
 
 Image files enter; `Signatures` leave. They are kept in a folder of parts, each written whole as
-soon as its images are done, so that an interrupted pass goes on and a second one decodes nothing.
+soon as its images are done, so that an interrupted pass resumes and a second one decodes nothing.
 An image is known by its file name, size and time stamp.
 """
 

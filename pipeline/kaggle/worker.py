@@ -4,7 +4,7 @@ One JSON order per line on standard input, one JSON reply per line on standard o
 because the client has no timeouts, reads its configuration and calls the network when imported,
 prints, and exits: here all of that ends with the process, which `pipeline.kaggle.client` kills at
 a deadline. When standard input closes, the worker ends at once, in the middle of a transfer too,
-so that it never outlives its owner and writes into a file that another run goes on with.
+so that it never outlives its owner and writes into a file that another run resumes.
 """
 
 import contextlib

@@ -51,10 +51,10 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
         LOG.warning("no object in %s, which cannot be used: %s", row[3], row[4])
     submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, *shape)
     write_instances(output, submission)
-    ships = submission.EncodedPixels != ""
+    objects = submission.EncodedPixels != ""
     LOG.info(
         "%s: %d test images, %d objects in %d of them",
-        *(output, len(catalog.test_ids), ships.sum(), submission.ImageId[ships].nunique()),
+        *(output, len(catalog.test_ids), objects.sum(), submission.ImageId[objects].nunique()),
     )
 
 

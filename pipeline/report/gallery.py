@@ -45,7 +45,7 @@ class Layer:
     key: str
     name: str
     colour: str
-    ships: Mapping[str, Sequence[str]]
+    objects: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Tiles:
             coloured = cv2.applyColorMap(prob_hw[: shape[0]], cv2.COLORMAP_CIVIDIS)
             tile["prob"] = _embed(coloured, MAP_PX, MAP_QUALITY)
         tile["outlines"] = {
-            layer.key: self._outlines(layer.ships.get(image_id, ())) for layer in self.layers
+            layer.key: self._outlines(layer.objects.get(image_id, ())) for layer in self.layers
         }
         return tile
 

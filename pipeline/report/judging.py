@@ -26,7 +26,7 @@ def lost(key: str, title: str, outcomes: Outcomes) -> Panel:
 
 
 def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Panel:
-    """Show F2 over the IoU a hit needs, and over the probability a ship's pixel needs."""
+    """Show F2 over the IoU a hit needs, and over the probability an object's pixel needs."""
     iou = np.arange(50, 100, 5) / 100
     every, ship = outcomes.f2_over_iou(ships_only=False), outcomes.f2_over_iou(ships_only=True)
     lines = [
@@ -52,7 +52,7 @@ def _over_probability(by_threshold: Sequence[Mapping[str, float]]) -> Drawing:
     f2 = [row["f2"] for row in by_threshold]
     best = int(np.argmax(f2))
     return curves(
-        "F2 over the probability of a ship's pixel",
+        "F2 over the probability of an object's pixel",
         [Curve("", x, f2)],
         "probability threshold",
         "F2, other rules at their best",
@@ -77,7 +77,7 @@ def by_class(
     runs: Mapping[str, Mapping[str, Any]],
     of_size: Mapping[str, Sequence[float | None]] | None = None,
 ) -> list[Drawing]:
-    """Draw F2 by the ships' size and by their number in the image.
+    """Draw F2 by the objects' size and by their number in the image.
 
     Args:
         runs: The scores of each run, by what to call it; classes are those of the first.
@@ -148,11 +148,11 @@ def _gate(outcomes: Outcomes) -> list[Drawing]:
     images = outcomes.images.dropna(subset=["max_probability"])
     if images.empty:
         return []
-    sure, ship = images.max_probability.to_numpy(), (images.n_true > 0).to_numpy()
+    sure, has_object = images.max_probability.to_numpy(), (images.n_true > 0).to_numpy()
     levels = np.unique(np.quantile(sure, np.linspace(0, 1, 101)))
     passed = np.array([(sure >= level).sum() for level in levels])
-    right = np.array([(ship & (sure >= level)).sum() for level in levels])
-    precision, recall = right / passed, right / max(ship.sum(), 1)
+    right = np.array([(has_object & (sure >= level)).sum() for level in levels])
+    precision, recall = right / passed, right / max(has_object.sum(), 1)
     half = int(np.abs(precision - recall).argmin())
     said = f"both {precision[half]:.2f} where maps reach {levels[half]:.2f}"
     return [

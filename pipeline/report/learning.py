@@ -34,7 +34,7 @@ def learning(key: str, title: str, records: Records) -> Panel:
     lasted = max((len(h) for h in histories["train"].values()), default=0)
     drawings = [
         *(_loss(stage, folds) for stage, folds in histories.items() if folds),
-        _through(histories, lasted, "Dice of watched images", "Dice", lambda h: h.val_dice),
+        _through(histories, lasted, "Dice of validation images", "Dice", lambda h: h.val_dice),
         _through(histories, lasted, "Learning rate", "learning rate", lambda h: h.learning_rate),
         _phases(histories),
         _time_of_stages(records),
@@ -54,7 +54,7 @@ def _loss(stage: str, folds: dict[int, pd.DataFrame]) -> Drawing:
     said = "; ".join(
         f"fold {fold}: {h.loss.iloc[0]:.3f} to {h.loss.iloc[-1]:.3f}" for fold, h in folds.items()
     )
-    y = "loss; dashed: of watched images"
+    y = "loss; dashed: of validation images"
     return curves(f"Loss, {stage}", lines, EPOCH, y, said=said)
 
 

@@ -117,9 +117,11 @@ def _largest(ids: pd.Index, matches: Matches) -> npt.NDArray[np.int64]:
     return np.where(true > 0, true, _largest_of(ids, matches.predicted_ships))
 
 
-def _largest_of(ids: pd.Index, ships: pd.DataFrame) -> npt.NDArray[np.int64]:
+def _largest_of(ids: pd.Index, objects: pd.DataFrame) -> npt.NDArray[np.int64]:
     largest_px = np.zeros(len(ids), np.int64)
-    np.maximum.at(largest_px, ids.get_indexer(pd.Index(ships.ImageId)), ships.area_px.to_numpy())
+    np.maximum.at(
+        largest_px, ids.get_indexer(pd.Index(objects.ImageId)), objects.area_px.to_numpy()
+    )
     return largest_px
 
 
@@ -127,10 +129,10 @@ def _merged_and_split(ids: pd.Index, matches: Matches) -> dict[str, npt.NDArray[
     """Count, image by image, objects of one side that hold several of the other."""
     pairs, counts = matches.overlaps, {}
     for name, inner, outer in (("merged", "true", "predicted"), ("split", "predicted", "true")):
-        ships = {"true": matches.true_ships, "predicted": matches.predicted_ships}
-        inside = pairs.shared_px > INSIDE * ships[inner].area_px.to_numpy()[pairs[inner]]
-        held = np.bincount(pairs[outer][inside], minlength=len(ships[outer]))
-        owners = ids.get_indexer(pd.Index(ships[outer].ImageId[held > 1]))
+        objects = {"true": matches.true_ships, "predicted": matches.predicted_ships}
+        inside = pairs.shared_px > INSIDE * objects[inner].area_px.to_numpy()[pairs[inner]]
+        held = np.bincount(pairs[outer][inside], minlength=len(objects[outer]))
+        owners = ids.get_indexer(pd.Index(objects[outer].ImageId[held > 1]))
         counts[name] = np.bincount(owners, minlength=len(ids))
     return counts
 

@@ -27,7 +27,7 @@ def overlay(image_hwc: npt.NDArray[np.uint8], labels_hw: Labels) -> npt.NDArray[
     ship_hw = labels_hw > 0
     colours = COLOURS[(labels_hw[ship_hw] - 1) % len(COLOURS)]
     drawn_hwc[ship_hw] = (0.65 * image_hwc[ship_hw] + 0.35 * colours).astype(np.uint8)
-    # A ship's edge: its pixels that have a neighbour outside it, the image's border included.
+    # An object's edge: its pixels that have a neighbour outside it, the image's border included.
     around = cv2.BORDER_CONSTANT
     kernel = np.ones((3, 3), np.uint8)
     labels = labels_hw.astype(np.float32)

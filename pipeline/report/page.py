@@ -111,8 +111,8 @@ def _known(image: Any) -> dict[str, Any]:  # noqa: ANN401  a row of `Outcomes.im
 def ships_of(records: Records) -> dict[str, list[str]]:
     """Return the run's out-of-fold objects of each image."""
     rows = records.read("calibrate/oof_instances.csv")
-    ships = rows[rows.EncodedPixels != ""]
-    grouped: dict[str, list[str]] = ships.groupby("ImageId").EncodedPixels.agg(list).to_dict()
+    objects = rows[rows.EncodedPixels != ""]
+    grouped: dict[str, list[str]] = objects.groupby("ImageId").EncodedPixels.agg(list).to_dict()
     return grouped
 
 

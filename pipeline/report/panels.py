@@ -123,8 +123,8 @@ def data(key: str, title: str, records: Records) -> Panel:
     sizes = [name for name in rows[0] if name.startswith("ships_")]
     lead = (
         f"{counts['train_images']:,} training images with {counts['ships']:,} objects, "
-        f"{counts['test_images']:,} to predict, {counts['left_out']:,} left out. Tiles that share "
-        "ground form a group, and a group is in one fold."
+        f"{counts['test_images']:,} to predict, {counts['left_out']:,} left out. Tiles that "
+        "overlap form a group, and a group is in one fold."
     )
     images = {name: [row[column] for row in rows] for name, column in kinds.items()}
     ships = {size.removeprefix("ships_"): [row[size] for row in rows] for size in sizes}

@@ -31,7 +31,7 @@
     return node;
   }
 
-  // A photograph or map, or the one above the other, and an outline per ship above both.
+  // A photograph or map, or the one above the other, and an outline per object above both.
   function picture(tile, bases, hidden) {
     const box = make("span", {class: "picture", style: `aspect-ratio:${data.width}/${data.height}`});
     const said = {image: `${tile.id}: ${tile.caption}`, prob: `ship probability of ${tile.id}`};
@@ -151,7 +151,7 @@
     const tile = shown[index];
     title.textContent = tile.id;
     said.textContent = `${index + 1} of ${shown.length} · F2 ${tile.score} · ${tile.caption} · fold ${tile.fold}` +
-      (tile.largest_px ? ` · largest ship ${tile.largest_px.toLocaleString("en")} px` : "") +
+      (tile.largest_px ? ` · largest object ${tile.largest_px.toLocaleString("en")} px` : "") +
       (tile.max_probability == null ? "" : ` · highest probability ${tile.max_probability.toFixed(2)}`);
     const names = {image: "image", prob: "ship probability: dark 0, bright 1"};
     const bases = Object.keys(names).filter((base) => !off.enlarged.has(base) && (base === "image" || hasMaps));
