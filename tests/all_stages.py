@@ -1,12 +1,10 @@
 """What run.sh does but the report, in one process: to start one a stage takes longer than the work.
 
-That process is forked from a server that has imported torch, and works in a checkout of its own.
+python -m tests.all_stages CONFIG [key=value ...]
 """
 
 import importlib
 import logging
-import multiprocessing
-import os
 import sys
 from pathlib import Path
 
@@ -15,14 +13,6 @@ from pipeline.jobs.parts import PartStage
 from pipeline.jobs.run import Run
 
 STAGES = sorted(path.stem for path in Path("pipeline").glob("s[0-6]_*.py"))
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        *(f"pipeline.{stage}" for stage in STAGES),
-        *("pipeline.training.loop", "pipeline.inference.predict", "pipeline.calibration.calibrate"),
-        *("pipeline.data.augment", "albumentations", "sklearn.ensemble"),
-    ]
-)
 
 
 def run_stages(run, names=STAGES):
@@ -35,19 +25,6 @@ def run_stages(run, names=STAGES):
             stage(run)
 
 
-def start(folder, environment, log, config, *overrides):
-    """Start all stages of a configuration in `folder`, and send what they print to `log`."""
-    process = SERVER.Process(target=_work, args=(folder, environment, log, config, overrides))
-    process.start()
-    return process
-
-
-def _work(folder, environment, log, config, overrides):
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    run_stages(Run(load_config(Path(config), list(overrides)), restart=False))
+    run_stages(Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False))

@@ -8,7 +8,7 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import all_stages
+import forked
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -70,17 +70,21 @@ class Checkout:
         assert process.returncode == code, output
         return output
 
-    def run_in_one_process(self, *arguments: str) -> str:
-        """Run all stages of a configuration but the report; return what they printed."""
-        process, log = self.start_in_one_process(*arguments)
+    def start_module(self, *arguments: str) -> tuple[BaseProcess, Path]:
+        """Start `python -m` from a warm server; return the process and what it prints to."""
+        log = self.folder / "module.log"
+        return forked.start(self.folder, self.environment, log, *arguments), log
+
+    def run_module(self, *arguments: str, code: int = 0) -> str:
+        """Run `python -m` to its end and return what it printed."""
+        process, log = self.start_module(*arguments)
         process.join(280)
-        assert process.exitcode == 0, log.read_text()
+        assert process.exitcode == code, log.read_text()
         return log.read_text()
 
-    def start_in_one_process(self, *arguments: str) -> tuple[BaseProcess, Path]:
-        """Start all stages of a configuration but the report; return what they print to."""
-        log = self.folder / "one_process.log"
-        return all_stages.start(self.folder, self.environment, log, *arguments), log
+    def run_in_one_process(self, *arguments: str) -> str:
+        """Run all stages of a configuration but the report; return what they printed."""
+        return self.run_module("tests.all_stages", *arguments)
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def weights(checkout, stage, run="tiny"):
 
 def kill_at(checkout, reached: Path):
     """Run the stages in one process, and kill it once a file is there."""
-    process, log = checkout.start_in_one_process(TINY)
+    process, log = checkout.start_module("tests.all_stages", TINY)
     while not reached.exists():
         assert process.is_alive(), log.read_text()
         time.sleep(0.02)
@@ -231,8 +231,8 @@ def test_shards_make_the_maps_of_the_whole(finished, monkeypatch, caplog):
     monkeypatch.chdir(checkout.folder)
     folder = Path("runs/tiny/predict/test")
     before = (folder / "index.csv").read_text()
-    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds", "test:1/2", "--restart"]
-    output = checkout.run(*stage, program=sys.executable)
+    stage = ["pipeline.s4_predict", "--config", TINY, "--folds", "test:1/2", "--restart"]
+    output = checkout.run_module(*stage)
     assert not (folder / "manifest.json").exists(), output
     run, part = opened(), Part("test", 0, 2)
     s4_predict.stage.work(run, s4_predict.stage.job(run, part), part)
@@ -282,16 +282,8 @@ def test_the_report_shows_the_run_and_predict_image_takes_any_picture(finished, 
     for path in pictures:
         shutil.copy(path, tmp_path)
     (tmp_path / "broken.jpg").write_text("no picture")
-    arguments = [
-        "-m",
-        "pipeline.commands.predict_image",
-        str(tmp_path),
-        "--run",
-        "tiny",
-        "--out",
-        "found",
-    ]
-    told = checkout.run(*arguments, program=sys.executable, code=2)
+    arguments = ["pipeline.commands.predict_image", str(tmp_path), "--run", "tiny"]
+    told = checkout.run_module(*arguments, "--out", "found", code=2)
     assert "broken.jpg: expected a picture" in told
     out = checkout.folder / "found"
     assert cv2.imread(str(out / "large.png.overlay.png")).shape == large.shape

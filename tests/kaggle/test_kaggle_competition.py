@@ -4,7 +4,6 @@ import csv
 import io
 import re
 import shlex
-import sys
 import zipfile
 
 import pytest
@@ -86,7 +85,7 @@ def test_the_readmes_commands_go_from_an_empty_disk_to_a_score(competition, chec
     output = checkout.run(*run[1:], program=run[0], cores=1)
     assert "public score 0.81234" in output
     assert len(competition.submissions) == 1
-    output = checkout.run(*refresh[1:], program=sys.executable)
+    output = checkout.run_module(*refresh[2:])
     assert re.search(r"airbus .*COMPLETE .*0\.81234 +0\.83456", output)
 
 
@@ -103,6 +102,6 @@ def test_scores_of_earlier_submissions_are_refreshed(competition, checkout):
     row = "1234,a,a-1234.csv,2026-01-01T00:00:00+00:00,0.83,m,,a-1234,,,,"
     (folder / "ledger.csv").write_text(f"{header},private_score\n{row}\n")
     checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
-    output = checkout.run("-m", "pipeline.s6_submit", "--scores", program=sys.executable)
+    output = checkout.run_module("pipeline.s6_submit", "--scores")
     assert re.search(r"a +1234 .*COMPLETE +0\.83000 +0\.81234 +0\.83456 +\+0\.00456", output)
     assert ledger(checkout)[0]["private_score"] == "0.83456"

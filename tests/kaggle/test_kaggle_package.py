@@ -101,8 +101,8 @@ def finished(shared_checkout, competition, server, tmp_path_factory):
 
 def package(finished, *arguments, code=0):
     checkout, (config, *overrides) = finished
-    command = ["-m", "pipeline.commands.build_package", "--config", config, *overrides, *arguments]
-    return checkout.run(*command, code=code, program=sys.executable)
+    command = ["pipeline.commands.build_package", "--config", config, *overrides, *arguments]
+    return checkout.run_module(*command, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -225,14 +225,14 @@ def test_the_command_predicts_without_the_run(finished, pushed, competition, tmp
     for name, content in pushed[0].items():
         (dataset / name).write_bytes(content)
     checkout = finished[0]
-    arguments = ["-m", "pipeline.commands.predict_package", "--data", str(competition)]
+    arguments = ["pipeline.commands.predict_package", "--data", str(competition)]
     arguments += ["--output", str(output), "--package", str(dataset)]
-    checkout.run(*arguments, program=sys.executable)
+    checkout.run_module(*arguments)
     own = checkout.folder / "runs" / "offline" / "submit" / "submission.csv"
     assert output.read_bytes() == own.read_bytes()
     (dataset / "rules.json").unlink()
     output.unlink()
-    told = checkout.run(*arguments, code=2, program=sys.executable)
+    told = checkout.run_module(*arguments, code=2)
     assert f"the package is damaged: {dataset / 'rules.json'}: missing" in told
     assert "Traceback" not in told
     assert not output.exists()
