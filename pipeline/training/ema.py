@@ -37,14 +37,15 @@ class Ema:
         pairs = list(
             zip(self.network.state_dict().values(), live.state_dict().values(), strict=True)
         )
-        self._numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._averaged, self._live = map(list, zip(*numbers, strict=True))
         self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the live weights after optimisation step `step`, counted from 0."""
         decay = min(self._decay, 1 - max(step, 1) ** -WARMUP_POWER)
-        get_ema_multi_avg_fn(decay)(*map(list, zip(*self._numbers, strict=True)), None)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(decay)(self._averaged, self._live, None)  # type: ignore[no-untyped-call]
         for ours, theirs in self._counts:
             ours.copy_(theirs)
 

@@ -38,7 +38,8 @@ class WeightedSum(nn.Module):
                 f"loss: expected one or more different terms, got {names}. List each term once, "
                 "and raise its weight instead."
             )
-        self.terms = list(terms)
+        # Listed once: to ask a term for its settings takes a copy of them.
+        self._terms = [(term, term.settings) for term in terms]
 
     def forward(
         self, logits_nchw: torch.Tensor, target: torch.Tensor
@@ -52,9 +53,9 @@ class WeightedSum(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             values: dict[str, torch.Tensor] = {}
             total = logits.new_zeros(())
-            for term in self.terms:
+            for term, settings in self._terms:
                 truth = _checked(logits, target, term)
-                value = term.loss(logits, truth, **term.settings)
+                value = term.loss(logits, truth, **settings)
                 total = total + term.weight * value
                 values[term.name] = value.detach()
         return total, values

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import SIGMOID, SOFTMAX, LossTerm, Positive
 from pipeline.training.losses.cross_entropy import LabelSmoothing, bce
+from pipeline.training.losses.lovasz import class_masks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,8 +75,6 @@ def _overlap_and_sizes(
     logits: "Tensor", target: "Tensor", per_image: bool
 ) -> "tuple[Tensor, Tensor]":
     """Sum yp, and sum y + sum p, over the pixels of each set: (N, C) per image, else (C,)."""
-    from pipeline.training.losses.lovasz import class_masks
-
     if target.ndim == logits.ndim:
         probabilities, truth = logits.sigmoid(), target
     else:
