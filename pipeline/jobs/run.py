@@ -52,7 +52,7 @@ class Run:
         Raises:
             ArtifactError: An input is not finished.
         """
-        folder = self.folder / stage / ("" if fold is None else f"fold{fold}")
+        folder = self._folder_of(stage, fold)
         config = self.config.model_dump(mode="json", include=set(sections))
         read = {job.folder: job.identities for job in inputs}
         ours = [each for each in read if each.is_relative_to(self.folder)]
@@ -74,7 +74,7 @@ class Run:
             ArtifactError: It is not finished, or it or what it was made from was made for another
                 configuration.
         """
-        folder = self.folder / stage / ("" if fold is None else f"fold{fold}")
+        folder = self._folder_of(stage, fold)
         job = Job(stage, fold, folder, {})
         manifest = job.manifest
         now = self.config.model_dump(mode="json", include={*manifest["config"], "seed"})
@@ -117,6 +117,9 @@ class Run:
                 "data, folds and seed."
             )
         return folder
+
+    def _folder_of(self, stage: str, fold: int | None) -> Path:
+        return self.folder / stage / ("" if fold is None else f"fold{fold}")
 
     def has_work(self, job: Job) -> bool:
         """Tell whether the job has work to do; with `restart`, first clear what it did before."""
