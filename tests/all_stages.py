@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline.config.load import load_config
-from pipeline.jobs.parts import PartStage
+from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
 
 STAGES = sorted(path.stem for path in Path("pipeline").glob("s[0-6]_*.py"))
@@ -20,9 +20,17 @@ def run_stages(run, names=STAGES):
     for name in names:
         stage = importlib.import_module(f"pipeline.{name}").stage
         if isinstance(stage, PartStage):
-            stage(run, [*map(str, range(run.config.folds.count)), *stage.also])
+            do_parts(stage, run, [*map(str, range(run.config.folds.count)), *stage.also])
         else:
             stage(run)
+
+
+def do_parts(stage, run, names):
+    """Do some parts of a stage that divides into them, one after the other, in this process."""
+    for part in map(Part, names):
+        own = stage.job(run, part)
+        if own is not None and run.begin(own):
+            stage.work(run, own, part)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from all_stages import run_stages
+from all_stages import do_parts, run_stages
 
 from pipeline import s4_predict
 from pipeline.config.load import load_config
@@ -100,10 +100,10 @@ def test_a_damaged_weight_file_stops_the_stage_that_reads_it(finished, monkeypat
     path.write_bytes(whole[:-100] + bytes(100))
     try:
         with pytest.raises(ArtifactError, match=r"final.pt: damaged: expected SHA-256"):
-            s4_predict.stage(opened(restart=True), ["0"])
+            do_parts(s4_predict.stage, opened(restart=True), ["0"])
     finally:
         path.write_bytes(whole)
-        s4_predict.stage(opened(), ["0"])
+        do_parts(s4_predict.stage, opened(), ["0"])
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_shards_make_the_maps_of_the_whole(finished, monkeypatch, caplog):
     run, part = opened(), Part("test", 0, 2)
     s4_predict.stage.work(run, s4_predict.stage.job(run, part), part)
     assert not (folder / "manifest.json").exists()
-    s4_predict.stage(run, ["test"])
+    do_parts(s4_predict.stage, run, ["test"])
     assert (folder / "index.csv").read_text() == before
     with caplog.at_level("INFO"):
         run_stages(opened())

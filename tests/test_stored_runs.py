@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from all_stages import STAGES, run_stages
+from all_stages import STAGES, do_parts, run_stages
 
 import pipeline
 from pipeline import s2_train
@@ -126,7 +126,7 @@ def test_an_unfinished_fold_resumes(stored):
     whole = torch.load(folder / "final.pt", weights_only=True)["model"]
     for name in ("final.pt", "manifest.json"):
         (folder / name).unlink()
-    s2_train.stage(stored, ["1"])
+    do_parts(s2_train.stage, stored, ["1"])
     again = torch.load(folder / "final.pt", weights_only=True)["model"]
     assert all(torch.equal(again[name], whole[name]) for name in whole)
 
@@ -145,8 +145,8 @@ def test_settings_that_are_new_leave_a_fold_resumable(grown):
     with pytest.raises(
         ArtifactError, match=r"last\.pt: unfinished .*augment\.zoom was 0\.0, now 0"
     ):
-        s2_train.stage(renamed(grown, "tiny", augment={"zoom": 0.25}), ["1"])
-    s2_train.stage(grown, ["1"])
+        do_parts(s2_train.stage, renamed(grown, "tiny", augment={"zoom": 0.25}), ["1"])
+    do_parts(s2_train.stage, grown, ["1"])
 
 
 def test_settings_that_are_new_leave_a_run_to_others(grown):

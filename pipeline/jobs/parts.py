@@ -74,13 +74,6 @@ class PartStage:
     also: tuple[str, ...] = ()
     shards: Callable[[Run, Part, int], int] | None = None
 
-    def __call__(self, run: Run, names: Sequence[str]) -> None:
-        """Do the parts called `names`."""
-        for part in map(Part, names):
-            own = self.job(run, part)
-            if own is not None and run.begin(own):
-                self.work(run, own, part)
-
 
 def read_parts(text: str, known: Sequence[str], *, shards: bool) -> list[Part]:
     """Read `--folds`.

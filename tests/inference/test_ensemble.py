@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from all_stages import do_parts
 
 from pipeline import s0_data, s1_split, s2_train, s3_finetune, s4_predict, s5_calibrate
 from pipeline.config.load import as_stored, load_config, load_stored_config
@@ -90,10 +91,10 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
         predict_noise(a_run(name, HEAD, f"predict.batch_size={seed + 1}"), seed)
     run = a_run("both", HEAD, "predict.ensemble={runs: [a, b], mean: logit}")
     with caplog.at_level(logging.INFO):
-        s2_train.stage(run, ["0", "1"])
-        s3_finetune.stage(run, ["0", "1"])
+        do_parts(s2_train.stage, run, ["0", "1"])
+        do_parts(s3_finetune.stage, run, ["0", "1"])
     assert caplog.text.count("averages the maps of other runs") == 4
-    s4_predict.stage(run, ["0", "1", "test"])
+    do_parts(s4_predict.stage, run, ["0", "1", "test"])
     catalog = Catalog.load(run.result("data").folder)
     jobs = [
         Run(load_stored_config(Path("runs") / name / "config.yaml"), restart=False).result(
@@ -113,7 +114,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
             np.testing.assert_array_equal(both.prob_hw, expected)
         # Also where a map, or the mean, stays below the floor.
         assert readers[2].image_prob(image_id) == i % 10 / 10
-    s4_predict.stage(run, ["0", "1", "test"])  # done before
+    do_parts(s4_predict.stage, run, ["0", "1", "test"])  # done before
     s5_calibrate.stage(run)
     tried = read_json(run.folder / "calibrate" / "rules.json")["tried"]
     assert ("the image head is not used" in caplog.text) is not tried[-1]["kept"]
@@ -144,4 +145,4 @@ def test_runs_that_cannot_be_averaged_are_named():
     for name, (error, message) in cases.items():
         run = opened("refused", f"predict.ensemble={{runs: [{name}], mean: logit}}")
         with pytest.raises(error, match=message):
-            s4_predict.stage(run, ["0"])
+            do_parts(s4_predict.stage, run, ["0"])
