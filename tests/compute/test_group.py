@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 from toy_training import context, draw_images
+from waiting import wait_until
 
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
@@ -63,13 +64,6 @@ HERE = Path(__file__).parent
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path.cwd()}:{HERE.parent}:{HERE}"}
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + 280
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def weights(folder):
     return torch.load(folder / "final.pt", weights_only=True)["model"]
 
@@ -92,7 +86,7 @@ def test_two_processes_give_the_result_of_one(tmp_path, alone):
     log = tmp_path / "log"
     task = Task("", "", "", ("group_member", str(tmp_path / "two")), log, tmp_path / "told", 2)
     work = Processes(task, ENVIRONMENT)
-    wait_until(lambda: work.poll() is not None)
+    wait_until(lambda: work.poll() is not None, within_s=280)
     assert work.poll() == 0, log.read_text()
     assert_close(weights(tmp_path / "two"), weights(alone))
     ours, theirs = (pd.read_csv(folder / "history.csv") for folder in (tmp_path / "two", alone))
@@ -121,7 +115,7 @@ def test_two_nodes_stopped_on_the_way_are_gone_on_with_by_one_process(tmp_path, 
         )
         for node in (0, 1)
     ]
-    wait_until((folder / "last.pt").exists)
+    wait_until((folder / "last.pt").exists, within_s=280)
     nodes[1].terminate()
     # torchrun's own codes: of the signal that it was sent, and of a process that failed.
     assert [node.wait(timeout=200) for node in nodes] == [1, 1]
@@ -154,9 +148,9 @@ def test_a_process_that_fails_ends_and_so_do_the_others(tmp_path):
     task = Task("", "", "", ("failing",), tmp_path / "log", tmp_path / "told", 2)
     paths = f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"
     work = Processes(task, ENVIRONMENT | {"PYTHONPATH": paths})
-    wait_until(lambda: work._members[1].poll() is not None)
+    wait_until(lambda: work._members[1].poll() is not None, within_s=280)
     ended = time.monotonic()
-    wait_until(lambda: work._members[0].poll() is not None)
+    wait_until(lambda: work._members[0].poll() is not None, within_s=280)
     assert time.monotonic() - ended < 10
     assert [member.poll() for member in work._members] == [1, 2]
     told = (tmp_path / "log").read_text()

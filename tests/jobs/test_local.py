@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.launch import launch
@@ -85,17 +86,10 @@ def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
     )
     child = int(launcher.stdout.readline())
-    wait_until((tmp_path / "alive").exists)
+    wait_until((tmp_path / "alive").exists, within_s=20)
     launcher.kill()
     launcher.wait()
-    wait_until(lambda: not running(child))
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not running(child), within_s=20)
 
 
 def running(pid):
