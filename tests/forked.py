@@ -10,11 +10,12 @@ import runpy
 import sys
 
 SERVER = multiprocessing.get_context("forkserver")
+# Libraries only: what the project's modules import, in which order, is tried in each process. The
+# first makes the second importable beside a CPU-only torch.
 SERVER.set_forkserver_preload(
     [
-        *("pipeline.training.loop", "pipeline.inference.predict", "pipeline.calibration.calibrate"),
-        *("pipeline.package.build", "pipeline.package.predict", "pipeline.data.augment"),
-        *("pipeline.jobs.command", "albumentations", "sklearn.ensemble"),
+        *("pipeline.networks", "segmentation_models_pytorch", "albumentations"),
+        *("pandas", "sklearn.ensemble"),
     ]
 )
 
