@@ -4,11 +4,9 @@ Segments with what is measured of them enter; the chosen ones leave. Trees say h
 IoU thresholds a segment will reach (0 for what is no object), `hits`. An image with n true objects
 and k submitted ones scores sum(hits) / (2 (4 n + k)), so the best choice of segments, no two on one
 way to a root, maximises this ratio. It is the F2 to expect over images with and without objects
-alike,
-p s: the chance p that there is an object, times the F2 s if there is. Submitting nothing scores 1 -
-    p.
-So objects are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where calibration did not keep
-this image filter, that of plain rules stands in its place.
+alike, p s: the chance p that there is an object, times the F2 s if there is. Submitting nothing
+scores 1 - p. So objects are submitted where p s > 1 - p, which is p > 1 / (1 + s). Where
+calibration did not keep this image filter, that of plain rules stands in its place.
 
 Source of the rule: the metric's definition, and the competition's write-ups on image filters.
 """

@@ -1,6 +1,6 @@
 """How a map becomes objects: what calibration chooses, and what that does to one map.
 
-`rules.json` holds either `Rules`, a few numbers, or an `LearntSelection`, learnt from segments.
+`rules.json` holds either `Rules`, a few numbers, or a `LearntSelection`, learnt from segments.
 `find_objects` applies either, to out-of-fold and to test maps alike.
 """
 
