@@ -7,6 +7,7 @@ the same: it has a folder, an environment, arguments, an output and an exit code
 import multiprocessing
 import os
 import runpy
+import socket
 import sys
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -25,6 +26,22 @@ def start(folder, environment, log, module, *arguments):
     process = SERVER.Process(target=_work, args=(folder, environment, log, module, arguments))
     process.start()
     return process
+
+
+def start_group(folder, environment, logs, module, *arguments):
+    """Start one process for each log, together a group as torchrun would name it to them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    group = {"WORLD_SIZE": str(len(logs)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        start(
+            folder,
+            environment | group | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            *(log, module, *arguments),
+        )
+        for rank, log in enumerate(logs)
+    ]
 
 
 def _work(folder, environment, log, module, arguments):

@@ -7,11 +7,11 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 import cv2
+import forked
 import numpy as np
 import pytest
 import torch
@@ -248,9 +248,13 @@ def test_two_processes_of_a_group_make_the_maps_of_one(finished):
     checkout, _ = finished
     folder = checkout.folder / "runs" / "tiny" / "predict" / "test"
     before = (folder / "index.csv").read_text()
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    stage = ["-m", "pipeline.s4_predict", "--config", TINY, "--folds", "test", "--restart"]
-    output = checkout.run(*torchrun, *stage, program=sys.executable)
+    stage = ["pipeline.s4_predict", "--config", TINY, "--folds", "test", "--restart"]
+    logs = [checkout.folder / "0.log", checkout.folder / "1.log"]
+    members = forked.start_group(checkout.folder, checkout.environment, logs, *stage)
+    for member in members:
+        member.join(280)
+    output = "".join(log.read_text() for log in logs)
+    assert [member.exitcode for member in members] == [0, 0], output
     assert output.count("predict/test: running") == 1, output
     assert (folder / "index.csv").read_text() == before
 

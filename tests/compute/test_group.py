@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 import torch
@@ -83,11 +84,12 @@ def alone(tmp_path_factory):
 
 
 def test_two_processes_give_the_result_of_one(tmp_path, alone):
-    log = tmp_path / "log"
-    task = Task("", "", "", ("group_member", str(tmp_path / "two")), log, tmp_path / "told", 2)
-    work = Processes(task, ENVIRONMENT)
-    wait_until(lambda: work.poll() is not None, within_s=280)
-    assert work.poll() == 0, log.read_text()
+    logs = [tmp_path / "0.log", tmp_path / "1.log"]
+    environment = os.environ | ENVIRONMENT
+    members = forked.start_group(Path.cwd(), environment, logs, "group_member", f"{tmp_path}/two")
+    for member, log in zip(members, logs, strict=True):
+        member.join(280)
+        assert member.exitcode == 0, log.read_text()
     assert_close(weights(tmp_path / "two"), weights(alone))
     ours, theirs = (pd.read_csv(folder / "history.csv") for folder in (tmp_path / "two", alone))
     same = [name for name in theirs if not name.endswith("_s")]
