@@ -26,4 +26,12 @@ maps (`maps.py`); `separation`, `selection` and `calibration`, from maps to inst
 `kaggle` and `package`. No room imports one above it, and none imports a stage.
 """
 
+import os
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"]:
+    # `python -m` of a stage or command, which begins to import: nothing needs to be saved yet.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
+
 __version__ = "0.2.0"

@@ -7,6 +7,7 @@ and never changed after.
 import json
 import logging
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,8 @@ def test_settings_that_are_new_leave_a_run_usable(grown, caplog):
 
 
 def test_settings_that_are_new_leave_a_fold_resumable(grown):
-    for name in ("final.pt", "manifest.json"):
-        (grown.folder / "train" / "fold1" / name).unlink()
+    for fold, name in product((0, 1), ("final.pt", "manifest.json")):
+        (grown.folder / "train" / f"fold{fold}" / name).unlink()
     with pytest.raises(
         ArtifactError, match=r"last\.pt: unfinished .*augment\.zoom was 0\.0, now 0"
     ):

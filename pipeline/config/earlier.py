@@ -34,6 +34,11 @@ class Neutral:
     value: Any
 
 
+@dataclass(frozen=True)
+class Place:
+    """Marks where files lie: work stands for what is in them, wherever they are moved to."""
+
+
 def in_0_1_0(tree: dict[str, Any]) -> dict[str, Any]:
     """Return a tree of plain values with the names that its keys had in version 0.1.0."""
     return _renamed(tree, {new: old for old, new in RENAMED.items()})
@@ -65,6 +70,18 @@ def without_neutral(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, A
             kept[name] = value
         elif _is_tag(info) or value != _neutral(model, name, info):
             kept[name] = _in_sections(without_neutral, info, value)
+    return kept
+
+
+def without_places(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of sections from `carried_over` where files lie."""
+    kept = {}
+    for name, value in tree.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            kept[name] = value
+        elif Place() not in info.metadata:
+            kept[name] = _in_sections(without_places, info, value)
     return kept
 
 

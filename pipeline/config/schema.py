@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
-from pipeline.config.earlier import Neutral, without_neutral
+from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
 from pipeline.config.networks import Network
@@ -41,8 +41,8 @@ class Demo(Section):
 class Data(Section):
     """Where the images are; `root: null` means the rendered demo."""
 
-    root: Annotated[Path | None, Neutral(None)]
-    test_truth: Annotated[Path | None, Neutral(None)]
+    root: Annotated[Path | None, Neutral(None), Place()]
+    test_truth: Annotated[Path | None, Neutral(None), Place()]
     max_bad_share: Annotated[Share, Neutral(1.0)]
     demo: Demo
 
@@ -78,7 +78,7 @@ class Folds(Section):
     """How training images are split; `file` is a split of the user's own."""
 
     count: Annotated[int, Field(ge=2), Neutral(2)]
-    file: Annotated[Path | None, Neutral(None)]
+    file: Annotated[Path | None, Neutral(None), Place()]
 
 
 class Targets(Section):

@@ -10,10 +10,8 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -22,6 +20,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from pipeline.compute.processes import worker_pool
 from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_table, sign
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.artifacts import write_atomic
@@ -128,9 +127,7 @@ def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row
                     yield describe(path)
                     progress.update()
             return
-        # Fresh processes: a fork of one whose OpenCV has started threads waits for them forever.
-        fresh = get_context("spawn")
-        with ProcessPoolExecutor(jobs, fresh, _keep_to_one_core) as pool:
+        with worker_pool(jobs, _keep_to_one_core) as pool:
             for start in range(0, len(paths), PART_IMAGES):
                 part = paths[start : start + PART_IMAGES]
                 for row in pool.map(describe, part, chunksize=TASK_IMAGES):

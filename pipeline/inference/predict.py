@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pipeline.compute.device import Device
+from pipeline.compute.processes import ignore_signals
 from pipeline.config.schema import Config
 from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
@@ -183,6 +184,7 @@ def predict_maps(
         config.predict.batch_size,
         num_workers=device.loader_workers,
         pin_memory=device.is_cuda,
+        worker_init_fn=ignore_signals,
     )
     for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
         mean = network(batch["image_chw"])

@@ -1,13 +1,13 @@
 """The command line that all stages share, and how a stage ends.
 
 A stage file ends in `run_stage(stage)`, or in `run_parts(stage)` where its work divides into folds:
-flags are few and the same everywhere, a knob is a configuration field. Errors a user can act on end
-with code 2 and without a traceback; work that was asked to stop and is saved (SIGTERM, Ctrl-C),
-with 75; Ctrl-C elsewhere, with 130. All say how to resume.
+flags are few and the same everywhere, a knob is a configuration field. EXIT_CODES says how it ends;
+where it did not get to the end, it has said how to resume.
 """
 
 import argparse
 import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config
-from pipeline.errors import PipelineError, Stopped
+from pipeline.errors import PipelineError, Stopped, explain
 from pipeline.jobs.job import Job
 from pipeline.jobs.launch import launch
 from pipeline.jobs.local import ThisMachine, at_once
@@ -49,6 +50,7 @@ def run_stage(
             values by name.
         restartable: Whether the stage keeps what it did before, and so has `--restart`.
     """
+    end_with_parent()
     flags = flags or {}
     arguments = _parse(description, flags, restartable=restartable)
     own = {name: getattr(arguments, name) for name in flags}
@@ -92,7 +94,7 @@ def run_parts(stage: PartStage, *, description: str | None) -> None:
             if todo:
                 todo = _launched(arguments, run, stage, todo)
             for part, own in todo.items():
-                if run.begin(own):
+                if run.begin(own, part=part):
                     stage.work(run, own, part)
 
 
@@ -159,11 +161,28 @@ def _task(arguments: argparse.Namespace, run: Run, job: Job, part: Part, process
     )
 
 
+EXIT_CODES = """exit codes:
+  0    done
+  2    an error that says what to do
+  75   asked to stop (SIGTERM; Ctrl-C in training) and saved: the same command resumes it
+  130  Ctrl-C elsewhere: likewise
+"""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came. Like Ctrl-C no error, so that nobody takes it for a defect of a file."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exit with code 2 after an error that the user can act on, with 75 or 130 when stopped."""
+    """Exit as EXIT_CODES says, without a traceback for what is no fault of the program."""
     # run.sh starts stages in the background, where the shell turns Ctrl-C off.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except PipelineError as error:
@@ -172,11 +191,20 @@ def exit_codes() -> Iterator[None]:
     except Stopped as stopped:
         LOG.warning("%s", stopped)
         sys.exit(stopped.code)
+    except _Terminated:
+        LOG.warning("%s", Stopped("stopped by SIGTERM; what was done is saved."))
+        sys.exit(Stopped.code)
     except KeyboardInterrupt:
         LOG.error(
             "interrupted. Run the same command again: it resumes from the last complete state."
         )
         sys.exit(130)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        LOG.error("%s", explain(error))
+        LOG.debug("where:", exc_info=error)
+        sys.exit(2)
 
 
 @contextmanager
@@ -192,7 +220,9 @@ def _parse(
     description: str | None, flags: Mapping[str, dict[str, Any]], *, restartable: bool
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
@@ -207,16 +237,28 @@ def _parse(
     return parser.parse_intermixed_args()
 
 
+class _RunLog(logging.handlers.MemoryHandler):
+    """The run's own log, kept in memory until there is a run: what is refused leaves no folder."""
+
+    def __init__(self, path: Path) -> None:
+        file = logging.FileHandler(path, encoding="utf-8", delay=True)
+        file.setFormatter(
+            logging.Formatter(f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s")
+        )
+        super().__init__(sys.maxsize, target=file, flushOnClose=False)
+        self._folder = path.parent
+
+    def shouldFlush(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802  as the base class
+        # A run in a folder that cannot be written can still be looked at.
+        return os.access(self._folder, os.W_OK)
+
+
 def _log_to(path: Path) -> None:
     """Send the log to the terminal, and with the time to the run's own file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     on_screen = logging.StreamHandler()
+    on_screen.setLevel(logging.INFO)
     on_screen.setFormatter(logging.Formatter("%(message)s"))
-    in_file = logging.FileHandler(path, encoding="utf-8")
-    in_file.setFormatter(
-        logging.Formatter(f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s")
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[on_screen, in_file], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[on_screen, _RunLog(path)], force=True)
     # Libraries speak up only when something is wrong.
     logging.getLogger().setLevel(logging.WARNING)
-    LOG.setLevel(logging.INFO)
+    LOG.setLevel(logging.DEBUG)

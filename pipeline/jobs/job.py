@@ -12,6 +12,7 @@ import json
 import logging
 import platform
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config.earlier import carried_over, in_0_1_0, without_neutral
+from pipeline.config.earlier import carried_over, in_0_1_0, without_neutral, without_places
 from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_json
+from pipeline.jobs.lock import Lock
 
 LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -45,7 +47,8 @@ class Job:
         fold: The fold, or None for a stage that is not per fold.
         folder: Where the outputs and the manifest lie.
         wanted: What the manifest must say: configuration sections and the inputs' identities.
-        aliases: What version 0.1.0 called the identities in it.
+        aliases: What earlier versions called the identities in it, the oldest last.
+        locks: Held while it is worked on.
     """
 
     stage: str
@@ -53,6 +56,7 @@ class Job:
     folder: Path
     wanted: dict[str, Any]
     aliases: dict[str, str] = field(default_factory=dict)
+    locks: list[Lock] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -131,11 +135,13 @@ class Job:
         return self.identities[0]
 
     @property
-    def identities(self) -> tuple[str, str]:
-        """The identity, and what version 0.1.0 called it."""
+    def identities(self) -> tuple[str, ...]:
+        """The identity, and what earlier versions called it, the oldest last."""
         manifest = self.manifest
         known = {key: manifest[key] for key in STANDS_FOR}
-        return _sha256(_stands_for(known)), _sha256(known)
+        # Version 0.2.0 took in where the data lay, 0.1.0 what is neutral, too.
+        in_0_2_0 = known | {"config": without_neutral(Config, _carried_over(known["config"]))}
+        return _sha256(_stands_for(known)), _sha256(in_0_2_0), _sha256(known)
 
     def _differences_from(self, found: dict[str, Any]) -> list[str]:
         """Name what differs in what another job, or an earlier one, stood for."""
@@ -211,13 +217,24 @@ class Job:
                 "wall_s": round(wall_s, 2),
             },
         )
+        self.release()
         LOG.info("%s: finished in %.0f s", self.label, wall_s)
+
+    def release(self) -> None:
+        """Let other processes work on the job."""
+        for lock in self.locks:
+            lock.release()
 
 
 def as_now(stored: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """Return the named sections of a stored configuration as this version says them."""
+    """Return the named sections of a stored configuration as jobs stand for them now."""
+    return without_places(Config, _carried_over(stored, names))
+
+
+def _carried_over(stored: dict[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
+    """Return the sections of a stored configuration, and those named, as this version has them."""
     whole = carried_over(Config, stored)
-    return {name: whole[name] for name in sorted(names & whole.keys())}
+    return {name: whole[name] for name in sorted({*(names or stored)} & whole.keys())}
 
 
 def _stands_for(known: dict[str, Any]) -> dict[str, Any]:
@@ -240,11 +257,23 @@ def differences(wanted: Any, found: Any, key: str = "") -> list[str]:  # noqa: A
                 wanted.get(name), found.get(name), f"{key}.{name}" if key else name
             )
         ]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        return [
+            line
+            for place, pair in enumerate(zip(wanted, found, strict=True))
+            for line in differences(*pair, f"{key}[{place}]")
+        ]
     if wanted == found:
         return []
-    return [f"{key} was {_short(found)}, now {_short(wanted)}"]
+    # As much of both as it takes to see where they part.
+    texts = json.dumps(found), json.dumps(wanted)
+    same = next((place for place, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    then, now = (_around(text, same) for text in texts)
+    return [f"{key} was {then}, now {now}"]
 
 
-def _short(value: Any) -> str:  # noqa: ANN401  a JSON value
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _around(text: str, place: int) -> str:
+    """Cut a long text down to what lies around a place in it."""
+    first = max(place - 20, 0) if len(text) > 60 else 0
+    cut = text[first : first + 57]
+    return f"{'...' if first else ''}{cut}{'...' if first + 57 < len(text) else ''}"

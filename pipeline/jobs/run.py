@@ -3,15 +3,25 @@
 Which work is skipped is decided by the jobs' manifests (`jobs.job`) and by nothing else.
 """
 
+import json
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config.load import as_stored
+from pydantic import ValidationError
+
+from pipeline.config.earlier import without_places
+from pipeline.config.load import as_stored, stored_values
 from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.job import Job, as_now, differences
+from pipeline.jobs.artifacts import read_json, write_atomic
+from pipeline.jobs.job import MANIFEST, Job, as_now, differences
+from pipeline.jobs.lock import Lock
+
+if TYPE_CHECKING:
+    from pipeline.jobs.parts import Part
 
 LOG = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -53,10 +63,10 @@ class Run:
             ArtifactError: An input is not finished.
         """
         folder = self._folder_of(stage, fold)
-        config = self.config.model_dump(mode="json", include=set(sections))
+        config = self._sections({*sections})
         read = {job.folder: job.identities for job in inputs}
         ours = [each for each in read if each.is_relative_to(self.folder)]
-        of_other_runs = {str(each): now for each, (now, _) in read.items() if each not in ours}
+        of_other_runs = {str(each): known[0] for each, known in read.items() if each not in ours}
         wanted = {
             "stage": stage,
             "fold": fold,
@@ -65,7 +75,12 @@ class Run:
             "inputs": {str(each.relative_to(self.folder)): read[each][0] for each in ours},
             "files": (files or {}) | of_other_runs,
         }
-        return Job(stage, fold, folder, wanted, {then: now for now, then in read.values()})
+        aliases = {each: now for now, *earlier in read.values() for each in earlier}
+        return Job(stage, fold, folder, wanted, aliases)
+
+    def _sections(self, names: set[str]) -> dict[str, Any]:
+        """Return sections of the configuration as jobs stand for them."""
+        return without_places(Config, self.config.model_dump(mode="json", include=names))
 
     def result(self, stage: str, *, fold: int | None = None) -> Job:
         """Return a finished job to read from, after checking that it belongs to this run.
@@ -77,7 +92,7 @@ class Run:
         folder = self._folder_of(stage, fold)
         job = Job(stage, fold, folder, {})
         manifest = job.manifest
-        now = self.config.model_dump(mode="json", include={*manifest["config"], "seed"})
+        now = self._sections({*manifest["config"], "seed"})
         then = as_now(manifest["config"], {*manifest["config"]}) | {"seed": manifest["seed"]}
         found = differences(now, then)
         for name, identity in manifest["inputs"].items():
@@ -122,19 +137,71 @@ class Run:
         return self.folder / stage / ("" if fold is None else f"fold{fold}")
 
     def has_work(self, job: Job) -> bool:
-        """Tell whether the job has work to do; with `restart`, first clear what it did before."""
+        """Tell whether the job has work to do; with `restart`, first clear what it did before.
+
+        Raises:
+            ArtifactError: It was finished for something else, or another process works on it.
+        """
         if self.restart and job.folder not in self._cleared:
-            self._cleared.add(job.folder)
             if job.folder.is_dir():
                 LOG.info("%s: starting over", job.label)
-                shutil.rmtree(job.folder)
-        return not job.is_done()
+                with self._lock(job).take():
+                    shutil.rmtree(job.folder)
+            self._cleared.add(job.folder)
+        done = job.is_done()
+        if done:
+            self._store({*job.wanted["config"]})  # its files may lie elsewhere now
+        return not done
 
-    def begin(self, job: Job) -> bool:
-        """Tell whether the job has work to do; make its folder, and store the configuration."""
+    def begin(self, job: Job, *, part: "Part | None" = None) -> bool:
+        """Tell whether the job has work to do; then lock it, and store what the work stands for.
+
+        Args:
+            job: Until it is finished, or this process ends, no other process can begin it.
+            part: The part of it to work on: shards of one job are worked on at the same time.
+
+        Raises:
+            ArtifactError: It, or the same stage for another fold, was finished for something else;
+                or another process works on it.
+        """
         if not self.has_work(job):
             return False
-        write_atomic(self.folder / CONFIG, as_stored(self.config).encode())
+        is_shard = part is not None and part.shards > 1
+        job.locks = [self._lock(job).take(shared=is_shard)]
+        if is_shard:
+            job.locks.append(self._lock(job, f" shard {part}").take())
+        if job.is_done():  # by who held the lock before
+            job.release()
+            return False
+        self._refuse_unlike_folds(job)
+        self._store({*job.wanted["config"], "name", "seed", "kaggle", "machine"})
         job.folder.mkdir(parents=True, exist_ok=True)
         LOG.info("%s: running", job.label)
         return True
+
+    def _lock(self, job: Job, shard: str = "") -> Lock:
+        # Not in the job's folder, which a restart removes.
+        name = f"{job.label}{shard}".translate(str.maketrans(" /:", "-_-"))
+        return Lock(self.folder / "locks" / name, f"{self.folder}: {job.label}{shard}")
+
+    def _refuse_unlike_folds(self, job: Job) -> None:
+        """Refuse to mix folds of two configurations, but where the user starts folds over."""
+        others = [] if job.fold is None or self.restart else job.folder.parent.glob("fold*")
+        for folder in others:
+            if (folder / MANIFEST).is_file():
+                config = job.wanted["config"]
+                then = read_json(folder / MANIFEST)["config"]
+                found = differences(config, as_now(then, {*then, *config}))
+                job.refuse(folder, "finished", found)
+
+    def _store(self, sections: set[str]) -> None:
+        """Store these sections of the configuration; others stay as their work began."""
+        path, now = self.folder / CONFIG, self.config.model_dump(mode="json")
+        config = self.config
+        with suppress(ConfigError, ValidationError):  # none yet, damaged, or none without the rest
+            stored = stored_values(path)
+            changed = {name: now[name] for name in sections if stored[name] != now[name]}
+            if not changed:
+                return
+            config = Config.model_validate_json(json.dumps(stored | changed), strict=True)
+        write_atomic(path, as_stored(config).encode())

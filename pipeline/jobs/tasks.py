@@ -4,9 +4,7 @@ A task is one part of a stage: a command, the files it writes to, and how many p
 An engine starts it, here or elsewhere, and gives back work to wait for.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.compute.processes import end_with
 from pipeline.jobs.progress import PROGRESS
 
 PARENT = "PIPELINE_PARENT"
-PR_SET_PDEATHSIG = 1
 POLL_S = 0.1
 GRACE_S = 25.0
 """To save in, once asked to end: Kubernetes and SLURM kill after 30."""
@@ -144,14 +142,11 @@ def end(works: Collection[Work]) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when the launcher that started it is gone.
+    """End when whoever started this process, a launcher or run.sh, is gone, killed or not.
 
-    A killed launcher, or a lost node of a cluster, must not leave a writer behind that a second
-    attempt would meet. A process that no launcher started is left alone.
+    It must not leave a writer behind that a second attempt would meet. A process that PARENT names
+    no parent is left alone, and so are those that it starts.
     """
-    parent = os.environ.get(PARENT)
-    if parent is None:
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):
-        os._exit(128 + signal.SIGKILL)
+    parent = os.environ.pop(PARENT, None)
+    if parent is not None:
+        end_with(int(parent))

@@ -3,10 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
-from multiprocessing import get_context
 from typing import TypeVar
+
+from pipeline.compute.processes import worker_pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,14 +39,11 @@ def in_order(
     if jobs == 1:
         yield from map(function, _chunks(items, CHUNK))
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     waiting: deque[Future[Result]] = deque()
-    try:
+    with worker_pool(jobs) as pool:
         for chunk in _chunks(items, CHUNK):
             waiting.append(pool.submit(function, chunk))
             if len(waiting) > 2 * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

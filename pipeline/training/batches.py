@@ -5,7 +5,6 @@ with the very next batch. What goes wrong in a loader process arrives as the err
 """
 
 import re
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
+from pipeline.compute.processes import ignore_signals
 from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError, DataError
 from pipeline.training.context import TrainingContext
@@ -118,7 +118,7 @@ def _load(
         pin_memory=device.is_cuda,
         # Forked processes share the data set's arrays; others would be sent a copy each.
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         # A generator of its own: the network's random numbers are not those of the loader.
         generator=torch.Generator(),
     )
@@ -153,9 +153,3 @@ def worker_failures(workers: int) -> Iterator[None]:
             "machine.image_cache_mib, and run the same command again: it resumes from the "
             "last saved state."
         ) from error
-
-
-def _ignore_signals(_worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the parent, which saves first and then ends its loaders."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.config.earlier import in_0_1_0
 from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError
+from pipeline.jobs.job import differences
 from pipeline.jobs.run import Run
 
 pytestmark = pytest.mark.unit
@@ -181,7 +186,7 @@ def test_what_version_0_1_0_began_resumes(finished):
     job = fourth(finished)
     wanted = deepcopy(job.wanted)
     as_in_0_1_0(wanted)
-    wanted["inputs"]["third/fold0"] = third(finished).identities[1]
+    wanted["inputs"]["third/fold0"] = third(finished).identities[-1]
     job.refuse_others(hash_in_0_1_0(wanted), job.folder)
     with pytest.raises(
         ArtifactError, match=r"unfinished work .* 0\.1\.0 .* not say for what\. Start"
@@ -197,3 +202,96 @@ def test_unfinished_work_of_another_configuration_is_refused_with_the_difference
         third(make_run()).refuse_others(job.owner, job.folder)
     without_zoom(job.wanted)
     third(make_run("crops.busiest_of=9")).refuse_others(json.dumps(job.wanted), job.folder)
+
+
+def stored(run):
+    return yaml.safe_load((run.folder / "config.yaml").read_text())
+
+
+def test_the_stored_configuration_changes_with_the_work_it_describes(make_run):
+    first(make_run())
+    before = stored(make_run())
+    other = make_run("train.epochs=99", "crops.busiest_of=9", "predict.batch_size=3")
+    with pytest.raises(ArtifactError, match=r"train.epochs was"):
+        first(other)
+    assert stored(other) == before
+    assert other.begin(fourth_alone(other))
+    assert stored(other)["crops"]["busiest_of"] == 9
+    assert stored(other)["train"] == before["train"], "of work that stands"
+    assert stored(other)["predict"] == before["predict"], "of work that has not begun"
+
+
+def fourth_alone(run):
+    return run.job("fourth", sections=("crops",), inputs=[])
+
+
+def test_a_refused_run_leaves_no_folder(make_run):
+    with pytest.raises(ArtifactError, match="missing, so first is not finished"):
+        second(make_run())
+    assert not Path("runs").exists()
+
+
+def test_where_files_lie_is_no_difference(make_run):
+    def data(run):
+        return run.job("data", sections=("data",), inputs=[], files={"listing": "abc"})
+
+    run = make_run("data.root=/disk/a")
+    assert run.begin(data(run))
+    data(run).finish([], {})
+    moved = make_run("data.root=/disk/b")
+    assert data(moved).identity == data(run).identity
+    assert not moved.begin(data(moved))
+    assert stored(moved)["data"]["root"] == "/disk/b", "where to look for them from now on"
+    moved.result("data")
+    with pytest.raises(ArtifactError, match=r"max_bad_share was 0\.01, now 0\.5"):
+        make_run("data.root=/disk/b", "data.max_bad_share=0.5").result("data")
+
+
+def test_folds_of_two_configurations_do_not_mix(make_run):
+    assert make_run().begin(third(make_run()))
+    third(make_run()).finish([], {})
+
+    def other_fold(run):
+        return run.job("third", fold=1, sections=("augment", "crops"), inputs=[])
+
+    other = make_run("crops.busiest_of=9")
+    with pytest.raises(ArtifactError, match=r"third/fold0: finished .*busiest_of was 4, now 9"):
+        other.begin(other_fold(other))
+    assert make_run().begin(other_fold(make_run()))
+
+
+@pytest.fixture
+def busy(make_run):
+    """Let another process work on the first job."""
+    first(make_run())
+    hold = "from pipeline.jobs.lock import Lock; import sys, time; from pathlib import Path\n"
+    hold += "Lock(Path(sys.argv[1]), '').take(); print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", hold, str(Path("runs/r/locks/first").resolve())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=DEMO.parents[1])
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_what_another_process_works_on_is_left_alone(make_run, busy):
+    refused = rf"r: first: process {busy.pid} on .* since .* is at work on it"
+    with pytest.raises(ArtifactError, match=refused):
+        first(make_run(restart=True))
+    assert (Path("runs/r/first/out")).read_bytes() == b"1"
+    Path("runs/r/first/manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=refused):
+        first(make_run())
+    busy.kill()
+    busy.wait()
+    assert first(make_run())
+
+
+def test_a_long_list_is_cut_around_the_place_where_it_differs():
+    ours = {"ids": [{"name": f"{n:03d}.jpg"} for n in range(50)]}
+    theirs = deepcopy(ours)
+    theirs["ids"][40]["name"] = "x.jpg"
+    assert differences(ours, theirs) == ['ids[40].name was "x.jpg", now "040.jpg"']
+    theirs["ids"].insert(30, 5)
+    (told,) = differences(ours, theirs)
+    assert re.fullmatch(r"ids was \.\.\..* 5, .*\.\.\., now \.\.\..*\"030.*\.\.\.", told), told
