@@ -131,20 +131,25 @@ if [[ -z $to ]]; then [[ $folds == all ]] && to=report || to=finetune; fi
 
 # Run one stage, if it lies between --from and --to. $1: its module, the rest: its own flags.
 # SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.
+# It ends with this script, also by kill -9. 143: SIGTERM came before it could do anything.
 stage() {
     local name=${1#s?_} module=$1 code=0 interrupted=1
     shift
     [[ $name == "$from" ]] && reached=1
     [[ $reached == 1 ]] || return 0
-    "$PY" -m "pipeline.$module" --config "$config" "${restart[@]}" "$@" "${overrides[@]}" &
-    trap 'interrupted=1; kill -TERM $! 2>/dev/null || true' TERM
-    trap 'interrupted=1' INT
+    ((asked == 0)) || exit "$asked"
+    PIPELINE_PARENT=$$ "$PY" -m "pipeline.$module" --config "$config" \
+        "${restart[@]}" "$@" "${overrides[@]}" &
+    trap 'asked=75 interrupted=1; kill -TERM $! 2>/dev/null || true' TERM
+    trap 'asked=130 interrupted=1' INT
     while ((interrupted)); do interrupted=0; wait $! && code=0 || code=$?; done
-    ((code == 0)) || exit "$code"
+    ((code == 0)) || exit "$((code == 143 ? 75 : code))"
     [[ $name == "$to" ]] && exit 0
     return 0
 }
 
+asked=0 # the exit code to end with, once a signal asks for an end
+trap 'exit 75' TERM
 setup ""
 spread=(--jobs "$jobs" --engine "$engine") # the parts of a stage over GPUs, cores or a cluster
 reached=0
