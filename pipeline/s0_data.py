@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.config.schema import Config
 from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
 from pipeline.jobs.command import run_stage
+from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s0_data")
@@ -20,8 +21,12 @@ LOG = logging.getLogger("pipeline.s0_data")
 def stage(run: Run) -> None:
     """Provide the data, and check it."""
     data = run.config.data
-    if not has_layout(data.folder):
-        _provide(run.config)
+    if not has_layout(data.folder) and (data.root is None or run.config.kaggle.download):
+        # Who comes second waits for the first one's, and takes it.
+        lock = Lock(data.folder.with_name(f".{data.folder.name}.lock"), str(data.folder))
+        with lock.take(wait=True):
+            if not has_layout(data.folder):
+                _provide(run.config)
     job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder))
     if not run.begin(job):
         return
@@ -50,14 +55,14 @@ def stage(run: Run) -> None:
 
 
 def _provide(config: Config) -> None:
-    """Fill the data folder where somebody is told to: with the demo, or from Kaggle."""
+    """Fill the data folder, with the demo or from Kaggle."""
     folder = config.data.folder
     if config.data.root is None:
         from pipeline.data.demo import render_demo
 
         LOG.info("data: rendering the demo into %s", folder)
         render_demo(folder, **config.data.demo.model_dump())
-    elif config.kaggle.download:
+    else:
         from pipeline.kaggle.download import download_competition
 
         LOG.info("data: %s lacks the competition's files; asking Kaggle for them", folder)

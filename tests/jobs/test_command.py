@@ -50,7 +50,7 @@ def test_sigterm_at_any_moment_ends_with_75_and_nothing_half_done(tmp_path, star
     told = stage.communicate(timeout=20)[1]
     assert stage.returncode == 75, told
     assert "Traceback" not in told
-    assert not list(tmp_path.glob("data/*")), "a demo that is not whole"
+    assert not [*tmp_path.glob("data/demo-*"), *tmp_path.glob("data/.demo-*.tmp")]
 
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path, start):
@@ -103,3 +103,19 @@ def test_a_file_where_the_runs_should_be_is_told(tmp_path, start):
     assert stage.returncode == 2
     assert "data" in told
     assert "Traceback" not in told
+
+
+def test_two_first_runs_at_once_share_the_demo(tmp_path, start):
+    config = tmp_path / "small.yaml"
+    demo = "{seed: 3, tile_px: 96, train_tiles: 40, test_tiles: 9, empty_share: 0.5}"
+    config.write_text(f"base: {ROOT / 'tests/tiny.yaml'}\ndata: {{demo: {demo}}}\n")
+    command = [*STAGE[:-1], str(config)]
+    pair = [start(*command, f"name={name}") for name in "ab"]
+    told = [stage.communicate(timeout=60)[1] for stage in pair]
+    assert [stage.returncode for stage in pair] == [0, 0], told
+    assert [text.count("rendering the demo") for text in told].count(1) == 1
+    assert "waiting for process" in "".join(told)
+    (folder,) = tmp_path.glob("data/demo-*")
+    assert len(list((folder / "train_v2").iterdir())) == 40
+    made = [(tmp_path / "runs" / name / "data/catalog.json").read_bytes() for name in "ab"]
+    assert made[0] == made[1]
