@@ -2,9 +2,11 @@
 
 Reads the checked data. Writes `folds/<data>.csv` (ImageId, group, stratum, fold) and a .json with
 the rule and the balance, once: from then on the file is the truth, and one that does not fit the
-data or the configuration is an error. `runs/<name>/split/folds.csv` is the copy later stages read.
+data is an error. Another folds.count gets a file of its own. `runs/<name>/split/folds.csv` is the
+copy that later stages read.
 """
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -14,8 +16,10 @@ import numpy.typing as npt
 
 from pipeline.data.catalog import Catalog
 from pipeline.errors import DataError
-from pipeline.jobs.artifacts import sha256_file, write_atomic
+from pipeline.jobs.artifacts import read_json, write_atomic
 from pipeline.jobs.command import run_stage
+from pipeline.jobs.job import MANIFEST
+from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s1_split")
@@ -25,18 +29,18 @@ def stage(run: Run) -> None:
     """Make the folds, or take those made or given before, after the same checks."""
     config = run.config
     data = run.result("data")
-    path = config.folds.file or Path("folds") / f"{config.data.name}.csv"
-    if config.folds.file is None and not path.is_file():
-        _make(run, Catalog.load(data.folder), path)
+    path = config.folds.file or _made(run)
     if not path.is_file():
         raise DataError(f"{path}: folds.file names no file. Correct the path, or set it to null.")
     # The file's bytes are an input: a changed file never passes for the one the run was made with.
-    job = run.job("split", sections=("folds",), inputs=[data], files={"folds": sha256_file(path)})
+    content = path.read_bytes()
+    files = {"folds": hashlib.sha256(content).hexdigest()}
+    job = run.job("split", sections=("folds",), inputs=[data], files=files)
     if not run.begin(job):
         return
     from pipeline.data.folds import balance_table, check_folds, read_folds
 
-    catalog = Catalog.load(data.folder)
+    catalog = Catalog.of(run)
     folds = read_folds(path)
     # A split of the user's own is held to the scenes that the pixels show, not only to its groups.
     overlap_groups = None if config.folds.file is None else _groups(run, catalog)
@@ -47,19 +51,39 @@ def stage(run: Run) -> None:
         source=str(path),
         overlap_groups=overlap_groups,
     )
-    write_atomic(job.folder / "folds.csv", path.read_bytes())
+    write_atomic(job.folder / "folds.csv", content)
     balance = balance_table(folds, catalog.instances)
     LOG.info("split: %s\n%s", path, balance.to_string(index=False))
     job.finish(["folds.csv"], {"balance": balance.to_dict("records")})
 
 
-def _make(run: Run, catalog: Catalog, path: Path) -> None:
-    from pipeline.data.folds import make_folds, write_folds
+def _made(run: Run) -> Path:
+    """Return the folds made for these images, wherever they lay then; make them if there are none.
 
-    count, seed = run.config.folds.count, run.config.seed
-    groups = _groups(run, catalog)
-    folds = make_folds(catalog.train_ids, groups, catalog.instances, folds=count, seed=seed)
-    write_folds(path, folds, catalog.instances, seed=seed)
+    The first are called as the data is; of other folds the name says how many they are.
+    """
+    if not run.restart and (run.folder / "split" / MANIFEST).is_file():
+        run.result("split")  # another folds.count is refused before anything is made
+    name, count = run.config.data.name, run.config.folds.count
+    first = Path("folds") / f"{name}.csv"
+    record = first.with_suffix(".json")
+    if first.is_file() and (not record.is_file() or read_json(record)["folds"] == count):
+        return first
+    from pipeline.data.folds import find_folds, make_folds, write_folds
+
+    catalog = Catalog.of(run)
+    ids, truth = catalog.train_ids, catalog.instances
+    known = find_folds(first.parent, ids, truth, count)
+    if known is not None:
+        LOG.info("split: %s has the folds of these images", known)
+        return known
+    path = first.with_stem(f"{name}-{count}-folds") if first.is_file() else first
+    with Lock(path.with_name(f".{path.name}.lock"), str(path)).take(wait=True):
+        if not path.is_file():
+            seed = run.config.seed
+            folds = make_folds(ids, _groups(run, catalog), truth, folds=count, seed=seed)
+            write_folds(path, folds, truth, seed=seed)
+    return path
 
 
 def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:

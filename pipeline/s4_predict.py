@@ -41,7 +41,7 @@ def networks(run: Run, part: Part) -> list[Job]:
 
 def images(run: Run, part: Part) -> dict[str, Path]:
     """Return the images of the whole part."""
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     if part.name == TEST:
         return {name: catalog.test_path(name) for name in catalog.usable_test_ids}
     folds = read_folds(run.result("split").checked("folds.csv"))
@@ -65,7 +65,7 @@ def work(run: Run, job: Job, part: Part) -> None:
         return
     from pipeline.inference.predict import predict
 
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     predict(
         run.config,
         job,

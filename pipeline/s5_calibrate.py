@@ -71,7 +71,7 @@ def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
     from pipeline.selection.thresholds import Rules
     from pipeline.selection.workers import worker_count
 
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     folds = read_folds(run.result("split").checked("folds.csv"))
     ids_of_fold = {
         fold: folds.ImageId[folds.fold == fold].tolist() for fold in range(run.config.folds.count)

@@ -42,7 +42,7 @@ def stage(run: Run, upload: str | None = None, scores: bool = False) -> None:
     data, maps, calibrated = (run.result(name) for name in ("data", "predict/test", "calibrate"))
     job = run.job("submit", sections=(), inputs=[data, maps, calibrated])
     if run.begin(job):
-        job.finish(["submission.csv"], _write(run, job, Catalog.load(data.folder)))
+        job.finish(["submission.csv"], _write(run, job, Catalog.of(run)))
     submission = job.checked("submission.csv")
     kept = SUBMISSIONS / f"{run.config.name}-{sha256_file(submission)[:8]}.csv"
     if not kept.is_file():

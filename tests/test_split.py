@@ -1,14 +1,16 @@
 """The stage that splits: once, and a split of the user's own only after the same checks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline import s0_data, s1_split
 from pipeline.config.load import load_config
+from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.errors import DataError
+from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.run import Run
 
 pytestmark = pytest.mark.contract
@@ -21,8 +23,8 @@ def split(tmp_path_factory):
     """Split the demo in miniature, and split it again with a file of the user's own."""
     folder = tmp_path_factory.mktemp("split")
 
-    def again(file=None, name="tiny"):
-        own = [] if file is None else [f"folds.file={file}"]
+    def again(file=None, name="tiny", *others):
+        own = [*others] if file is None else [f"folds.file={file}", *others]
         config = load_config(TINY, ["data.demo.train_tiles=16", f"name={name}", *own])
         run = Run(config, restart=False)
         s0_data.stage(run)
@@ -71,3 +73,41 @@ def test_a_users_folds_that_split_a_scene_are_refused_whatever_groups_they_claim
 def test_a_missing_file_is_named(split):
     with pytest.raises(DataError, match=r"none\.csv: folds\.file names no file"):
         split("none.csv", "missing")
+
+
+def test_another_number_of_folds_has_a_file_of_its_own(split):
+    path, _ = made()
+    before = path.read_bytes()
+    run = split(None, "three", "folds.count=3")
+    (other,) = Path("folds").glob("demo-*-3-folds.csv")
+    assert set(read_folds(other).fold) == {0, 1, 2}
+    assert (run.result("split").folder / "folds.csv").read_bytes() == other.read_bytes()
+    assert path.read_bytes() == before
+    stamp = other.stat().st_mtime_ns
+    split(None, "again", "folds.count=3")
+    assert other.stat().st_mtime_ns == stamp
+    with pytest.raises(ArtifactError, match=r"count was 2, now 4.*`--from split --restart`"):
+        split(None, "tiny", "folds.count=4")
+    other.unlink()
+
+
+def test_the_run_goes_on_where_the_data_was_moved_to(split, tmp_path):
+    path, _ = made()
+    (root,) = Path("data").glob("demo-*")
+    first = split(None, "moving", f"data.root={root}")
+    shutil.copytree(root, tmp_path / "elsewhere")
+    moved = split(None, "moving", f"data.root={tmp_path / 'elsewhere'}")
+    assert moved.result("split").identity == first.result("split").identity
+    assert [path] == list(Path("folds").glob("*.csv")), "the folds of these images, not new ones"
+    image = Catalog.of(moved).train_path(Catalog.of(moved).train_ids[0])
+    assert image.is_file()
+    assert image.parts[: len(tmp_path.parts)] == tmp_path.parts
+
+
+def test_folds_of_other_images_say_how_to_make_new_ones(split):
+    path, table = made()
+    before = path.read_bytes()
+    table.iloc[1:].to_csv(path, index=False)
+    with pytest.raises(DataError, match=rf"mv {path} {path}.old\), and split makes new folds"):
+        split(None, "less")
+    path.write_bytes(before)

@@ -153,7 +153,7 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
     from pipeline.inference.windows import predict_windows
 
     config, trained = run.config, trained_networks(run)
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     network = MeanNetwork(config, Device.choose(config.machine), map(trained_state, trained))
 
     def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":

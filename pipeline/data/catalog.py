@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from pipeline.config.schema import Data
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.jobs.job import Job
+from pipeline.jobs.run import Run
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances, write_instances
 
 TRAIN, TEST = "train_v2", "test_v2"
@@ -80,7 +83,6 @@ class Catalog:
         write_json(
             folder / "catalog.json",
             {
-                "root": str(self.root),
                 "height": self.height,
                 "width": self.width,
                 "test_ids": self.test_ids,
@@ -90,15 +92,26 @@ class Catalog:
         return OUTPUTS
 
     @classmethod
-    def load(cls, folder: Path) -> "Catalog":
-        """Read what `save` wrote.
+    def of(cls, run: Run) -> Self:
+        """Read the checked data of a run.
 
         Raises:
-            ArtifactError: A file is missing or damaged.
+            ArtifactError: It is not checked yet, or what the check wrote was changed.
         """
-        known = read_json(folder / "catalog.json")
-        root = Path(known.pop("root"))
-        return cls(root=root, instances=read_instances(folder / "instances.csv"), **known)
+        return cls.load(run.result("data").folder, run.config.data.folder)
+
+    @classmethod
+    def load(cls, folder: Path, root: Path) -> Self:
+        """Read what `save` wrote, of images that are in `root` now.
+
+        Raises:
+            ArtifactError: It is not finished, or was changed.
+        """
+        job = Job("data", None, folder, {})
+        known = read_json(job.checked("catalog.json"))
+        instances = read_instances(job.checked("instances.csv"))
+        # Earlier versions wrote down where the data was then.
+        return cls(**known | {"root": root, "instances": instances})
 
 
 def has_layout(root: Path) -> bool:
@@ -133,7 +146,11 @@ def fingerprint(root: Path) -> dict[str, str]:
     prints = {table: sha256_file(root / table) for table in (TRUTH, SAMPLE)}
     for folder in (TRAIN, TEST):
         with os.scandir(root / folder) as entries:
-            listing = sorted(f"{entry.name} {entry.stat().st_size}" for entry in entries)
+            listing = sorted(
+                f"{entry.name} {entry.stat().st_size}"
+                for entry in entries
+                if not entry.name.startswith(".")  # what file managers leave behind
+            )
         digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()
         prints[folder] = f"{len(listing)} files {digest}"
     return prints

@@ -8,6 +8,7 @@ single images at the end even out what the large groups left.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import DataError
-from pipeline.jobs.artifacts import write_atomic, write_json
+from pipeline.errors import ArtifactError, DataError
+from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.masks.rle import parse_rows
 from pipeline.seeds import generator
 
@@ -152,7 +153,8 @@ def check_folds(
     if len(wrong):
         raise DataError(
             f"{source}: {wrong.ImageId.iloc[0]} is in fold {wrong.fold.iloc[0]}; expected a whole "
-            f"number from 0 to {folds - 1} ({len(wrong)} rows differ). Is folds.count right?"
+            f"number from 0 to {folds - 1} ({len(wrong)} rows differ). It has "
+            f"folds.count={frame.fold.nunique()}: set that, or give a file of {folds} folds."
         )
     missing = sorted(set(range(folds)) - set(frame.fold))
     if missing:
@@ -175,8 +177,8 @@ def _check_ids(ids: pd.Series, source: str, known: set[str], where: str, *, extr
     ):
         if rows:
             raise DataError(
-                f"{source}: {rows[0]} {rule} ({len(rows)} such images of {len(ids)}). Split anew "
-                "by deleting the file, or fix it."
+                f"{source}: {rows[0]} {rule} ({len(rows)} such images of {len(ids)}). Fix it; or "
+                f"move it away (mv {source} {source}.old), and split makes new folds."
             )
 
 
@@ -224,14 +226,12 @@ def describe_folds(frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int) -> di
         rule; seed; folds; SHA-256 of the table, of its sorted ids and of the truth's sorted rows;
         balance, a list of the rows of `balance_table`.
     """
-    rows = truth[truth.ImageId.isin(frame.ImageId)].sort_values(["ImageId", "EncodedPixels"])
     return {
         "rule": RULE,
         "seed": seed,
         "folds": int(frame.fold.nunique()),
         "folds_sha256": _sha256(_text(frame)),
-        "image_ids_sha256": _sha256("\n".join(sorted(frame.ImageId)).encode()),
-        "truth_sha256": _sha256(_text(rows)),
+        **_contents_sha256(frame.ImageId, truth),
         "balance": [
             {key: value if key == "fold" else int(value) for key, value in row.items()}
             for row in balance_table(frame, truth).to_dict("records")
@@ -252,6 +252,37 @@ def write_folds(path: Path, frame: pd.DataFrame, truth: pd.DataFrame, *, seed: i
     """Write the table to `path` and what `describe_folds` says beside it, as `.json`."""
     write_json(path.with_suffix(".json"), describe_folds(frame, truth, seed=seed))
     write_atomic(path, _text(frame))
+
+
+def find_folds(
+    folder: Path, image_ids: Sequence[str], truth: pd.DataFrame, folds: int
+) -> Path | None:
+    """Find folds that `write_folds` wrote for the same images, wherever these lay then.
+
+    Args:
+        folder: Where to look.
+        image_ids: The images to split.
+        truth: Their instances.
+        folds: Number of folds.
+
+    Returns:
+        The table, of several the first by name; None if there is none.
+    """
+    wanted = {"folds": folds, **_contents_sha256(image_ids, truth)}
+    for record in sorted(folder.glob("*.json")):
+        with suppress(ArtifactError):  # no record of ours
+            known, table = read_json(record), record.with_suffix(".csv")
+            if isinstance(known, dict) and wanted.items() <= known.items() and table.is_file():
+                return table
+    return None
+
+
+def _contents_sha256(image_ids: Sequence[str] | pd.Series, truth: pd.DataFrame) -> dict[str, str]:
+    rows = truth[truth.ImageId.isin(image_ids)].sort_values(["ImageId", "EncodedPixels"])
+    return {
+        "image_ids_sha256": _sha256("\n".join(sorted(image_ids)).encode()),
+        "truth_sha256": _sha256(_text(rows)),
+    }
 
 
 def read_folds(path: Path) -> pd.DataFrame:

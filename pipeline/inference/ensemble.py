@@ -90,7 +90,7 @@ def predict_ensemble(
         ArtifactError: A run's maps are of other images, of another size, or damaged.
     """
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
     readers = [MapReader(each, image_ids, *shape, contact=contact) for each in maps]
     writer = MapWriter(job, part, floor=run.config.predict.floor)

@@ -119,14 +119,16 @@ class Job:
         """The manifest of a finished job.
 
         Raises:
-            ArtifactError: The job has not been finished.
+            ArtifactError: The job has not been finished, or the file is not what it wrote.
         """
         path = self.folder / MANIFEST
         if not path.is_file():
             raise ArtifactError(
                 f"{path}: missing, so {self.label} is not finished. Run that stage first."
             )
-        manifest: dict[str, Any] = read_json(path)
+        manifest = read_json(path)
+        if not isinstance(manifest, dict) or not manifest.keys() >= {*STANDS_FOR, "metrics"}:
+            raise ArtifactError(f"{path}: expected a job's manifest. {self.restart_hint}")
         return manifest
 
     @property
@@ -172,6 +174,10 @@ class Job:
                 )
         LOG.info("%s: done before", self.label)
         return True
+
+    def writes(self, name: str) -> bool:
+        """Tell whether a file is an output of the job, which has finished."""
+        return (self.folder / MANIFEST).is_file() and name in self.manifest["outputs"]
 
     def checked(self, name: str) -> Path:
         """Return the path of an output after comparing its bytes with the manifest.

@@ -78,8 +78,8 @@ def _names(owner: str, run: str) -> tuple[str, str]:
 def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     """Write weights, rules, configuration and wheels, and at last the manifest."""
     trained = trained_networks(run)
-    calibrated, data = run.result("calibrate"), run.result("data")
-    catalog = Catalog.load(data.folder)
+    calibrated = run.result("calibrate")
+    catalog = Catalog.of(run)
     for fold, source in enumerate(trained):
         # Training leaves kernels with the channels last, which the format does not know.
         state = {name: value.contiguous() for name, value in trained_state(source).items()}

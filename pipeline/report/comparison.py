@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.data.catalog import Catalog
 from pipeline.errors import DataError
 from pipeline.metrics.summaries import standard_error
 from pipeline.report import charts
@@ -183,7 +182,7 @@ def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, A
                 known.setdefault(str(image.ImageId), _known(image, changes))
     if not galleries:
         return None
-    catalog = Catalog.load(runs[0].folder / "data")
+    catalog = runs[0].catalog()
     layers = [Layer("true", "true ships", "true", catalog.objects())]
     for number, run in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]

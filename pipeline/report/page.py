@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 
-from pipeline.data.catalog import Catalog
 from pipeline.report import judging, learning, panels
 from pipeline.report.gallery import Layer, Tiles, galleries_of, show
 from pipeline.report.outcomes import Outcomes, outcomes_of
@@ -64,7 +63,7 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
 
 
 def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
-    catalog = Catalog.load(records.folder / "data")
+    catalog = records.catalog()
     layers = [
         Layer("true", "true ships", "true", catalog.objects()),
         Layer("predicted", "predicted ships", "predicted", ships_of(records)),

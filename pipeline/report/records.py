@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.load import stored_values
+from pipeline.config.load import load_stored_config, stored_values
+from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
+from pipeline.jobs.job import Job
 from pipeline.masks.instances import read_instances
 
 # Tables of another form than their name's ending says.
@@ -70,6 +72,15 @@ class Records:
         except ArtifactError:
             return None
 
+    def catalog(self) -> Catalog:
+        """Return the checked data, with its images where the run saw them last.
+
+        Raises:
+            PipelineError: It, or the configuration, cannot be read.
+        """
+        config = load_stored_config(self.folder / "config.yaml")
+        return Catalog.load(self.folder / "data", config.data.folder)
+
     def folds(self, stage: str, name: str) -> dict[int, Any]:
         """Return the record `name` of each fold of a stage that has one, by fold."""
         folders = sorted((self.folder / stage).glob("fold*"), key=lambda path: int(path.name[4:]))
@@ -97,6 +108,9 @@ def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record ho
     if not path.is_file():
         stage = name.partition("/")[0]
         raise ArtifactError(f"{path}: missing. The stage `{stage}` writes it: run that first.")
+    job = Job(name.partition("/")[0], None, path.parent, {})
+    if job.writes(path.name):
+        job.checked(path.name)
     if name in READERS:
         return READERS[name](path)
     try:

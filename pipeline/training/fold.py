@@ -93,7 +93,7 @@ def _context(
     from pipeline.training.sizes import decide_sizes
 
     config = run.config
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     objects = catalog.objects()
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.config.load import load_config
+from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
 from pipeline.masks.instances import read_instances
@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("tests/bench/example.jpg"))
     arguments = parser.parse_args()
     run = Path("runs") / arguments.run
-    load_config(run / "config.yaml", [])
-    catalog = Catalog.load(run / "data")
+    config = load_stored_config(run / "config.yaml")
+    catalog = Catalog.load(run / "data", config.data.folder)
     shape = catalog.height, catalog.width
     truth = catalog.objects()
     predicted = read_instances(run / "calibrate" / "oof_instances.csv")

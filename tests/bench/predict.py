@@ -63,7 +63,7 @@ def main():
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     run = Run(config, restart=False)
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     paths = [catalog.test_path(name) for name in catalog.usable_test_ids] * TIMES
     paths = paths[: len(paths) // config.predict.batch_size * config.predict.batch_size]
     state = trained_state(run.result("finetune", fold=0))

@@ -58,7 +58,7 @@ def touching(texts, size):
 def f2_of_methods(folder):
     """Cross-fitted F2 of each image with ships by each method, and whether its ships touch."""
     run = Run(load_stored_config(folder / "config.yaml"), restart=False)
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     folds = read_folds(run.result("split").folder / "folds.csv").set_index("ImageId").fold
     size, kind = (catalog.height, catalog.width), run.config.targets.kind
     truth = catalog.instances[catalog.instances.EncodedPixels != ""]

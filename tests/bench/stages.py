@@ -64,7 +64,7 @@ def out_of_fold(run, catalog, folds, variant):
 def scores(folder):
     config = load_stored_config(folder / "config.yaml")
     run = Run(config, restart=False)
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     folds = read_folds(run.result("split").folder / "folds.csv")
     for name, variant in VARIANTS.items():
         found = calibrate(

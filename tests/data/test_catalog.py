@@ -1,6 +1,7 @@
 """Bad data: each defect is named with its file or row, and nothing is dropped silently."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from pipeline.data.catalog import (
     has_layout,
 )
 from pipeline.data.verify import verify_images
-from pipeline.errors import DataError
+from pipeline.errors import ArtifactError, DataError
+from pipeline.jobs.job import Job
 
 pytestmark = pytest.mark.unit
 
@@ -64,10 +66,23 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert catalog.objects()["c.jpg"] == ["100 5", "200 5"]
     assert catalog.objects()["b.jpg"] == []
     assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
-    catalog.save(tmp_path / "saved", quarantine)
-    loaded = Catalog.load(tmp_path / "saved")
+    job = Job("data", None, tmp_path / "saved", {})
+    job.finish(catalog.save(job.folder, quarantine), {})
+    loaded = Catalog.load(job.folder, Path("/moved"))
     assert loaded.instances.equals(catalog.instances)
     assert loaded.test_ids == catalog.test_ids
+    assert loaded.train_path("a.jpg") == Path("/moved/train_v2/a.jpg")
+
+
+@pytest.mark.parametrize("name", ["instances.csv", "catalog.json"])
+def test_what_was_edited_since_is_not_used(root, tmp_path, name):
+    job = Job("data", None, tmp_path / "saved", {})
+    catalog, quarantine = check(root, share=0.0)
+    job.finish(catalog.save(job.folder, quarantine), {})
+    path = job.folder / name
+    path.write_bytes(path.read_bytes().replace(b"a", b"b"))  # of the same size
+    with pytest.raises(ArtifactError, match=rf"{name}: damaged: expected SHA-256"):
+        Catalog.load(job.folder, root)
 
 
 @pytest.mark.parametrize(

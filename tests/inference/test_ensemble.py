@@ -65,7 +65,7 @@ def _shared_data(tmp_path_factory):
 def predict_noise(run, seed, shape=(96, 96), only=None):
     """Finish the run's maps without a network; every `seed + 2`th stays below the floor."""
     rng = np.random.default_rng(seed)
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     parts = [("predict/oof", 0), ("predict/oof", 1), ("predict/test", None)]
     folds = read_folds(run.result("split").checked("folds.csv"))
     for stage, fold in parts:
@@ -95,7 +95,7 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
         do_parts(s3_finetune.stage, run, ["0", "1"])
     assert caplog.text.count("averages the maps of other runs") == 4
     do_parts(s4_predict.stage, run, ["0", "1", "test"])
-    catalog = Catalog.load(run.result("data").folder)
+    catalog = Catalog.of(run)
     jobs = [
         Run(load_stored_config(Path("runs") / name / "config.yaml"), restart=False).result(
             "predict/test"

@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
+from pipeline.jobs.artifacts import sha256_file
 from pipeline.masks.instances import write_instances
 from pipeline.metrics.f2 import match_objects
 from pipeline.metrics.summaries import summarise
@@ -66,7 +67,7 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     ids = sorted(set(truth.ImageId))
     frame = pd.DataFrame({"ImageId": ids, "group": range(count), "stratum": "any"})
     frame["fold"] = np.arange(count) // 8 % folds
-    _json(run / "data" / "catalog.json", _catalog(root / "data" / name, side))
+    _json(run / "data" / "catalog.json", _catalog(side))
     (run / "split").mkdir()
     frame.to_csv(run / "split" / "folds.csv", index=False)
     write_instances(run / "data" / "instances.csv", truth)
@@ -81,13 +82,15 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     rules = {"rules": rule, "cross_fitted": cross_fitted, "tried": tried}
     _json(run / "calibrate" / "rules.json", rules)
     write_instances(run / "calibrate" / "oof_instances.csv", predicted)
-    config = load_config(ROOT / "configs" / "demo.yaml", [f"name={name}", f"seed={seed}"])
+    images = f"data.root={root / 'data' / name}"
+    config = load_config(ROOT / "configs" / "demo.yaml", [f"name={name}", f"seed={seed}", images])
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     counts = {"train_images": count, "test_images": 0, "ships": 9, "left_out": 0}
-    _json(run / "data" / "manifest.json", _manifest("data", counts))
+    _finish(run / "data", "data", counts)
     balance = json.loads(balance_table(frame, truth).to_json(orient="records"))
-    _json(run / "split" / "manifest.json", _manifest("split", {"balance": balance}))
-    _json(run / "submit" / "manifest.json", _manifest("submit", {"test_f2": 0.7}))
+    _finish(run / "split", "split", {"balance": balance})
+    _finish(run / "submit", "submit", {"test_f2": 0.7})
+    _finish(run / "calibrate", "calibrate", {})
     for fold in range(folds):
         _write_fold(run, fold, frame.ImageId[frame.fold == fold], random)
     drawn = count if pictures is None else pictures
@@ -95,9 +98,8 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     return run
 
 
-def _catalog(folder, side):
+def _catalog(side):
     return {
-        "root": str(folder),
         "height": side,
         "width": side,
         "test_ids": [],
@@ -110,24 +112,33 @@ def _json(path, value):
     path.write_text(json.dumps(value))
 
 
-def _manifest(stage, metrics):
-    return {"stage": stage, "metrics": metrics, "wall_s": 60.0, "device": "cpu"}
+def _finish(folder, stage, metrics):
+    """Write the manifest of what lies in a folder."""
+    outputs = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in folder.glob("*")
+    }
+    known = {"stage": stage, "fold": None, "seed": 0, "config": {}, "inputs": {}, "files": {}}
+    known |= {"outputs": outputs, "metrics": metrics, "wall_s": 60.0, "device": "cpu"}
+    _json(folder / "manifest.json", known)
 
 
 def _write_fold(run, fold, ids, random):
     for stage in ("train", "finetune"):
         folder = run / stage / f"fold{fold}"
-        _json(folder / "manifest.json", _manifest(stage, {}))
+        folder.mkdir(parents=True)
         epochs = np.arange(1, 6)
         history = {"epoch": epochs, "loss": 1 / epochs, "val_loss": 1.2 / epochs}
         history |= {"val_dice": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
         history |= {"data_wait_s": 1.0, "step_s": 9.0, "val_s": 0.5}
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+        _finish(folder, stage, {})
     folder = run / "predict" / "oof" / f"fold{fold}"
-    _json(folder / "manifest.json", _manifest("predict/oof", {}))
+    folder.mkdir(parents=True)
     sure = random.random(len(ids)).round(4)
     index = {"ImageId": ids, "max_probability": sure, "mean_probability": 0.0, "bytes": 0}
     pd.DataFrame(index).to_csv(folder / "index.csv", index=False)
+    _finish(folder, "predict/oof", {})
 
 
 def _draw(data, run, frame, *, side, random, pictures):
