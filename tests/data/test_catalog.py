@@ -16,7 +16,7 @@ from pipeline.data.catalog import (
 )
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import STANDS_FOR, Job
 
 pytestmark = pytest.mark.unit
 
@@ -66,7 +66,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert catalog.objects()["c.jpg"] == ["100 5", "200 5"]
     assert catalog.objects()["b.jpg"] == []
     assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
-    job = Job("data", None, tmp_path / "saved", {})
+    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
     job.finish(catalog.save(job.folder, quarantine), {})
     loaded = Catalog.load(job.folder, Path("/moved"))
     assert loaded.instances.equals(catalog.instances)
@@ -76,7 +76,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
 
 @pytest.mark.parametrize("name", ["instances.csv", "catalog.json"])
 def test_what_was_edited_since_is_not_used(root, tmp_path, name):
-    job = Job("data", None, tmp_path / "saved", {})
+    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
     catalog, quarantine = check(root, share=0.0)
     job.finish(catalog.save(job.folder, quarantine), {})
     path = job.folder / name
