@@ -5,8 +5,10 @@ Writes `runs/<name>/report/index.html`, one file that needs no network. It takes
 anew each time; a missing or damaged record leaves a note in its place and is named here.
 """
 
+import errno
 import logging
 
+from pipeline.errors import explain
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.run import Run
@@ -21,7 +23,13 @@ def stage(run: Run) -> None:
 
     page, problems = run_page(run.folder, LEDGER)
     path = run.folder / "report" / "index.html"
-    write_atomic(path, page)
+    try:
+        write_atomic(path, page)
+    except OSError as error:
+        # A finished run can be looked at where nothing can be written.
+        if error.errno not in {errno.EROFS, errno.EACCES} or not path.is_file():
+            raise
+        LOG.warning("report: the page made before is kept: %s", explain(error))
     for problem in problems:
         LOG.warning("report: %s", problem)
     LOG.info("report: %s (%.1f MB)", path, len(page) / 1e6)

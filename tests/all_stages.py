@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline.config.load import load_config
+from pipeline.jobs.command import exit_codes
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
 
@@ -35,4 +36,5 @@ def do_parts(stage, run, names):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    run_stages(Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False))
+    with exit_codes():
+        run_stages(Run(load_config(Path(sys.argv[1]), sys.argv[2:]), restart=False))
