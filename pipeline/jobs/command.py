@@ -26,6 +26,7 @@ from pipeline.errors import PipelineError, Stopped, explain
 from pipeline.jobs.job import Job
 from pipeline.jobs.launch import launch
 from pipeline.jobs.local import ThisMachine, at_once
+from pipeline.jobs.lock import seen_by_other_machines
 from pipeline.jobs.parts import Part, PartStage, read_parts
 from pipeline.jobs.ray_cluster import Cluster
 from pipeline.jobs.run import Run
@@ -212,6 +213,12 @@ def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
     """Open the run and its log."""
     run = Run(config, restart=restart)
     _log_to(run.folder / "run.log")
+    if not seen_by_other_machines(run.folder):
+        LOG.warning(
+            "%s: locks hold on this machine alone, say the mount options: start a run on no other "
+            "machine at the same time, or mount the folder with locks.",
+            run.folder.resolve(),
+        )
     with logging_redirect_tqdm():
         yield run
 
