@@ -23,11 +23,11 @@ from pipeline.jobs.command import exit_codes
 
 def work(number):
     Path(f"worker-{os.getpid()}").touch()
-    time.sleep(2)
+    time.sleep(0.3)
 
 if __name__ == "__main__":
     with exit_codes(), worker_pool(2) as pool:
-        list(pool.map(work, range(20)))
+        list(pool.map(work, range(200)))
 """
 
 
