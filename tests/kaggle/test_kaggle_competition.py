@@ -61,6 +61,8 @@ def test_the_readmes_commands_go_from_an_empty_disk_and_a_token_to_a_score(compe
     )
     assert upload == ["--upload", "first try"]
     assert "credentials" in quick.run(config, "--to", "data", program=program, code=2)
+    assert "credentials" in quick.run(config, *upload, program=program, code=2)
+    assert not (quick.folder / "folds").exists()  # told before the work
 
     assert "export KAGGLE_API_TOKEN=..." in section
     quick.environment["KAGGLE_API_TOKEN"] = TOKEN
@@ -85,8 +87,9 @@ def test_the_readmes_commands_go_from_an_empty_disk_and_a_token_to_a_score(compe
 
 
 def test_a_demo_is_not_sent(checkout):
-    output = checkout.run("tests/tiny.yaml", "--upload", "demo", "--from", "submit", code=2)
+    output = checkout.run("tests/tiny.yaml", "--upload", "demo", code=2)
     assert "--upload: this run is on the rendered demo" in output
+    assert not (checkout.folder / "data").exists()  # told before the work
 
 
 def test_scores_of_earlier_submissions_are_refreshed(competition, checkout):
