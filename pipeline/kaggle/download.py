@@ -141,7 +141,7 @@ def _fetch(archive: Path, slug: str, patience: Patience) -> None:
         partial.unlink()
         marker.unlink(missing_ok=True)
     raise DataError(
-        f"{archive}: downloaded {DOWNLOADS} times and damaged each time ({defect}); nothing was "
+        f"{archive}: downloaded {DOWNLOADS} times and unusable each time ({defect}); nothing was "
         "kept. Look for a proxy or a disk that changes data, or fetch the archive with a browser, "
         "put it there, and run the same command again."
     )
