@@ -37,6 +37,8 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
             "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
             "the competition's files: configs/airbus.yaml, or data.root=/folder."
         )
+    if upload is not None and any("\ud800" <= letter <= "\udfff" for letter in upload):
+        raise ConfigError(f"--upload: expected text in UTF-8, got {upload!r}.")
     if check:
         from pipeline.kaggle.submit import check_upload
 

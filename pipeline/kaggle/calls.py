@@ -7,6 +7,7 @@ failure of the third something may have been.
 
 import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,21 @@ def login() -> str:
     """Find credentials in every way that Kaggle documents; return the name of the way.
 
     Raises:
-        CredentialsError: A token that Kaggle does not take hides the key that it might take.
+        CredentialsError: The token cannot be one; or it is one that Kaggle does not take, and hides
+            the key that it might take.
     """
     from kagglesdk import get_access_token_from_env
 
+    token, source = get_access_token_from_env()
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise CredentialsError(
+            f"the access token of {source} holds a blank, a line break or a letter that no token "
+            "has: copy it again"
+        )
     api = client_api()
     if "auth_method" not in api.config_values:
         api.authenticate()
     method = str(api.config_values["auth_method"]).split(".")[-1]
-    token, source = get_access_token_from_env()
     if token and method == "LEGACY_API_KEY":
         raise CredentialsError(
             f"the access token of {source} is stale or mistyped, and it hides the key in "

@@ -19,6 +19,7 @@ from pipeline.jobs.lock import Lock
 from pipeline.kaggle.listing import SubmissionRef
 
 LEDGER = Path("submissions") / "ledger.csv"
+RESULTS = ("ref", "status", "public_score", "private_score")
 SENDING = "SENDING"
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -57,14 +58,9 @@ class LedgerRow:
     private_score: float | None = None
 
     def with_result(self, submission: SubmissionRef) -> "LedgerRow":
-        """Return the row with what Kaggle now says of the submission."""
-        return replace(
-            self,
-            ref=self.ref if submission.ref is None else submission.ref,
-            status=submission.status,
-            public_score=submission.public_score,
-            private_score=submission.private_score,
-        )
+        """Return the row with what Kaggle now says; what it does not say stays as it was known."""
+        said = {name: getattr(submission, name) for name in RESULTS}
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
 
     def as_sent(self, message: str) -> "LedgerRow":
         """Return the row of a submission that is sent now, with a message."""

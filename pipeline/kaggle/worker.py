@@ -144,8 +144,8 @@ def _code(error: Any) -> int:  # noqa: ANN401  requests.HTTPError
 
 
 def _clean(error: BaseException) -> str:
-    """Leave out addresses: an upload address is a permission."""
-    text = str(error) or type(error).__name__
+    """Leave out addresses and headers: an upload address is a permission, as a token is."""
+    text = re.sub(r"(Bearer|Basic) \S+", r"\1 ...", str(error) or type(error).__name__)
     return re.sub(r"( for)? url: \S+", "", text)[:500]
 
 

@@ -101,6 +101,17 @@ def test_a_stale_token_is_named_even_if_it_hides_a_good_key(
     assert ("hides the key" in str(caught.value)) == key_too
 
 
+@pytest.mark.usefixtures("bare_server")
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN} x", f"{TOKEN}é"])
+def test_a_token_that_cannot_be_one_is_told_and_not_printed(
+    monkeypatch: pytest.MonkeyPatch, patience: Patience, token: str
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    with pytest.raises(KaggleError, match="token of KAGGLE_API_TOKEN holds a blank") as caught:
+        fetch_scores(SLUG, patience=patience)
+    assert TOKEN not in str(caught.value)
+
+
 def test_a_stale_key_is_named(bare_server: KaggleServer, home: Path, patience: Patience) -> None:
     put(home / ".kaggle/kaggle.json", legacy(key="old-key"))
     with pytest.raises(KaggleError, match=r"HTTP 401: Unauthenticated.*stale or mistyped"):

@@ -92,6 +92,14 @@ def test_a_demo_is_not_sent(checkout):
     assert not (checkout.folder / "data").exists()  # told before the work
 
 
+def test_a_message_that_is_no_text_is_not_sent(checkout):
+    message = b"caf\xe9".decode(errors="surrogateescape")
+    told = checkout.run_module(
+        "pipeline.s6_submit", "--check", "--upload", message, "data.root=data", code=2
+    )
+    assert r"--upload: expected text in UTF-8, got 'caf\udce9'" in told
+
+
 def test_scores_of_earlier_submissions_are_refreshed(competition, checkout):
     competition.submissions.append({"ref": 7, "description": "[a-1234] m", "looks": 0})
     folder = checkout.folder / "submissions"

@@ -70,6 +70,12 @@ def test_a_row_that_is_being_sent_says_since_when(tmp_path: Path) -> None:
         replace(ROW, status="SENDING soon").sent  # noqa: B018
 
 
+def test_what_kaggle_does_not_say_stays_as_it_was_known() -> None:
+    scored = ROW.with_result(SCORED)
+    silent = replace(SCORED, ref=None, public_score=None, private_score=0.85)
+    assert scored.with_result(silent) == replace(scored, private_score=0.85)
+
+
 def test_a_submission_without_a_number_is_not_that_of_a_row_without_one(tmp_path: Path) -> None:
     append_or_update(tmp_path / "ledger.csv", ROW)
     elsewhere = SubmissionRef(None, "[from elsewhere]", "COMPLETE", 0.5, 0.5, "")
