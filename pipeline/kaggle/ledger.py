@@ -138,7 +138,13 @@ def append_or_update(path: Path, row: LedgerRow) -> None:
         ArtifactError: The ledger cannot be read or written.
     """
     with _alone(path):
-        _put(path, row)
+        rows = read_ledger(path)
+        places = [place for place, known in enumerate(rows) if known.tag == row.tag]
+        if places:
+            rows[places[0]] = row
+        else:
+            rows.append(row)
+        _write(path, rows)
 
 
 def enter(path: Path, row: LedgerRow) -> LedgerRow:
@@ -148,24 +154,15 @@ def enter(path: Path, row: LedgerRow) -> LedgerRow:
         ArtifactError: The ledger cannot be read or written.
     """
     with _alone(path):
-        known = next((each for each in read_ledger(path) if each.tag == row.tag), None)
+        rows = read_ledger(path)
+        known = next((each for each in rows if each.tag == row.tag), None)
         if known is None:
-            _put(path, row)
+            _write(path, [*rows, row])
         return known or row
 
 
 def _alone(path: Path) -> Lock:
     return Lock(path.with_name(f".{path.stem}.lock"), str(path)).take(wait=True)
-
-
-def _put(path: Path, row: LedgerRow) -> None:
-    rows = read_ledger(path)
-    places = [place for place, known in enumerate(rows) if known.tag == row.tag]
-    if places:
-        rows[places[0]] = row
-    else:
-        rows.append(row)
-    _write(path, rows)
 
 
 def refresh_ledger(path: Path, submissions: Sequence[SubmissionRef]) -> list[LedgerRow]:

@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import io
 import shutil
 import zipfile
@@ -9,7 +8,9 @@ import pytest
 from conftest import LAYOUT, make_archive
 
 from pipeline.errors import DataError
+from pipeline.jobs.lock import Lock
 from pipeline.kaggle import archive as module
+from pipeline.kaggle import download
 from pipeline.kaggle.archive import archive_defect, extract_archive
 from pipeline.kaggle.download import download_competition
 
@@ -154,8 +155,19 @@ def test_a_folder_with_something_else_in_it_is_not_touched(path: Path, tmp_path:
         fetch(tmp_path / "root")
 
 
-def test_a_second_download_at_the_same_time_is_refused(path: Path, tmp_path: Path) -> None:
-    with (tmp_path / f".{SLUG}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process"):
-            fetch(tmp_path / "root")
+def test_a_second_download_waits_for_the_first_and_finds_what_it_brought(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    class First(Lock):
+        def take(self, **kind: bool) -> Lock:
+            order.append(kind)
+            extract_archive(path, tmp_path / "root", LAYOUT)
+            path.unlink()
+            return super().take(**kind)
+
+    monkeypatch.setattr(download, "Lock", First)
+    fetch(tmp_path / "root")
+    assert order == [{"wait": True}]
+    assert (tmp_path / "root" / "truth.csv").stat().st_size == 5000

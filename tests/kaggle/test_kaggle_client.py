@@ -239,9 +239,12 @@ kaggle.call("submissions", "listing", slug=kaggle.slug, page=1)
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_ends_with_an_owner_that_is_killed(server: KaggleServer, sent: int) -> None:
     server.fail("ListSubmissions", silence)
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     worker = int(owner.stdout.readline())
     wait_until(lambda: server.calls["ListSubmissions"] == 1, within_s=20)
     owner.send_signal(sent)
     owner.wait()
     wait_until(lambda: not running(worker), within_s=5)
+    os.killpg(owner.pid, signal.SIGKILL)  # the loader process
