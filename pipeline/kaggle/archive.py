@@ -85,7 +85,7 @@ def _first_damage(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) 
                     while chunk := source.read(CHUNK_BYTES):
                         bar.update(len(chunk))
             except Exception as error:
-                damaged.append(f"{member.filename}: {_reason(error)}")
+                damaged.append(f"{member.filename!r}: {_reason(error)}")
     if not damaged:
         return ""
     return f"{len(damaged)} of {len(members)} members cannot be unpacked, the first: {damaged[0]}"

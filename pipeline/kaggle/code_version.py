@@ -45,8 +45,8 @@ def code_version(root: Path = ROOT) -> str:
     if not changed:
         return commit
     LOG.warning(
-        "the ledger gets the commit %s-dirty: %d files differ from it, such as %s",
-        *(commit, len(changed), printable(changed[0])),
+        "the ledger gets the commit %s-dirty, since the code differs from it: %s",
+        *(commit, printable(", ".join(changed))),
     )
     return f"{commit}-dirty"
 

@@ -1,9 +1,9 @@
 """From nothing to a folder with the competition's files, whatever breaks on the way.
 
 Beside `root` lie `<slug>.zip.partial` while the archive comes, `<slug>.zip` once it has,
-`.<root>.unfinished` while it is unpacked, and the lock `.<slug>.lock`. Each step ends with a rename,
-so the same command resumes from the last whole state. An archive that was fetched by other means is
-used if it is put there.
+`.<root>.unfinished` while it is unpacked, and the lock `.<slug>.lock`. Each step ends with a
+rename, so the same command resumes from the last whole state. An archive that was fetched by other
+means is used if it is put there.
 """
 
 import logging

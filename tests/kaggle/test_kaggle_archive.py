@@ -41,7 +41,7 @@ def test_every_compression_is_read_and_its_damage_found(path: Path, method: int)
     assert (path.parent / "root" / "truth.csv").stat().st_size == 5000
     for place in range(100, 5000, 997):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
-        assert "1 of 8 members cannot be unpacked, the first: train_v2/0" in archive_defect(path)
+        assert "1 of 8 members cannot be unpacked, the first: 'train_v2/0" in archive_defect(path)
 
 
 def test_an_error_of_the_machine_is_no_defect(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_a_changed_checkout_is_told(
 ) -> None:
     (checkout / name).write_text("after")
     assert code_version(checkout) == git(checkout, "rev-parse", "HEAD") + "-dirty"
-    assert f"-dirty: 1 files differ from it, such as {name}" in caplog.text
+    assert f"-dirty, since the code differs from it: {name}\n" in caplog.text
 
 
 @pytest.mark.parametrize(
