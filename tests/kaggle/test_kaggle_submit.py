@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kaggle_server import SLUG, KaggleServer, drop, lost, lost_to, page, reply, silence
+from kaggle_server import SLUG, Handler, KaggleServer, drop, lost, lost_to, page, reply, silence
+from waiting import wait_until
 
 from pipeline.errors import ArtifactError
-from pipeline.kaggle.client import KaggleClient, Patience
+from pipeline.kaggle.client import Patience
 from pipeline.kaggle.failures import KaggleError
 from pipeline.kaggle.ledger import LedgerRow, append_or_update, enter, read_ledger
 from pipeline.kaggle.listing import SubmissionRef, fetch_scores
@@ -15,6 +16,7 @@ from pipeline.kaggle.submit import check_upload, describe, upload_submission
 
 pytestmark = pytest.mark.contract
 TAG = "run-1a2b"
+SPAWNED = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -264,29 +266,21 @@ def test_without_a_file_nothing_is_called(
     assert not server.calls
 
 
-class Killed(BaseException):
-    """Ends an upload at once, as kill -9 does."""
-
-
 def test_an_upload_that_is_killed_while_it_sends_is_not_repeated_before_the_list_can_be_trusted(
-    server: KaggleServer,
-    file: Path,
-    patience: Patience,
-    ledger: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    server: KaggleServer, file: Path, patience: Patience, ledger: Path
 ) -> None:
-    attempt = KaggleClient.attempt
+    def taken_in_silence(handler: Handler) -> None:
+        handler.mute = True
+        handler.serve()
+        silence(handler)
 
-    def kill_at_create(kaggle: KaggleClient, name: str, **arguments: object) -> object:
-        answer = attempt(kaggle, name, **arguments)
-        if name == "create":
-            raise Killed
-        return answer
-
-    with monkeypatch.context() as patched:
-        patched.setattr(KaggleClient, "attempt", kill_at_create)
-        with pytest.raises(Killed):
-            upload(file, patience, ledger)
+    server.fail("CreateSubmission", taken_in_silence)
+    killed = SPAWNED.Process(target=upload, args=(file, patience, ledger))
+    killed.start()
+    wait_until(lambda: server.submissions, within_s=30)
+    killed.kill()
+    killed.join()
+    assert states(ledger) == [(None, "SENDING")]
     stale = page(200, '{"submissions": []}')
     server.fail("ListSubmissions", stale)
     with pytest.raises(KaggleError, match="run the same command again after"):
@@ -307,18 +301,11 @@ def test_a_submission_that_only_the_ledger_knows_is_not_sent_again(
     assert (kept.message, kept.public_score) == ("", 0.5)
 
 
-def upload_in_a_process(file: Path, patience: Patience, ledger: Path) -> None:
-    upload(file, patience, ledger)
-
-
 def test_two_uploads_at_once_make_one_submission_though_the_list_is_stale(
     server: KaggleServer, file: Path, patience: Patience, ledger: Path
 ) -> None:
     server.fail("ListSubmissions", page(200, '{"submissions": []}'), times=5)
-    spawned = multiprocessing.get_context("spawn")
-    uploads = [
-        spawned.Process(target=upload_in_a_process, args=(file, patience, ledger)) for _ in range(2)
-    ]
+    uploads = [SPAWNED.Process(target=upload, args=(file, patience, ledger)) for _ in range(2)]
     for each in uploads:
         each.start()
     for each in uploads:
@@ -334,8 +321,7 @@ def enter_in_a_process(ledger: Path, writer: int) -> None:
 
 
 def test_no_row_of_several_writers_at_once_is_lost(ledger: Path) -> None:
-    spawned = multiprocessing.get_context("spawn")
-    writers = [spawned.Process(target=enter_in_a_process, args=(ledger, n)) for n in range(4)]
+    writers = [SPAWNED.Process(target=enter_in_a_process, args=(ledger, n)) for n in range(4)]
     for each in writers:
         each.start()
     for each in writers:
