@@ -151,6 +151,8 @@ stage() {
 asked=0 # the exit code to end with, once a signal asks for an end
 trap 'exit 75' TERM
 setup ""
+# What Kaggle would refuse is told before the work.
+[[ ${#upload[@]} == 0 ]] || "$PY" -m pipeline.s6_submit --config "$config" --check "${upload[@]}" "${overrides[@]}"
 spread=(--jobs "$jobs" --engine "$engine") # the parts of a stage over GPUs, cores or a cluster
 reached=0
 stage s0_data                                      # data.root, or the rendered demo -> checked images

@@ -3,20 +3,18 @@
 Reads the test maps and the calibrated rules. Writes `runs/<name>/submit/submission.csv`, checked
 against the sample submission, its copy `submissions/<run>-<hash>.csv`, and a line in
 `submissions/ledger.csv`. Prints the F2 of the test images where their truth is known. Without
-`--upload` nothing leaves the machine. `--scores` only asks Kaggle for the scores of what was sent
-before, and prints them beside the out-of-fold F2.
+`--upload` nothing leaves the machine; `--check` beside it only asks Kaggle whether a submission
+could be sent. `--scores` only asks for the scores of what was sent before, and prints them beside
+the out-of-fold F2.
 """
 
 import logging
-import shutil
-import subprocess
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.catalog import Catalog, read_test_truth
-from pipeline.errors import ConfigError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.job import Job
@@ -29,28 +27,52 @@ LOG = logging.getLogger("pipeline.s6_submit")
 SUBMISSIONS = Path("submissions")
 
 
-def stage(run: Run, upload: str | None = None, scores: bool = False) -> None:
+def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool = False) -> None:
     """Apply the rules to the test maps, check the table, keep it, and send it if told to."""
     if scores:
         _show_scores(run.config.kaggle.slug)
         return
-    if upload is not None and run.config.data.root is None:
+    if (check or upload is not None) and run.config.data.root is None:
         raise ConfigError(
             "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
             "the competition's files: configs/airbus.yaml, or data.root=/folder."
         )
+    if upload is not None and any("\ud800" <= letter <= "\udfff" for letter in upload):
+        raise ConfigError(f"--upload: expected text in UTF-8, got {upload!r}.")
+    if check:
+        from pipeline.kaggle.submit import check_upload
+
+        check_upload(run.config.kaggle.slug)
+        return
     data, maps, calibrated = (run.result(name) for name in ("data", "predict/test", "calibrate"))
     job = run.job("submit", sections=(), inputs=[data, maps, calibrated])
     if run.begin(job):
         job.finish(["submission.csv"], _write(run, job, Catalog.of(run)))
-    submission = job.checked("submission.csv")
-    kept = SUBMISSIONS / f"{run.config.name}-{sha256_file(submission)[:8]}.csv"
-    if not kept.is_file():
-        write_atomic(kept, submission.read_bytes())
+    kept = _keep(job.checked("submission.csv"), run.config.name)
     row = _enter_in_ledger(run, kept, calibrated)
     LOG.info("submit: %s", kept)
     if upload is not None:
-        _upload(run.config.kaggle.slug, submission, replace(row, message=upload))
+        _upload(run.config.kaggle.slug, kept, row, upload)
+
+
+def _keep(submission: Path, run: str) -> Path:
+    """Return the run's copy of its submission, made if it is missing.
+
+    Raises:
+        ArtifactError: There is another file in its place.
+    """
+    wanted = sha256_file(submission)
+    kept = SUBMISSIONS / f"{run}-{wanted[:8]}.csv"
+    if not kept.exists():
+        write_atomic(kept, submission.read_bytes())
+    found = sha256_file(kept) if kept.is_file() else "no file"
+    if found != wanted:
+        raise ArtifactError(
+            f"{kept}: expected a copy of {submission} with SHA-256 {wanted[:12]}, found "
+            f"{found[:12]}: it was changed since. Move it away and run the same command again, "
+            "which makes it anew."
+        )
+    return kept
 
 
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
@@ -99,7 +121,8 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
 
 def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
     """Return the file's row of the ledger, a new one if it has none."""
-    from pipeline.kaggle.ledger import LEDGER, LedgerRow, append_or_update, read_ledger
+    from pipeline.kaggle.code_version import code_version
+    from pipeline.kaggle.ledger import LEDGER, LedgerRow, enter, read_ledger
 
     known = next((row for row in read_ledger(LEDGER) if row.tag == kept.stem), None)
     if known is not None:
@@ -111,43 +134,30 @@ def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         oof_f2=calibrated.manifest["metrics"]["f2"],
         message="",
-        commit=_commit(),
+        commit=code_version(),
         tag=kept.stem,
     )
-    append_or_update(LEDGER, row)
-    return row
+    return enter(LEDGER, row)
 
 
-def _upload(slug: str, submission: Path, row: "LedgerRow") -> None:
+def _upload(slug: str, submission: Path, row: "LedgerRow", message: str) -> None:
     """Send the submission under the row's tag, and keep in its row what Kaggle says."""
-    from pipeline.kaggle.ledger import LEDGER, append_or_update
-    from pipeline.kaggle.submit import SubmissionRef, upload_submission
-
-    def record(sent: SubmissionRef) -> None:
-        append_or_update(LEDGER, row.with_result(sent))
+    from pipeline.kaggle.ledger import LEDGER
+    from pipeline.kaggle.submit import upload_submission
 
     LOG.info("submit: uploading to %s", slug)
-    sent = upload_submission(submission, slug=slug, message=row.message, tag=row.tag, record=record)
+    sent = upload_submission(submission, slug=slug, message=message, row=row, ledger=LEDGER)
     LOG.info(
-        "submission %d: public score %s, private score %s, out-of-fold F2 %.5f",
+        "submission %s: public score %s, private score %s, out-of-fold F2 %.5f",
         *(sent.ref, sent.public_score, sent.private_score, row.oof_f2),
     )
 
 
 def _show_scores(slug: str) -> None:
     from pipeline.kaggle.ledger import LEDGER, refresh_ledger, scores_table
-    from pipeline.kaggle.submit import fetch_scores
+    from pipeline.kaggle.listing import fetch_scores
 
     LOG.info("%s", scores_table(refresh_ledger(LEDGER, fetch_scores(slug))))
-
-
-def _commit() -> str:
-    """Return the code's commit, or "" outside a git checkout."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    done = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":
@@ -158,6 +168,10 @@ if __name__ == "__main__":
             "upload": {
                 "metavar": "MESSAGE",
                 "help": "send the submission to Kaggle, wait for its score",
+            },
+            "check": {
+                "action": "store_true",
+                "help": "with --upload: only ask Kaggle whether a submission could be sent",
             },
             "scores": {"action": "store_true", "help": "only refresh the scores of what was sent"},
         },

@@ -4,10 +4,10 @@ A zip says for every member what its content's CRC must be. A download that was 
 has the right size and the wrong content; only reading everything shows it.
 """
 
+import errno
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -18,7 +18,7 @@ from pipeline.errors import DataError
 
 CHUNK_BYTES = 2**20
 BLOCK_BYTES = 4096
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 2048
 MIB = 2**20
 
 
@@ -30,16 +30,45 @@ def archive_defect(path: Path) -> str:
 
     Returns:
         What is wrong, as part of a sentence; "" for a whole archive.
+
+    Raises:
+        OSError: The file cannot be read, which says nothing about the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            unsafe = next((m.filename for m in members if not _inside(m.filename)), None)
-            if unsafe is not None:
-                return f"member {unsafe!r} would be written outside of the folder"
-            return _first_damage(archive, members)
-    except UNREADABLE as error:
-        return f"not a whole zip archive ({error})"
+            return _wrong_name(members) or _first_damage(archive, members)
+    except Exception as error:
+        return f"not a whole zip archive ({_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    """Say what a decoder, of whatever kind, has found wrong with an archive."""
+    # A decoder's own OSError has no number. A place that no file has is the archive's fault.
+    if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+        raise error
+    return str(error) or type(error).__name__
+
+
+def _wrong_name(members: Sequence[zipfile.ZipInfo]) -> str:
+    """Return why the members' names cannot be those of files in one folder, "" if they can."""
+    files: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
+    for member in members:
+        name, path = member.filename, PurePosixPath(member.filename)
+        if not _inside(name):
+            return f"member {name!r} would be written outside of the folder"
+        longest = max((len(part.encode()) for part in path.parts), default=0)
+        if longest > MAX_NAME_BYTES or len(name.encode()) > MAX_PATH_BYTES:
+            return f"member {name[:40]!r}... has too long a name"
+        if path in files and not member.is_dir():
+            return f"member {name!r} is in it twice"
+        (folders if member.is_dir() else files).add(path)
+        folders.update(path.parents)
+    if not files:
+        return "the archive holds no file"
+    both = files & folders
+    return f"member '{min(both)}' is a file and a folder" if both else ""
 
 
 def _inside(name: str) -> bool:
@@ -55,11 +84,11 @@ def _first_damage(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) 
                 with archive.open(member) as source:
                     while chunk := source.read(CHUNK_BYTES):
                         bar.update(len(chunk))
-            except UNREADABLE as error:
-                damaged.append(f"{member.filename}: {error}")
+            except Exception as error:
+                damaged.append(f"{member.filename!r}: {_reason(error)}")
     if not damaged:
         return ""
-    return f"{len(damaged)} of {len(members)} members are damaged, the first: {damaged[0]}"
+    return f"{len(damaged)} of {len(members)} members cannot be unpacked, the first: {damaged[0]}"
 
 
 def extract_archive(path: Path, root: Path, layout: Sequence[str]) -> None:

@@ -7,10 +7,13 @@ failure of the third something may have been.
 
 import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 PAGE_SIZE = 100
+FIELDS = ("ref", "description", "status", "publicScore", "privateScore", "errorDescription")
+"""Of a submission, as the protocol names them."""
 
 
 class CredentialsError(Exception):
@@ -33,15 +36,21 @@ def login() -> str:
     """Find credentials in every way that Kaggle documents; return the name of the way.
 
     Raises:
-        CredentialsError: A token that Kaggle does not take hides the key that it might take.
+        CredentialsError: The token cannot be one; or it is one that Kaggle does not take, and hides
+            the key that it might take.
     """
     from kagglesdk import get_access_token_from_env
 
+    token, source = get_access_token_from_env()
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise CredentialsError(
+            f"the access token of {source} holds a blank, a line break or a letter that no token "
+            "has: copy it again"
+        )
     api = client_api()
     if "auth_method" not in api.config_values:
         api.authenticate()
     method = str(api.config_values["auth_method"]).split(".")[-1]
-    token, source = get_access_token_from_env()
     if token and method == "LEGACY_API_KEY":
         raise CredentialsError(
             f"the access token of {source} is stale or mistyped, and it hides the key in "
@@ -69,25 +78,34 @@ def limits(slug: str) -> dict[str, int]:
     """Return how many submissions were made today and ever, and how many are still allowed."""
     answer = client_api().competition_get_submission_limits(slug)
     return {
-        "today": answer.num_today,
-        "total": answer.num_total,
-        "allowed_now": answer.num_allowed_now,
+        "today": int(answer.num_today),
+        "total": int(answer.num_total),
+        "allowed_now": int(answer.num_allowed_now),
     }
 
 
-def submissions(slug: str, page: int) -> list[dict[str, Any]]:
-    """Return one page of the account's submissions, newest first."""
-    found = client_api().competition_submissions(slug, page_number=page, page_size=PAGE_SIZE)
+class _AsJson:
+    """Stands for a type of the client, whose own fail at a word or a date they do not know."""
+
+    @staticmethod
+    def prepare_from(response: Any) -> Any:  # noqa: ANN401  requests.Response
+        return response.json()
+
+
+def submissions(slug: str, page: int) -> list[dict[str, str]]:
+    """Return one page of the account's submissions, newest first: the texts of `FIELDS`."""
+    from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
+
+    request = ApiListSubmissionsRequest()
+    request.competition_name = slug
+    request.page, request.page_size = page, PAGE_SIZE
+    with new_client() as client:
+        answer = client.http_client().call(
+            "competitions.CompetitionApiService", "ListSubmissions", request, _AsJson
+        )
     return [
-        {
-            "ref": one.ref,
-            "description": one.description or "",
-            "status": one.status.name,
-            "public_score": one.public_score or "",
-            "private_score": one.private_score or "",
-            "error": one.error_description or "",
-        }
-        for one in found or []
+        {name: "" if one.get(name) is None else str(one[name]) for name in FIELDS}
+        for one in answer.get("submissions") or []
     ]
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pipeline
-from pipeline.kaggle.failures import Failure, KaggleError, explain
+from pipeline.jobs.tasks import PARENT
+from pipeline.kaggle.failures import Failure, KaggleError, explain, printable
 
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -38,7 +39,9 @@ class Patience:
         attempts: Tries of one call, and tries of a download that bring nothing.
         first_wait_s: Pause after the first failure; it doubles with each.
         longest_wait_s: No pause is longer; if Kaggle asks for more, the call fails at once.
-        settle_s: How long a submission whose reply was lost may take to appear in the list.
+        settle_s: How long to look for a submission whose reply was lost.
+        trust_s: How old a submission of unknown fate must be before a list without it proves that
+            it does not exist; only then is it sent again.
         poll_s: Pause between two looks for a score.
         score_s: How long a score may take.
     """
@@ -50,6 +53,7 @@ class Patience:
     first_wait_s: float = 2.0
     longest_wait_s: float = 300.0
     settle_s: float = 60.0
+    trust_s: float = 900.0
     poll_s: float = 15.0
     score_s: float = 1800.0
 
@@ -221,7 +225,7 @@ class KaggleClient:
         reply = worker.stdout.readline()
         if not reply:
             return self._died()
-        answer = json.loads(reply)
+        answer = printable(json.loads(reply))
         return Failure(**answer["failure"]) if "failure" in answer else answer["value"]
 
     def _died(self) -> Failure:
@@ -239,6 +243,7 @@ class KaggleClient:
 def _start() -> "subprocess.Popen[str]":
     """Start a worker; it can import this package and nothing it prints is seen."""
     environment = {key: value for key, value in os.environ.items() if key not in NOISY_VARIABLES}
+    environment[PARENT] = str(os.getpid())
     places = [str(Path(pipeline.__path__[0]).parent), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     return subprocess.Popen(

@@ -1,20 +1,19 @@
 """From nothing to a folder with the competition's files, whatever breaks on the way.
 
-Beside `root` lie `<slug>.zip.partial` while the archive comes, `<slug>.zip` once it has, and
-`.<root>.unfinished` while it is unpacked. Each step ends with a rename, so the same command
-resumes from the last whole state. An archive that was fetched by other means is used if it is put
-there.
+Beside `root` lie `<slug>.zip.partial` while the archive comes, `<slug>.zip` once it has,
+`.<root>.unfinished` while it is unpacked, and the lock `.<slug>.lock`. Each step ends with a
+rename, so the same command resumes from the last whole state. An archive that was fetched by other
+means is used if it is put there.
 """
 
-import fcntl
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pipeline.errors import DataError
+from pipeline.jobs.lock import Lock
 from pipeline.kaggle.archive import archive_defect, check_free_disk, extract_archive
 from pipeline.kaggle.client import PATIENCE, KaggleClient, Patience
 
@@ -46,13 +45,14 @@ def download_competition(
         KaggleError: Kaggle refused, failed or stayed silent.
     """
     root = root.resolve()
-    if all((root / name).exists() for name in layout):
-        return
-    _check_empty(root, layout)
     archive = root.parent / f"{slug}.zip"
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(root.parent / f".{slug}.lock"):
+        if _complete(root, layout):
+            return
+        # Of two at once the second finds what the first has brought.
+        with Lock(root.parent / f".{slug}.lock", f"downloading {slug}").take(wait=True):
+            if _complete(root, layout):
+                return
             _provide(archive, slug, patience)
             extract_archive(archive, root, layout)
             if not keep_archive:
@@ -66,39 +66,21 @@ def download_competition(
     LOG.info("%s: complete", root)
 
 
-def _check_empty(root: Path, layout: Sequence[str]) -> None:
-    """Refuse to mix the competition's files with others.
+def _complete(root: Path, layout: Sequence[str]) -> bool:
+    """Tell whether the competition's files are there.
 
     Raises:
-        DataError: `root` is there and is not an empty folder.
+        DataError: `root` holds something else, with which they must not be mixed.
     """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return
     missing = ", ".join(name for name in layout if not (root / name).exists())
+    if not missing:
+        return True
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
     raise DataError(
         f"{root}: expected the competition's files or nothing; it holds something, but not "
         f"{missing}. Complete it, move it away, or point data.root to a folder that does not exist."
     )
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep a second download of the same archive out.
-
-    Raises:
-        DataError: One is running.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{path}: another process is downloading here. Wait for it, or end it."
-            ) from None
-        try:
-            yield
-        finally:
-            path.unlink()
 
 
 def _provide(archive: Path, slug: str, patience: Patience) -> None:
@@ -141,7 +123,7 @@ def _fetch(archive: Path, slug: str, patience: Patience) -> None:
         partial.unlink()
         marker.unlink(missing_ok=True)
     raise DataError(
-        f"{archive}: downloaded {DOWNLOADS} times and damaged each time ({defect}); nothing was "
+        f"{archive}: downloaded {DOWNLOADS} times and unusable each time ({defect}); nothing was "
         "kept. Look for a proxy or a disk that changes data, or fetch the archive with a browser, "
         "put it there, and run the same command again."
     )

@@ -6,7 +6,7 @@ Kaggle's own words are always quoted: the same status code stands for several mi
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import PipelineError
 
@@ -35,6 +35,7 @@ ADVICE_BY_STATUS = {
     429: "Kaggle limits the rate of calls: wait a few minutes, then run the same command again",
     500: "Kaggle is in trouble (https://status.kaggle.com): run the same command again later",
 }
+REQUEST_TIMEOUT = 408  # the words of a proxy that gave up; the call may still arrive
 # Of a dataset or notebook, whose address starts with its owner's name.
 ADVICE_FOR_OWN = (
     "Only a token of the account `{owner}` may write {slug}: correct the account's name, or give "
@@ -46,6 +47,22 @@ ADVICE_FOR_REFUSAL = (
     "Either the rules are not accepted: join and accept them at {page}/rules with the account of "
     "the token; or the slug `{slug}` is mistyped: {page} must open"
 )
+
+
+ESCAPE_SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*)?")
+
+
+def printable(value: Any) -> Any:  # noqa: ANN401  JSON values
+    """Make every text in a JSON value one line that leaves the terminal alone."""
+    if isinstance(value, dict):
+        return {key: printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [printable(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    text = ESCAPE_SEQUENCES.sub(" ", value)
+    words = "".join(each if each.isprintable() else " " for each in text).split()
+    return " ".join(words)
 
 
 class KaggleError(PipelineError):
@@ -78,7 +95,8 @@ class Failure:
     @property
     def refused(self) -> bool:
         """Whether the call certainly had no effect; otherwise it may have had one."""
-        return self.kind == "credentials" or (self.kind == "http" and self.status < 500)
+        certain = self.kind == "http" and self.status < 500 and self.status != REQUEST_TIMEOUT
+        return certain or self.kind == "credentials"
 
     @property
     def quote(self) -> str:

@@ -1,22 +1,27 @@
 """What was submitted, from which run, and what Kaggle said: `submissions/ledger.csv`.
 
 One row per submission, found again by its tag. The file is part of the project's history, so it is
-read strictly and written whole.
+read strictly, and written whole by one process at a time.
 """
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.kaggle.submit import SubmissionRef
+from pipeline.jobs.lock import Lock
+from pipeline.kaggle.listing import SubmissionRef
 
 LEDGER = Path("submissions") / "ledger.csv"
+RESULTS = ("ref", "status", "public_score", "private_score")
+SENDING = "SENDING"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class LedgerRow:
         commit: The code's version.
         tag: What the submission's description at Kaggle starts with; unique.
         ref: Kaggle's number; None until it is known.
-        status: `PENDING`, `COMPLETE`, `ERROR`, or "" until it is known.
+        status: `PENDING`, `COMPLETE`, `ERROR`; `SENDING` and when, while no reply is known of; ""
+            before it is sent.
         public_score: 0..1, None until it is known.
         private_score: 0..1, None until it is known.
     """
@@ -52,14 +58,31 @@ class LedgerRow:
     private_score: float | None = None
 
     def with_result(self, submission: SubmissionRef) -> "LedgerRow":
-        """Return the row with what Kaggle now says of the submission."""
-        return replace(
-            self,
-            ref=submission.ref,
-            status=submission.status,
-            public_score=submission.public_score,
-            private_score=submission.private_score,
-        )
+        """Return the row with what Kaggle now says; what it does not say stays as it was known."""
+        said = {name: getattr(submission, name) for name in RESULTS}
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
+
+    def as_sent(self, message: str) -> "LedgerRow":
+        """Return the row of a submission that is sent now, with a message."""
+        return replace(self, message=message, status=f"{SENDING} {datetime.now(UTC):{TIME}}")
+
+    @property
+    def sent(self) -> datetime | None:
+        """When it was sent, if no reply is known of since; None otherwise.
+
+        Raises:
+            ArtifactError: The time cannot be read.
+        """
+        if self.ref is not None or not self.status.startswith(SENDING):
+            return None
+        try:
+            return datetime.strptime(self.status, f"{SENDING} {TIME}").replace(tzinfo=UTC)
+        except ValueError:
+            raise ArtifactError(
+                f"the ledger's row {self.tag}: expected the status `{SENDING}` with a time such as "
+                f"{datetime.now(UTC):{TIME}}, found {self.status!r}. Correct the time, lest the "
+                "file be sent twice."
+            ) from None
 
 
 COLUMNS = [column.name for column in fields(LedgerRow)]
@@ -114,13 +137,32 @@ def append_or_update(path: Path, row: LedgerRow) -> None:
     Raises:
         ArtifactError: The ledger cannot be read or written.
     """
-    rows = read_ledger(path)
-    places = [place for place, known in enumerate(rows) if known.tag == row.tag]
-    if places:
-        rows[places[0]] = row
-    else:
-        rows.append(row)
-    _write(path, rows)
+    with _alone(path):
+        rows = read_ledger(path)
+        places = [place for place, known in enumerate(rows) if known.tag == row.tag]
+        if places:
+            rows[places[0]] = row
+        else:
+            rows.append(row)
+        _write(path, rows)
+
+
+def enter(path: Path, row: LedgerRow) -> LedgerRow:
+    """Return the row that has the tag of `row`, which becomes that row if there is none.
+
+    Raises:
+        ArtifactError: The ledger cannot be read or written.
+    """
+    with _alone(path):
+        rows = read_ledger(path)
+        known = next((each for each in rows if each.tag == row.tag), None)
+        if known is None:
+            _write(path, [*rows, row])
+        return known or row
+
+
+def _alone(path: Path) -> Lock:
+    return Lock(path.with_name(f".{path.stem}.lock"), str(path)).take(wait=True)
 
 
 def refresh_ledger(path: Path, submissions: Sequence[SubmissionRef]) -> list[LedgerRow]:
@@ -132,18 +174,17 @@ def refresh_ledger(path: Path, submissions: Sequence[SubmissionRef]) -> list[Led
     Raises:
         ArtifactError: The ledger cannot be read or written.
     """
-    rows = read_ledger(path)
-    updated = [_latest(row, submissions) for row in rows]
-    if updated != rows:
-        _write(path, updated)
+    with _alone(path):
+        rows = read_ledger(path)
+        updated = [_latest(row, submissions) for row in rows]
+        if updated != rows:
+            _write(path, updated)
     return updated
 
 
 def _latest(row: LedgerRow, submissions: Sequence[SubmissionRef]) -> LedgerRow:
-    for one in submissions:
-        if one.ref == row.ref or one.description.startswith(f"[{row.tag}]"):
-            return row.with_result(one)
-    return row
+    found = next((one for one in submissions if one.is_of(row.tag, row.ref)), None)
+    return row.with_result(found) if found else row
 
 
 def _write(path: Path, rows: Sequence[LedgerRow]) -> None:

@@ -3,8 +3,8 @@
 One JSON order per line on standard input, one JSON reply per line on standard output. It exists
 because the client has no timeouts, reads its configuration and calls the network when imported,
 prints, and exits: here all of that ends with the process, which `pipeline.kaggle.client` kills at
-a deadline. When standard input closes, the worker ends at once, in the middle of a transfer too,
-so that it never outlives its owner and writes into a file that another run resumes.
+a deadline. When its owner ends or closes standard input, the worker ends at once, in the middle of
+a transfer too, so that it never writes into a file that another run resumes.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TextIO
 
+from pipeline.jobs.tasks import end_with_parent
 from pipeline.kaggle.calls import (
     CredentialsError,
     create,
@@ -57,7 +58,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def main() -> None:
-    """Answer orders until standard input closes."""
+    """Answer orders until the owner ends or closes standard input."""
+    # A process that the owner has forked may keep standard input open.
+    end_with_parent()
     # What the client prints must not mix with the replies, and its exit() closes sys.stdin.
     orders_in = os.fdopen(os.dup(0), encoding="utf-8")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -116,7 +119,8 @@ def _http_failure(error: Any) -> dict[str, Any]:  # noqa: ANN401  requests.HTTPE
         return {"kind": "network", "text": f"the storage answered {_clean(error)}"}
     return {
         "kind": "http",
-        "status": error.response.status_code,
+        # A gateway may wrap an error into a reply of its own: the graver of the two counts.
+        "status": max(error.response.status_code, _code(error)),
         "text": _said(error),
         "retry_after_s": _retry_after_s(error.response.headers.get("Retry-After")),
     }
@@ -126,14 +130,22 @@ def _said(error: Any) -> str:  # noqa: ANN401  requests.HTTPError, imported lazi
     """Return what Kaggle's error body says, else what the status line says."""
     try:
         body = error.response.json()
-        return str(body.get("message") or body.get("error") or _clean(error))
+        return str(body.get("message") or body.get("error") or _clean(error))[:500]
     except (ValueError, AttributeError):
         return _clean(error)
 
 
+def _code(error: Any) -> int:  # noqa: ANN401  requests.HTTPError
+    """Return the status that Kaggle's error body names, 0 for none."""
+    try:
+        return int(error.response.json()["code"])
+    except (ValueError, TypeError, LookupError):
+        return 0
+
+
 def _clean(error: BaseException) -> str:
-    """Leave out addresses: an upload address is a permission."""
-    text = str(error) or type(error).__name__
+    """Leave out addresses and headers: an upload address is a permission, as a token is."""
+    text = re.sub(r"(Bearer|Basic) \S+", r"\1 ...", str(error) or type(error).__name__)
     return re.sub(r"( for)? url: \S+", "", text)[:500]
 
 

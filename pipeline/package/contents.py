@@ -21,6 +21,8 @@ from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.rules import AnyRules, read_rules
 
 CONFIG, RULES, MANIFEST = "config.yaml", "rules.json", "manifest.json"
+KEYS = {"files": dict, "height": int, "made_of": dict, "run": str, "width": int}
+"""What a manifest says."""
 
 
 def weights_name(fold: int) -> str:
@@ -31,9 +33,11 @@ def weights_name(fold: int) -> str:
 # The notebook holds this function as text, to be run before the package is installed: it may use
 # nothing but hashlib, json and Path.
 def find_damage(package: Path) -> list[str]:
-    """Compare every file of a package with its manifest; return what is wrong, [] if nothing is."""
+    """Compare a package with its manifest, file by file; return what is wrong, [] if nothing is."""
     manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
-    problems = []
+    listed = {"manifest.json", "dataset-metadata.json", *manifest["files"]}
+    there = sorted(path for path in package.iterdir() if path.name not in listed)
+    problems = [f"{path}: not in the manifest" for path in there]
     for name, expected in manifest["files"].items():
         path = package / name
         if not path.is_file():
@@ -69,7 +73,7 @@ class Package:
         """Check a package and read what is not weights.
 
         Raises:
-            ArtifactError: It is not a package, or a file is missing or damaged.
+            ArtifactError: It is not a package, or a file is missing, damaged or not listed.
             ConfigError: Its configuration is of another version of the pipeline.
         """
         manifest = read_manifest(folder / MANIFEST)
@@ -79,10 +83,17 @@ class Package:
                 f"the package is damaged: {'; '.join(problems)}. Build it again with `python -m "
                 "pipeline.commands.build_package`, and bring all of it here."
             )
-        source = folder / RULES
+        source, config = folder / RULES, load_stored_config(folder / CONFIG)
+        used = [RULES, *map(weights_name, range(config.folds.count))]
+        unlisted = [name for name in used if name not in manifest["files"]]
+        if unlisted:
+            raise ArtifactError(
+                f"{folder / MANIFEST}: expected {', '.join(unlisted)} in it, which {CONFIG} needs. "
+                "Build the package again with `python -m pipeline.commands.build_package`."
+            )
         return cls(
             folder=folder,
-            config=load_stored_config(folder / CONFIG),
+            config=config,
             rules=read_rules(read_json(source), str(source)),
             height=manifest["height"],
             width=manifest["width"],
@@ -105,11 +116,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: missing. Expected the folder `dataset` that `python -m "
             "pipeline.commands.build_package` builds."
         )
-    manifest: dict[str, Any] = read_json(path)
-    missing = {"run", "height", "width", "made_of", "files"} - set(manifest)
+    manifest = read_json(path)
+    found = manifest if isinstance(manifest, dict) else {}
+    missing = [name for name, kind in KEYS.items() if not isinstance(found.get(name), kind)]
     if missing:
         raise ArtifactError(
-            f"{path}: not a package's manifest: it lacks {', '.join(sorted(missing))}. Give the "
+            f"{path}: not a package's manifest: it lacks {', '.join(missing)}. Give the "
             "folder `dataset` that `python -m pipeline.commands.build_package` builds."
         )
-    return manifest
+    return found

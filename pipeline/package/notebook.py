@@ -50,7 +50,8 @@ if problems:
     raise RuntimeError("the package is damaged: " + "; ".join(problems))"""
 
 INSTALL = """\
-wheels = sorted(map(str, PACKAGE.glob("*.whl")))
+files = json.loads((PACKAGE / "manifest.json").read_text(encoding="utf-8"))["files"]
+wheels = [str(PACKAGE / name) for name in files if name.endswith(".whl")]
 pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--force-reinstall"]
 subprocess.run([*pip, *wheels], check=True)
 importlib.invalidate_caches()"""

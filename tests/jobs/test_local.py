@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import running, wait_until
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.launch import launch
@@ -90,14 +90,6 @@ def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
     launcher.kill()
     launcher.wait()
     wait_until(lambda: not running(child), within_s=20)
-
-
-def running(pid):
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize(("jobs", "count"), [("1", 1), ("2", 2), ("9", 3)])

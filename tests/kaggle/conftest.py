@@ -60,11 +60,13 @@ def server(bare_server: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> Kaggle
 
 
 @cache
-def make_archive(names: tuple[str, ...] = LAYOUT, bytes_each: int = 300_000) -> bytes:
+def make_archive(
+    names: tuple[str, ...] = LAYOUT, bytes_each: int = 300_000, method: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     """A zip in the competition's layout whose content does not compress, as images do not."""
     noise = np.random.default_rng(0)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name in names:
             for number in range(3 if name.endswith("/") else 1):
                 member = f"{name}{number}.jpg" if name.endswith("/") else name

@@ -77,6 +77,11 @@ def cut(after: int, *, then: Callable[["Handler"], None] = drop) -> Fault:
     return fault
 
 
+def flipped(handler: "Handler") -> None:
+    """Send the archive with one wrong byte in its first member."""
+    handler.send_file(change=lambda data: data[:999] + bytes([255 ^ data[999]]) + data[1000:])
+
+
 def swapped(handler: "Handler") -> None:
     """Send the right number of wrong bytes."""
     handler.send_file(change=lambda data: bytes(len(data)))

@@ -1,4 +1,4 @@
-import fcntl
+import errno
 import io
 import shutil
 import zipfile
@@ -8,7 +8,9 @@ import pytest
 from conftest import LAYOUT, make_archive
 
 from pipeline.errors import DataError
+from pipeline.jobs.lock import Lock
 from pipeline.kaggle import archive as module
+from pipeline.kaggle import download
 from pipeline.kaggle.archive import archive_defect, extract_archive
 from pipeline.kaggle.download import download_competition
 
@@ -31,10 +33,49 @@ def test_a_whole_archive_has_no_defect(path: Path) -> None:
     assert archive_defect(path) == ""
 
 
-def test_an_archive_without_members_is_whole(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
-        pass
-    assert archive_defect(tmp_path / "a.zip") == ""
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_every_compression_is_read_and_its_damage_found(path: Path, method: int) -> None:
+    whole = make_archive(bytes_each=5000, method=method)
+    path.write_bytes(whole)
+    fetch(path.parent / "root")
+    assert (path.parent / "root" / "truth.csv").stat().st_size == 5000
+    for place in range(100, 5000, 997):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        assert "1 of 8 members cannot be unpacked, the first: 'train_v2/0" in archive_defect(path)
+
+
+def test_an_error_of_the_machine_is_no_defect(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", broken)
+    with pytest.raises(DataError, match=r"cannot be written or read .*Input/output error"):
+        fetch(path.parent / "root")
+    assert path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([], "holds no file"),
+        (["folder/"], "holds no file"),
+        (["a", "b", "a"], "member 'a' is in it twice"),
+        (["a/b", "./a//b"], "member './a//b' is in it twice"),
+        (["a", "a/"], "member 'a' is a file and a folder"),
+        (["a/", "a"], "member 'a' is a file and a folder"),
+        (["a/b/c", "a"], "member 'a' is a file and a folder"),
+        (["é" * 128], "has too long a name"),
+        (["a/" * 1100 + "b"], "has too long a name"),
+    ],
+)
+def test_names_that_one_folder_cannot_hold_are_a_defect(
+    tmp_path: Path, names: list[str], told: str
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    assert told in archive_defect(tmp_path / "a.zip")
 
 
 def test_every_changed_byte_of_the_content_is_found(path: Path) -> None:
@@ -114,8 +155,19 @@ def test_a_folder_with_something_else_in_it_is_not_touched(path: Path, tmp_path:
         fetch(tmp_path / "root")
 
 
-def test_a_second_download_at_the_same_time_is_refused(path: Path, tmp_path: Path) -> None:
-    with (tmp_path / f".{SLUG}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process"):
-            fetch(tmp_path / "root")
+def test_a_second_download_waits_for_the_first_and_finds_what_it_brought(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    class First(Lock):
+        def take(self, **kind: bool) -> Lock:
+            order.append(kind)
+            extract_archive(path, tmp_path / "root", LAYOUT)
+            path.unlink()
+            return super().take(**kind)
+
+    monkeypatch.setattr(download, "Lock", First)
+    fetch(tmp_path / "root")
+    assert order == [{"wait": True}]
+    assert (tmp_path / "root" / "truth.csv").stat().st_size == 5000

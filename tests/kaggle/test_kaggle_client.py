@@ -1,15 +1,19 @@
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kaggle_server import KEY, SLUG, TOKEN, USER, KaggleServer, drop, page, reply, silence
+from waiting import running, wait_until
 
 from pipeline.kaggle.client import KaggleClient, Patience
 from pipeline.kaggle.failures import KaggleError
-from pipeline.kaggle.submit import fetch_scores
+from pipeline.kaggle.listing import fetch_scores
 
 pytestmark = pytest.mark.contract
 
@@ -95,6 +99,17 @@ def test_a_stale_token_is_named_even_if_it_hides_a_good_key(
     with pytest.raises(KaggleError, match=r"access_token is stale or mistyped") as caught:
         fetch_scores(SLUG, patience=patience)
     assert ("hides the key" in str(caught.value)) == key_too
+
+
+@pytest.mark.usefixtures("bare_server")
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN} x", f"{TOKEN}é"])
+def test_a_token_that_cannot_be_one_is_told_and_not_printed(
+    monkeypatch: pytest.MonkeyPatch, patience: Patience, token: str
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    with pytest.raises(KaggleError, match="token of KAGGLE_API_TOKEN holds a blank") as caught:
+        fetch_scores(SLUG, patience=patience)
+    assert TOKEN not in str(caught.value)
 
 
 def test_a_stale_key_is_named(bare_server: KaggleServer, home: Path, patience: Patience) -> None:
@@ -206,3 +221,30 @@ def test_a_worker_ends_with_its_owner_even_while_it_waits(
     worker.stdin.write(json.dumps(order) + "\n")
     worker.stdin.close()
     assert worker.wait(timeout=5) == 0
+
+
+OWNER = """
+import os, time
+from pipeline.kaggle.client import KaggleClient
+kaggle = KaggleClient("airbus-ship-detection")
+kaggle.call("limits", "asking", slug=kaggle.slug)
+if os.fork() == 0:  # a loader process, which keeps the worker's standard input open
+    time.sleep(20)
+    os._exit(0)
+print(kaggle._worker.pid, flush=True)
+kaggle.call("submissions", "listing", slug=kaggle.slug, page=1)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_ends_with_an_owner_that_is_killed(server: KaggleServer, sent: int) -> None:
+    server.fail("ListSubmissions", silence)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    worker = int(owner.stdout.readline())
+    wait_until(lambda: server.calls["ListSubmissions"] == 1, within_s=20)
+    owner.send_signal(sent)
+    owner.wait()
+    wait_until(lambda: not running(worker), within_s=5)
+    os.killpg(owner.pid, signal.SIGKILL)  # the loader process

@@ -14,8 +14,6 @@ from pipeline.data.demo import render_demo
 
 pytestmark = pytest.mark.smoke
 
-RUN = ("tests/tiny.yaml", "name=first", "data.root=data/airbus", "kaggle.download=true")
-
 
 @pytest.fixture
 def competition(tmp_path, bare_server: KaggleServer):
@@ -39,59 +37,67 @@ def ledger(checkout):
         return list(csv.DictReader(file))
 
 
-def test_from_an_empty_disk_and_a_token_to_a_score(competition, checkout):
-    assert "credentials" in checkout.run(*RUN, "--to", "data", code=2)
-
-    checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
-    checkout.run_in_one_process(*RUN)
-    assert len(list((checkout.folder / "data" / "airbus" / "train_v2").iterdir())) == 24
-    assert competition.submissions == []  # nothing leaves the machine without --upload
-
-    competition.fail("CreateSubmission", lost)
-    output = checkout.run(*RUN, "--upload", "first try", "--from", "submit")
-    assert re.search(r"public score 0\.81234, private score 0\.83456", output)
-    (sent,) = competition.submissions
-    (row,) = ledger(checkout)
-    assert sent["description"] == f"[{row['tag']}] first try"
-    assert (row["message"], row["ref"], row["status"]) == ("first try", "1000", "COMPLETE")
-    uploaded = list(competition.uploads.values())[-1]
-    assert uploaded == (checkout.folder / "submissions" / row["file"]).read_bytes()
-
-    checkout.run(*RUN, "--upload", "again", "--from", "submit")
-    assert len(competition.submissions) == 1  # the same file is the same submission
+@pytest.fixture
+def quick(checkout):
+    """Train less and a smaller network than the competition's own configuration says."""
+    configs = checkout.folder / "configs"
+    (configs / "airbus.yaml").rename(configs / "full.yaml")
+    tiny = yaml.safe_load((checkout.folder / "tests" / "tiny.yaml").read_text())
+    demo = yaml.safe_load((configs / "demo.yaml").read_text())
+    less = {section: tiny[section] for section in ("crops", "train", "finetune", "predict")}
+    less |= {"base": "full.yaml", "folds": {"count": 2}, "network": demo["network"]}
+    less |= {"machine": {"loader_workers": 0, "threads": 1}}
+    (configs / "airbus.yaml").write_text(yaml.safe_dump(less))
+    return checkout
 
 
-def test_the_readmes_commands_go_from_an_empty_disk_to_a_score(competition, checkout):
-    readme = (checkout.folder / "README.md").read_text()
+def test_the_readmes_commands_go_from_an_empty_disk_and_a_token_to_a_score(competition, quick):
+    readme = (quick.folder / "README.md").read_text()
     section = readme.split("## The real competition")[1].split("```")[1]
-    assert "export KAGGLE_API_TOKEN=..." in section
-    checkout.environment["KAGGLE_API_TOKEN"] = TOKEN
-    run, refresh = (
+    (program, config, *upload), refresh = (
         shlex.split(line, comments=True)
         for line in section.splitlines()
         if line.startswith(("./run.sh", "python"))
     )
-    # The competition's own configuration, but for how much it trains and how large a network.
-    tiny = yaml.safe_load((checkout.folder / "tests" / "tiny.yaml").read_text())
-    (checkout.folder / "configs" / "full.yaml").write_bytes(
-        (checkout.folder / "configs" / "airbus.yaml").read_bytes()
-    )
-    less = {section: tiny[section] for section in ("crops", "train", "finetune", "predict")}
-    demo = yaml.safe_load((checkout.folder / "configs" / "demo.yaml").read_text())
-    less |= {"base": "full.yaml", "folds": {"count": 2}, "network": demo["network"]}
-    less |= {"machine": {"loader_workers": 0, "threads": 1}}
-    (checkout.folder / "configs" / "airbus.yaml").write_text(yaml.safe_dump(less))
-    # On one core one fold trains after the other: a process less for each to start.
-    output = checkout.run(*run[1:], program=run[0], cores=1)
-    assert "public score 0.81234" in output
-    assert len(competition.submissions) == 1
-    output = checkout.run_module(*refresh[2:])
+    assert upload == ["--upload", "first try"]
+    assert "credentials" in quick.run(config, "--to", "data", program=program, code=2)
+    assert "credentials" in quick.run(config, *upload, program=program, code=2)
+    assert not (quick.folder / "folds").exists()  # told before the work
+
+    assert "export KAGGLE_API_TOKEN=..." in section
+    quick.environment["KAGGLE_API_TOKEN"] = TOKEN
+    quick.run_in_one_process(config)
+    assert len(list((quick.folder / "data" / "airbus" / "train_v2").iterdir())) == 24
+    assert competition.submissions == []  # nothing leaves the machine without --upload
+
+    competition.fail("CreateSubmission", lost)
+    output = quick.run(config, *upload, program=program)
+    assert "public score 0.81234, private score 0.83456" in output
+    (sent,) = competition.submissions
+    (row,) = ledger(quick)
+    assert sent["description"] == f"[{row['tag']}] first try"
+    assert (row["message"], row["ref"], row["status"]) == ("first try", "1000", "COMPLETE")
+    uploaded = list(competition.uploads.values())[-1]
+    assert uploaded == (quick.folder / "submissions" / row["file"]).read_bytes()
+
+    quick.run(config, "--upload", "again", "--from", "submit", "--to", "submit")
+    assert len(competition.submissions) == 1  # the same file is the same submission
+    output = quick.run_module(*refresh[2:])
     assert re.search(r"airbus .*COMPLETE .*0\.81234 +0\.83456", output)
 
 
 def test_a_demo_is_not_sent(checkout):
-    output = checkout.run("tests/tiny.yaml", "--upload", "demo", "--from", "submit", code=2)
+    output = checkout.run("tests/tiny.yaml", "--upload", "demo", code=2)
     assert "--upload: this run is on the rendered demo" in output
+    assert not (checkout.folder / "data").exists()  # told before the work
+
+
+def test_a_message_that_is_no_text_is_not_sent(checkout):
+    message = b"caf\xe9".decode(errors="surrogateescape")
+    told = checkout.run_module(
+        "pipeline.s6_submit", "--check", "--upload", message, "data.root=data", code=2
+    )
+    assert r"--upload: expected text in UTF-8, got 'caf\udce9'" in told
 
 
 def test_scores_of_earlier_submissions_are_refreshed(competition, checkout):

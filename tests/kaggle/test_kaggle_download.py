@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 from conftest import LAYOUT, make_archive
-from kaggle_server import SLUG, KaggleServer, cut, drop, honest, page, reply, silence, swapped
+from kaggle_server import (
+    SLUG,
+    KaggleServer,
+    cut,
+    drop,
+    flipped,
+    honest,
+    page,
+    reply,
+    silence,
+    swapped,
+)
 
 from pipeline.errors import DataError
 from pipeline.kaggle.client import Patience
@@ -31,8 +42,12 @@ def assert_complete(root: Path, server: KaggleServer) -> None:
     with zipfile.ZipFile(io.BytesIO(server.archive)) as archive:
         for name in archive.namelist():
             assert (root / name).read_bytes() == archive.read(name)
-    left = {path.name for path in root.parent.iterdir()} - {f"{SLUG}.zip"}
-    assert left == {root.name}
+    assert left_in(root.parent) - {f"{SLUG}.zip"} == {root.name}
+
+
+def left_in(folder: Path) -> set[str]:
+    """Return the names of all files but the lock."""
+    return {path.name for path in folder.iterdir()} - {f".{SLUG}.lock"}
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -167,9 +182,29 @@ def test_an_archive_that_is_damaged_each_time_is_never_unpacked(
     middle = len(server.archive) // 2
     flipped = bytes([server.archive[middle] ^ 255])
     server.archive = server.archive[:middle] + flipped + server.archive[middle + 1 :]
-    with pytest.raises(DataError, match=r"damaged each time \(1 of 8 members are damaged"):
+    with pytest.raises(DataError, match=r"unusable each time \(1 of 8 members cannot be unpacked"):
         fetch(root, patience)
-    assert list(root.parent.iterdir()) == []
+    assert left_in(root.parent) == set()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_archive_of_another_compression_is_fetched_anew(
+    server: KaggleServer, root: Path, patience: Patience, method: int
+) -> None:
+    server.archive = make_archive(method=method)
+    server.fail("GET", honest)
+    server.fail("GET", flipped)
+    fetch(root, patience)
+    assert_complete(root, server)
+
+
+def test_an_archive_without_a_file_is_told_and_not_kept(
+    server: KaggleServer, root: Path, patience: Patience
+) -> None:
+    server.archive = make_archive(())
+    with pytest.raises(DataError, match=r"unusable each time \(the archive holds no file\)"):
+        fetch(root, patience)
+    assert left_in(root.parent) == set()
 
 
 def test_an_address_of_the_storage_that_expired_is_asked_for_anew(

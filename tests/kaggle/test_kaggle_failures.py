@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.kaggle.failures import Failure, explain
+from pipeline.kaggle.failures import Failure, explain, printable
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +66,7 @@ def test_for_a_dataset_the_account_is_named_and_not_a_competition(
         (Failure("local", ""), False, False),
         (http(400), False, True),
         (http(429), True, True),
+        (http(408), False, False),
         (http(500), True, False),
     ],
 )
@@ -73,3 +74,8 @@ def test_what_may_pass_and_what_had_no_effect(
     failure: Failure, passing: bool, refused: bool
 ) -> None:
     assert (failure.passing, failure.refused) == (passing, refused)
+
+
+def test_words_of_others_leave_the_terminal_alone() -> None:
+    said = {"a": ["\x1b[2J\x1b]0;title\x07wiped\r\n\tout \x9b31m\u202ex", 3, None], "b": "plain"}
+    assert printable(said) == {"a": ["wiped out 31m x", 3, None], "b": "plain"}

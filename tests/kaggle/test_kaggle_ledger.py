@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.kaggle.ledger import (
     refresh_ledger,
     scores_table,
 )
-from pipeline.kaggle.submit import SubmissionRef
+from pipeline.kaggle.listing import SubmissionRef
 
 pytestmark = pytest.mark.unit
 ROW = LedgerRow(
@@ -55,6 +56,30 @@ def test_scores_are_refreshed_by_tag_or_reference(tmp_path: Path) -> None:
         ("b", "ERROR", 8),
         ("c", "", None),
     ]
+
+
+def test_a_row_that_is_being_sent_says_since_when(tmp_path: Path) -> None:
+    sent = ROW.as_sent("try")
+    append_or_update(tmp_path / "ledger.csv", sent)
+    (kept,) = read_ledger(tmp_path / "ledger.csv")
+    assert kept == sent
+    assert abs(datetime.now(UTC) - kept.sent) < timedelta(seconds=5)
+    assert ROW.sent is None
+    assert sent.with_result(SCORED).sent is None
+    with pytest.raises(ArtifactError, match=r"row airbus-1a2b: expected .*found 'SENDING soon'"):
+        replace(ROW, status="SENDING soon").sent  # noqa: B018
+
+
+def test_what_kaggle_does_not_say_stays_as_it_was_known() -> None:
+    scored = ROW.with_result(SCORED)
+    silent = replace(SCORED, ref=None, public_score=None, private_score=0.85)
+    assert scored.with_result(silent) == replace(scored, private_score=0.85)
+
+
+def test_a_submission_without_a_number_is_not_that_of_a_row_without_one(tmp_path: Path) -> None:
+    append_or_update(tmp_path / "ledger.csv", ROW)
+    elsewhere = SubmissionRef(None, "[from elsewhere]", "COMPLETE", 0.5, 0.5, "")
+    assert refresh_ledger(tmp_path / "ledger.csv", [elsewhere]) == [ROW]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """What a package holds: every byte vouched for, all of our code, and nothing that is not there."""
 
+import hashlib
+import importlib
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.load import load_config
+from pipeline.config.load import as_stored, load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.jobs.run import Run
@@ -43,10 +47,48 @@ def test_every_damaged_file_is_named(package):
         Package.open(package)
 
 
+def test_a_file_that_the_manifest_does_not_name_is_told(package):
+    (package / "dataset-metadata.json").write_text("{}")
+    assert find_damage(package) == []
+    (package / "b.whl").write_bytes(b"other code")
+    (package / "sub").mkdir()
+    unlisted = [f"{package / name}: not in the manifest" for name in ("b.whl", "sub")]
+    assert find_damage(package) == unlisted
+    with pytest.raises(ArtifactError, match=r"damaged: .*b\.whl: not in the manifest"):
+        Package.open(package)
+
+
+def test_weights_that_the_configuration_needs_are_in_the_manifest(package):
+    config = load_config(ROOT / "tests" / "tiny.yaml", [])
+    (package / "config.yaml").write_text(as_stored(config))
+    manifest = json.loads((package / "manifest.json").read_text())
+    manifest["files"]["config.yaml"] = sha256_file(package / "config.yaml")
+    (package / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"expected rules\.json, fold1\.safetensors in it"):
+        Package.open(package)
+
+
+def test_the_notebook_installs_what_the_manifest_names_and_nothing_else(package, monkeypatch):
+    installed = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: installed.extend(command))
+    (package / "b.whl").write_bytes(b"other code")
+    cells = notebook("run", "me/run-package", "slug", "0" * 64)["cells"]
+    _, _, check, install, _ = (cell["source"] for cell in cells)
+    known = {"PACKAGE": package, "json": json, "hashlib": hashlib, "Path": Path}
+    known |= {"subprocess": subprocess, "sys": sys, "importlib": importlib}
+    with pytest.raises(RuntimeError, match=r"b\.whl: not in the manifest"):
+        exec(check, known)
+    exec(install, known)
+    assert [path for path in installed if path.endswith(".whl")] == [str(package / "a.whl")]
+
+
 def test_a_folder_that_is_no_package_is_told(package):
     with pytest.raises(ArtifactError, match=r"nowhere/manifest\.json: missing\. Expected the fold"):
         Package.open(package / "nowhere")
     (package / "manifest.json").write_text('{"stage": "train"}')
+    with pytest.raises(ArtifactError, match="it lacks files, height, made_of, run, width"):
+        Package.open(package)
+    (package / "manifest.json").write_text('["files"]')
     with pytest.raises(ArtifactError, match="it lacks files, height, made_of, run, width"):
         Package.open(package)
 
