@@ -1,17 +1,12 @@
-import io
 import os
-import zipfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
+from archives import make_archive
 from kaggle_server import TOKEN, KaggleServer
 
 from pipeline.kaggle.client import Patience
-
-LAYOUT = ("train_v2/", "test_v2/", "truth.csv", "sample.csv")
 
 
 @pytest.fixture
@@ -57,18 +52,3 @@ def server(bare_server: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> Kaggle
     """The server, and a token for it."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     return bare_server
-
-
-@cache
-def make_archive(
-    names: tuple[str, ...] = LAYOUT, bytes_each: int = 300_000, method: int = zipfile.ZIP_DEFLATED
-) -> bytes:
-    """A zip in the competition's layout whose content does not compress, as images do not."""
-    noise = np.random.default_rng(0)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name in names:
-            for number in range(3 if name.endswith("/") else 1):
-                member = f"{name}{number}.jpg" if name.endswith("/") else name
-                archive.writestr(member, noise.bytes(bytes_each))
-    return file.getvalue()

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import LAYOUT, make_archive
+from archives import LAYOUT, make_archive
 
 from pipeline.errors import DataError
 from pipeline.jobs.lock import Lock

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import LAYOUT, make_archive
+from archives import LAYOUT, make_archive
 from kaggle_server import (
     SLUG,
     KaggleServer,
