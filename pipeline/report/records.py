@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pipeline.config.load import stored_values
 from pipeline.data.folds import read_folds
+from pipeline.data.tables import read_table
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
 from pipeline.masks.instances import read_instances
@@ -101,7 +100,7 @@ def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record ho
         return READERS[name](path)
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype={"ImageId": str})
+            return read_table(path)
     except ValueError as error:
         raise ArtifactError(f"{path}: not readable: {' '.join(str(error).split())}") from error
     return read_json(path)

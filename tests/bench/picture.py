@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
+from pipeline.maps import map_path
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_labels
 from pipeline.metrics.f2 import score_images
@@ -58,7 +59,8 @@ def main() -> None:
     rows = []
     for row in chosen.itertuples():
         image_hwc = read_image(catalog.train_path(row.ImageId), *shape)
-        (path,) = (run / "predict" / "oof").glob(f"fold*/maps/{Path(row.ImageId).stem}.png")
+        folds = (run / "predict" / "oof").glob("fold*")
+        (path,) = (path for fold in folds if (path := map_path(fold, row.ImageId)).is_file())
         prob_hw = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         instances = [text for text in found[row.ImageId] if text]
         panels = [
