@@ -71,12 +71,16 @@ def list_images(folder: Path) -> list[Path]:
     """Return the files in a folder that end like images, by name.
 
     Hidden files are none: systems leave their own beside images, with names like `._a.jpg`.
+
+    Raises:
+        DataError: The folder cannot be read.
     """
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    )
+    with about(shown(folder)):
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise unreadable(error) from error
+    return [path for path in paths if path.suffix.lower() in ENDINGS and path.name[0] != "."]
 
 
 def read_picture(path: Path) -> Picture:
@@ -133,7 +137,7 @@ def unreadable(error: OSError) -> DataError:
     if error.errno in NOT_THERE:
         return UnusableImageError(MISSING)
     return DataError(
-        f"cannot be read: {error.strerror}. That is no fault of the image: see to permissions, "
+        f"cannot be read: {error.strerror}. The machine says so, not the file: see to permissions, "
         "limits and the disk, and run again."
     )
 

@@ -240,12 +240,27 @@ def test_a_folder_of_images_becomes_two_tables(tmp_path):
     write_tile(images, "a.JPG", ground[96:, 48:192], 85)
     write_tile(images, "c.jpg", paint("sea", np.random.default_rng(2), 144, 144), 90)
     (images / "notes.txt").write_text("no image")
+    for hidden in ("._a.jpg", ".DS_Store"):
+        (images / hidden).touch()
     find_overlaps(images, tmp_path / "tables", jobs=1)
     written = [(tmp_path / "tables" / name).read_text() for name in ("groups.csv", "pairs.csv")]
     assert written[0] == "ImageId,group\na.JPG,0\nb.jpg,0\nc.jpg,1\n"
     assert written[1] == "ImageId,other,down_px,right_px\na.JPG,b.jpg,-96,-48\n"
     with pytest.raises(DataError, match="expected a folder with images"):
         find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
+
+
+def test_images_that_cannot_be_compared_are_told_as_stage_0_tells_them(tmp_path):
+    paths = three_tiles(tmp_path)
+    Image.new("RGB", (90, 96)).save(paths[0])
+    paths[1].write_bytes(b"not an image")
+    Image.new("RGB", (96, 96)).save(tmp_path / "3.bmp")
+    (tmp_path / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(DataError, match="3 of 5 images cannot be used") as told:
+        find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
+    for line in ("0.jpg: expected 96x96 px like most, got 90x96", "1.jpg: not decodable: 12 bytes"):
+        assert line in str(told.value)
+    assert "udcff.png': its name has control characters or is not UTF-8" in str(told.value)
 
 
 def test_one_image_is_one_group(tmp_path):
