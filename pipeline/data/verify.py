@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -81,7 +82,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _remembered(memory: Path) -> Verdicts:
     if not memory.is_file():
         return {}
-    first, _, table = memory.read_bytes().partition(b"\n")
+    content = b""
+    with suppress(OSError):
+        content = memory.read_bytes()
+    first, _, table = content.partition(b"\n")
     if first != _first_line(table):
         LOG.warning("%s: damaged, or of another version: every image is looked at again", memory)
         return {}
