@@ -31,8 +31,8 @@ def open_run(run: str) -> Run:
     Raises:
         ConfigError: There is none, or it is not one of this folder's.
     """
-    folder = run_folder(run).resolve()
-    if folder.parent != RUNS.resolve():
+    folder = run_folder(run).absolute()  # it may be a link, but `runs` holds that
+    if folder.parent.resolve() != RUNS.resolve():
         raise ConfigError(
             f"{run}: expected a run in {RUNS.resolve()}, got {folder}. Call the command from the "
             "folder that holds its `runs` and its `data`."

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ExifTags import Base as Exif
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pipeline.errors import DataError, about
@@ -144,8 +144,11 @@ def unreadable(error: OSError) -> DataError:
 
 def _content(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise UnusableImageError("a folder or a device, not a file")
+        if status.st_size > 4 * MAX_PIXELS:
+            raise UnusableImageError(f"{status.st_size} bytes, which memory cannot hold")
         return path.read_bytes()
     except OSError as error:
         raise unreadable(error) from error
@@ -159,7 +162,7 @@ def _decode(content: bytes) -> Picture:
 def _decode_strictly(content: bytes) -> Picture:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            defect = _defect(image, content)
+            defect = _defect(image)
             if defect:
                 raise UnusableImageError(defect)
             image.load()
@@ -181,7 +184,7 @@ def _decode_strictly(content: bytes) -> Picture:
         raise UnusableImageError(f"not decodable: {said}") from error
 
 
-def _defect(image: Image.Image, content: bytes) -> str:
+def _defect(image: ImageFile) -> str:
     """Say what of a file that is not yet decoded Pillow would change or drop; "" if nothing."""
     frames = getattr(image, "n_frames", 1)
     if image.width * image.height > MAX_PIXELS:
@@ -190,10 +193,11 @@ def _defect(image: Image.Image, content: bytes) -> str:
         return f"expected one picture, got {frames}"
     if isinstance(image, TiffImageFile):
         return _tiff_defect(image)
-    bits = content[24] if image.format == "PNG" else 8
-    if image.mode not in MODES or bits > 8:
-        return f"expected RGB, grey or a palette of 8 bits a channel, got {image.mode} of {bits}"
-    if isinstance(image, BmpImageFile) and "X" in str(image.tile[0].args):
+    stored = str(image.tile)  # as Pillow calls it: RGB;16B, BGRX
+    if image.mode not in MODES or ";16B" in stored:
+        bits = " of 16 bits" if ";16B" in stored else ""
+        return f"expected RGB, grey or a palette of 8 bits a channel, got {image.mode}{bits}"
+    if image.format == "BMP" and "X" in stored:
         return "expected 3 colours, got a fourth channel of unknown meaning"
     return ""
 

@@ -122,6 +122,8 @@ def test_a_run_is_opened_by_its_name_or_its_folder(runs):
     for run in ("one", "runs/one", "./runs/one/", str(runs / "runs" / "one")):
         assert open_run(run).config.name == "one"
         assert run_folder(run).samefile("runs/one")
+    Path("runs/linked").symlink_to(runs / "elsewhere" / "runs" / "two")
+    assert open_run("runs/linked").config.name == "linked"
 
 
 def test_a_run_that_is_not_there_is_told_with_those_that_are(runs):

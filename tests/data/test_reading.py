@@ -120,6 +120,10 @@ TAKEN = {
 REFUSED = {
     "png, 16 bits": (by_opencv(".png", RGB_HWC.astype(np.uint16) * 257), "8 bits a channel.* 16"),
     "png, grey of 16 bits": (saved(Image.new("I;16", (7, 5)), "PNG"), "8 bits a channel.* 16"),
+    "png, 16 bits and a chunk before the header": (
+        PNG[:8] + chunk(b"tEXt", b"a\0b") + by_opencv(".png", RGB_HWC.astype(np.uint16))[8:],
+        "8 bits a channel.* 16",
+    ),
     "tiff, 16 bits": (by_opencv(".tif", RGB_HWC.astype(np.uint16) * 257), "of 8 bits, got 16 bits"),
     "tiff, float": (saved(RGB.convert("F"), "TIFF"), "of 8 bits, got 32 bits of format 3"),
     "tiff, signed": (
@@ -245,6 +249,14 @@ def test_a_size_that_memory_cannot_hold_is_refused_before_it_is_decoded(tmp_path
     monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     monkeypatch.setattr(images.Image.Image, "load", None)
     with pytest.raises(UnusableImageError, match=r"^70x45 px, of which memory holds 3149 at most$"):
+        read_picture(path)
+
+
+def test_a_file_that_memory_cannot_hold_is_not_read(tmp_path, monkeypatch):
+    path = file_with(tmp_path, PNG)
+    monkeypatch.setattr(images, "MAX_PIXELS", (len(PNG) - 1) // 4)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    with pytest.raises(UnusableImageError, match=f"^{len(PNG)} bytes, which memory cannot hold$"):
         read_picture(path)
 
 
