@@ -6,6 +6,7 @@ the images whose score changed most: `runs/<first>/report/against-<others>.html`
 
 import argparse
 import logging
+from pathlib import Path
 
 from pipeline.commands._runs import run_folder
 from pipeline.errors import ConfigError
@@ -25,10 +26,10 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
     with exit_codes():
-        folders = [run_folder(run) for run in runs]
-        names = [folder.resolve().name for folder in folders]
-        if len(folders) < 2 or len(set(names)) < len(names):
+        names = [Path(run).resolve().name for run in runs]
+        if len(runs) < 2 or len(set(names)) < len(names):
             raise ConfigError(f"expected two or more different runs, got {' '.join(names)}.")
+        folders = [run_folder(run) for run in runs]
         from pipeline.report.comparison import compare
 
         page, text = compare(folders)
