@@ -60,7 +60,10 @@ def main() -> None:
     for row in chosen.itertuples():
         image_hwc = read_image(catalog.train_path(row.ImageId), *shape)
         folds = (run / "predict" / "oof").glob("fold*")
-        (path,) = (path for fold in folds if (path := map_path(fold, row.ImageId)).is_file())
+        paths = (
+            map_path(fold, row.ImageId, by_stem=old) for fold in folds for old in (False, True)
+        )
+        path = next(filter(Path.is_file, paths))
         prob_hw = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         instances = [text for text in found[row.ImageId] if text]
         panels = [
