@@ -267,10 +267,11 @@ def _file_rows(
 def _unlisted(folder: Path, ids: Sequence[str], table: str) -> list[tuple[str, str, str, str]]:
     """Name images that no row speaks of: without truth they can be neither trained nor scored."""
     listed = set(ids)
-    found = [path.name for path in list_images(folder) if path.name not in listed]
+    found = {str(path.relative_to(folder)): path for path in list_images(folder, "**/*")}
     return [
         (shown(name), "train", f"{folder.name}/{shown(name)}", f"no row in {table}")
-        for name in found
+        for name, path in found.items()
+        if name not in listed and path.is_file()
     ]
 
 

@@ -67,8 +67,8 @@ def name_defect(name: str, appended: str = ".png") -> str:
     return f"its name is {excess} bytes too long" if excess > 0 else ""
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the files in a folder that end like images, by name.
+def list_images(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what ends like an image in a folder, by name; with `**/*`, also in those below.
 
     Hidden files are none: systems leave their own beside images, with names like `._a.jpg`.
 
@@ -77,10 +77,13 @@ def list_images(folder: Path) -> list[Path]:
     """
     with about(shown(folder)):
         try:
-            paths = sorted(folder.iterdir())
+            os.scandir(folder).close()  # which glob would take for an empty one
         except OSError as error:
             raise unreadable(error) from error
-    return [path for path in paths if path.suffix.lower() in ENDINGS and path.name[0] != "."]
+    ends = (path for path in folder.glob(pattern) if path.suffix.lower() in ENDINGS)
+    return sorted(
+        path for path in ends if not any(p[0] == "." for p in path.relative_to(folder).parts)
+    )
 
 
 def read_picture(path: Path) -> Picture:

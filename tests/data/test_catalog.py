@@ -213,6 +213,19 @@ def test_remembered_verdicts_that_were_damaged_are_made_again(root, tmp_path, sp
     assert memory.read_bytes() == whole
 
 
+def test_remembered_verdicts_that_cannot_be_read_are_made_again(root, monkeypatch, caplog):
+    whole, read = check(root)[1], Path.read_bytes
+
+    def fail(path):
+        if path.name == "memory.csv":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert check(root)[1].equals(whole)
+    assert "memory.csv: damaged, or of another version" in caplog.text
+
+
 def test_an_error_of_the_system_stops_the_check_and_is_not_remembered(root, monkeypatch):
     read = Path.read_bytes
 
@@ -264,9 +277,12 @@ def test_an_id_that_names_no_file_is_left_out_by_name(root, tmp_path, bad, reaso
 def test_images_of_any_ending_without_a_row_are_told_but_hidden_files_are_not(root):
     for name in ("f.PNG", "g.tiff", "._a.jpg", ".DS_Store", "notes.txt", b"\xff.jpg"):
         (root / "train_v2" / os.fsdecode(name)).touch()
+    for name in ("h.png/i.jpg", ".cache/a.jpg"):
+        (root / "train_v2" / name).parent.mkdir()
+        (root / "train_v2" / name).touch()
     catalog, quarantine = check(root)
     assert quarantine["where"].tolist() == [
-        f"train_v2/{name}" for name in ("f.PNG", "g.tiff", "'\\udcff.jpg'")
+        f"train_v2/{name}" for name in ("f.PNG", "g.tiff", "h.png/i.jpg", "'\\udcff.jpg'")
     ]
     catalog.save(root.parent / "saved", quarantine)
 

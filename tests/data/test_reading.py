@@ -310,3 +310,5 @@ def test_the_images_of_a_folder_are_listed_by_name(tmp_path):
     for name in ("b.PNG", "a.jpg", "c.webp", "._a.jpg", ".DS_Store", "notes.txt", "d.gif"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
+    with pytest.raises(UnusableImageError, match="gone: missing"):
+        list_images(tmp_path / "gone")
