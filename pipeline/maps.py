@@ -1,10 +1,11 @@
-"""What a network says of one image, as all that follows reads it.
+"""What a network says of one image, as all that follows reads it, and where that is kept.
 
 A probability is kept as a level, an integer 0..255. Here, and nowhere else, one becomes the other,
 so that a threshold, a floor and a pixel that say the same are the same.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,20 @@ def as_level(probability: float) -> int:
 def as_levels(probabilities: "Tensor") -> "Tensor":
     """Return the levels, uint8, of probabilities in 0..1 of any shape, ties to even."""
     return (probabilities * MAX_LEVEL).round_().byte()
+
+
+def map_path(folder: Path, image_id: str, *, by_stem: bool = False) -> Path:
+    """Return where a job keeps the map of an image.
+
+    Args:
+        folder: The job's.
+        image_id: May lead into folders. Their names end in `_`, so that no map's file is in the way
+            of one.
+        by_stem: As up to version 0.2.0, whose index has no SHA-256: two images shared a file if
+            only their folders or endings differed.
+    """
+    name = Path(image_id).stem if by_stem else image_id.replace("/", "_/")
+    return folder / "maps" / f"{name}.png"
 
 
 @dataclass(frozen=True)

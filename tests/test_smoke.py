@@ -288,7 +288,7 @@ def test_the_report_shows_the_run_and_predict_image_takes_any_picture(finished, 
     (tmp_path / "broken.jpg").write_text("no picture")
     arguments = ["pipeline.commands.predict_image", str(tmp_path), "--run", "tiny"]
     told = checkout.run_module(*arguments, "--out", "found", code=2)
-    assert "broken.jpg: expected a picture" in told
+    assert "broken.jpg: not decodable: 10 bytes" in told
     out = checkout.folder / "found"
     assert cv2.imread(str(out / "large.png.overlay.png")).shape == large.shape
     rows = read_instances(out / "instances.csv")

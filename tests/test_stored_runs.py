@@ -19,7 +19,8 @@ from all_stages import STAGES, do_parts, run_stages
 
 import pipeline
 from pipeline import s2_train
-from pipeline.commands.predict_image import find_pictures, open_run, predict_pictures
+from pipeline.commands._runs import open_run
+from pipeline.commands.predict_image import find_pictures, predict_pictures
 from pipeline.config.schema import Ensemble
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.errors import ArtifactError

@@ -6,10 +6,14 @@ predicts the test images and writes `submission.csv`. With `--push USER` both go
 private; without it nothing leaves the machine.
 """
 
+import argparse
 import logging
+from pathlib import Path
 
+from pipeline.commands._runs import open_run
+from pipeline.config.load import load_config
 from pipeline.errors import ConfigError
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import exit_codes
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.commands.build_package")
@@ -40,17 +44,42 @@ def stage(run: Run, push: str | None, wheels: str | None) -> None:
     LOG.info("package: %s runs at Kaggle", publish_notebook(notebook))
 
 
-if __name__ == "__main__":
-    run_stage(
-        stage,
-        description=__doc__,
-        restartable=False,
-        flags={
-            "push": {"metavar": "USER", "help": "send both to this Kaggle account"},
-            "wheels": {
-                "metavar": "A,B",
-                "help": "what Kaggle's image lacks, as names or paths of wheels, instead of the "
-                "known list; '' for nothing",
-            },
-        },
+def main() -> None:
+    """Read the command line and build."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run", help="a finished run, by name or folder")
+    which.add_argument(
+        "--config",
+        type=Path,
+        default=Path("configs/demo.yaml"),
+        help="instead of it, the configuration that it was made with; default: %(default)s",
+    )
+    parser.add_argument("--push", metavar="USER", help="send both to this Kaggle account")
+    parser.add_argument(
+        "--wheels",
+        metavar="A,B",
+        help="what Kaggle's image lacks, as names or paths of wheels, instead of the known list; "
+        "'' for nothing",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")
+    arguments = parser.parse_intermixed_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    with exit_codes():
+        if arguments.run is None:
+            run = Run(load_config(arguments.config, arguments.overrides), restart=False)
+        elif arguments.overrides:
+            raise ConfigError(
+                f"--run {arguments.run} is as it was configured; expected no key=value, got "
+                f"{' '.join(arguments.overrides)}."
+            )
+        else:
+            run = open_run(arguments.run)
+        stage(run, arguments.push, arguments.wheels)
+
+
+if __name__ == "__main__":
+    main()

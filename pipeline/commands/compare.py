@@ -1,4 +1,4 @@
-"""Two or more runs side by side: `python -m pipeline.commands.compare runs/a runs/b ...`.
+"""Two or more runs side by side: `./run.sh compare a b ...`.
 
 Reads what the runs recorded. Prints where they differ and what they score, and writes a page with
 the images whose score changed most: `runs/<first>/report/against-<others>.html`.
@@ -8,6 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from pipeline.commands._runs import run_folder
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import exit_codes
@@ -20,19 +21,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="two or more folders of runs")
-    folders = parser.parse_args().runs
+    parser.add_argument("runs", nargs="+", help="two or more runs, by name or folder")
+    runs = parser.parse_args().runs
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
     with exit_codes():
-        names = [folder.resolve().name for folder in folders]
-        if len(folders) < 2 or len(set(names)) < len(names):
+        names = [Path(run).resolve().name for run in runs]
+        if len(runs) < 2 or len(set(names)) < len(names):
             raise ConfigError(f"expected two or more different runs, got {' '.join(names)}.")
-        for folder in folders:
-            if not (folder / "config.yaml").is_file():
-                raise ConfigError(
-                    f"{folder}: no run: expected config.yaml in it, as runs/demo has."
-                )
+        folders = [run_folder(run) for run in runs]
         from pipeline.report.comparison import compare
 
         page, text = compare(folders)

@@ -14,8 +14,8 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import exit_codes
 
+NAMED = 10
 LOG = logging.getLogger("pipeline.commands.find_overlaps")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 
 
 def main() -> None:
@@ -40,14 +40,27 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
     """
     import pandas as pd
 
+    from pipeline.data.images import ENDINGS, list_images, name_defect, shown
     from pipeline.data.overlaps import link_tiles, linked_pairs
     from pipeline.data.signature_store import read_signatures
+    from pipeline.data.verify import verify_images
 
-    files = images.iterdir() if images.is_dir() else []
-    paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    paths = list_images(images) if images.is_dir() else []
     if not paths:
         raise DataError(
-            f"{images}: expected a folder with images ({', '.join(sorted(SUFFIXES))}), got none."
+            f"{images}: expected a folder with images ({', '.join(ENDINGS)}), got none."
+        )
+    defects = verify_images(paths, None, jobs=jobs).defect
+    bad = [
+        f"{shown(path)}: {reason}"
+        for path, defect in zip(paths, defects, strict=True)
+        if (reason := name_defect(path.name) or defect)
+    ]
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(paths)} images cannot be used:\n  "
+            + "\n  ".join(bad[:NAMED])
+            + "\nMend them, or move them to another folder."
         )
     names = pd.Series([path.name for path in paths], name="ImageId")
     signatures = read_signatures(paths, jobs=jobs, store=None)

@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.load import load_stored_config
-from pipeline.errors import ConfigError, DataError
+from pipeline.commands._runs import open_run
+from pipeline.data.images import (
+    ENDINGS,
+    Picture,
+    UnusableImageError,
+    list_images,
+    name_defect,
+    read_picture,
+    shown,
+)
+from pipeline.errors import DataError, about
 from pipeline.jobs.command import exit_codes
 from pipeline.jobs.run import Run
 
@@ -25,8 +34,7 @@ if TYPE_CHECKING:
     from pipeline.maps import ImageMaps
 
 LOG = logging.getLogger("pipeline.commands.predict_image")
-ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-Picture = npt.NDArray[np.uint8]
+OVERLAY = ".overlay.png"
 
 
 def main() -> None:
@@ -35,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pictures", type=Path, help="a picture, or a folder of pictures")
-    parser.add_argument("--run", required=True, help="name of a finished run in runs/")
+    parser.add_argument("--run", required=True, help="a finished run, by name or folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -53,51 +61,30 @@ def find_pictures(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = sorted(p for p in path.glob("*") if p.suffix.lower() in ENDINGS)
-    if not found:
+    found = list_images(path) if path.is_dir() else []
+    pictures = [picture for picture in found if not picture.name.endswith(OVERLAY)]
+    if len(pictures) < len(found):
+        LOG.info("%s: *%s are written by this command, and left out", path, OVERLAY)
+    if not pictures:
         what = "a folder without pictures" if path.is_dir() else "nothing"
         raise DataError(
             f"{path}: expected a picture, or a folder of pictures ({', '.join(ENDINGS)}), found "
             f"{what}. Correct the path."
         )
-    return found
+    return pictures
 
 
-def open_run(name: str) -> Run:
-    """Return the run of that name as it was configured.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    path = Path("runs") / name / "config.yaml"
-    if not path.is_file():
-        known = sorted(file.parent.name for file in Path("runs").glob("*/config.yaml"))
-        raise ConfigError(
-            f"--run {name}: no {path}. Runs here: {', '.join(known) or 'none; ./run.sh makes one'}."
-        )
-    return Run(load_stored_config(path), restart=False)
-
-
-def read_picture(path: Path) -> Picture:
-    """Read a picture as uint8 (h, w, 3) RGB, turned upright as its EXIF data says.
+def read(path: Path) -> Picture:
+    """Read a picture as stage 0 would, uint8 (h, w, 3) RGB, if files of its name can be written.
 
     Raises:
-        DataError: It cannot be decoded to the last byte, or has more than 8 bits a channel.
+        DataError: It cannot be read, or its name not be used.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    Image.MAX_IMAGE_PIXELS = None  # the user's own file, of any size
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path}: expected 8 bits a channel, got mode {image.mode}. Scale its values "
-                    "to 0..255 and save it as an 8-bit picture."
-                )
-            upright = ImageOps.exif_transpose(image)
-            return np.array(upright.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a picture, cannot decode it: {error}.") from error
+    with about(shown(path)):
+        defect = name_defect(path.name, OVERLAY)
+        if defect:
+            raise UnusableImageError(f"{defect}. Rename the file")
+        return read_picture(path)
 
 
 def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
@@ -121,10 +108,10 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     unread: list[str] = []
     for path in paths:
         try:
-            picture_hwc = read_picture(path)
+            picture_hwc = read(path)
         except DataError as error:
             LOG.error("%s", error)
-            unread.append(path.name)
+            unread.append(shown(path.name))
             continue
         maps = predict(path, picture_hwc)
         labels_hw = find_objects(maps, rules)
@@ -138,7 +125,9 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
         write_instances(out / "instances.csv", pd.DataFrame(rows, columns=COLUMNS, dtype=str))
         LOG.info("%s", out)
     if unread:
-        raise DataError(f"{len(unread)} of {len(paths)} pictures were not read: {unread}.")
+        raise DataError(
+            f"{len(unread)} of {len(paths)} pictures were not read: {', '.join(unread)}."
+        )
 
 
 def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
@@ -179,7 +168,7 @@ def _write(
     from pipeline.report.overlay import overlay
 
     drawn_bgr = cv2.cvtColor(overlay(picture_hwc, labels_hw), cv2.COLOR_RGB2BGR)
-    write_atomic(out / f"{name}.overlay.png", cv2.imencode(".png", drawn_bgr)[1].tobytes())
+    write_atomic(out / f"{name}{OVERLAY}", cv2.imencode(".png", drawn_bgr)[1].tobytes())
     area_px = np.bincount(labels_hw.ravel())[1:]
     sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / 255)[1:]
     properties = [

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from pipeline.config.schema import Data
+from pipeline.data.images import list_images, name_defect, shown
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
@@ -151,7 +151,7 @@ def fingerprint(root: Path) -> dict[str, str]:
                 for entry in entries
                 if not entry.name.startswith(".")  # what file managers leave behind
             )
-        digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode("\n".join(listing))).hexdigest()
         prints[folder] = f"{len(listing)} files {digest}"
     return prints
 
@@ -176,14 +176,15 @@ def check_folder(
     instances = _read_some(root / TRUTH)
     test_ids = _read_test_ids(root)
     train_ids = sorted(set(instances.ImageId))
-    train = verify_images([root / TRAIN / image_id for image_id in train_ids], memory, jobs=jobs)
+    train = _verdicts(root / TRAIN, train_ids, memory, jobs)
     usable = train[train.defect == ""]
     if usable.empty:
         raise DataError(
             f"{root / TRAIN}: none of the {len(train_ids)} images that {TRUTH} lists can be used; "
-            f"the first: {train_ids[0]}: {train.defect.iloc[0]}."
+            f"the first: {shown(train_ids[0])}: {train.defect.iloc[0]}."
         )
     height, width = int(usable.height.iloc[0]), int(usable.width.iloc[0])
+    unlisted = _unlisted(root / TRAIN, train_ids, TRUTH)
     rows = [
         *_file_rows("train", train_ids, train.defect),
         *_test_rows(root, test_ids, (height, width), memory, jobs),
@@ -191,10 +192,11 @@ def check_folder(
             (defect.image_id, "train", f"{TRUTH} row {defect.row}", defect.reason)
             for defect in check_instances(instances, height, width, str(root / TRUTH))
         ),
-        *_unlisted(root / TRAIN, train_ids, TRUTH),
+        *unlisted,
     ]
     quarantine = pd.DataFrame(rows, columns=QUARANTINE)
-    _stop_if_too_many(quarantine, len(train_ids) + len(test_ids), max_bad_share, root)
+    count = len(train_ids) + len(unlisted) + len(test_ids)
+    _stop_if_too_many(quarantine, count, max_bad_share, root)
     bad_train = set(quarantine[quarantine.split == "train"].ImageId)
     kept = instances[~instances.ImageId.isin(bad_train)].reset_index(drop=True)
     if kept.empty:
@@ -239,12 +241,22 @@ def _read_test_ids(root: Path) -> list[str]:
 def _test_rows(
     root: Path, test_ids: Sequence[str], shape: tuple[int, int], memory: Path, jobs: int
 ) -> list[tuple[str, str, str, str]]:
-    test = verify_images([root / TEST / image_id for image_id in test_ids], memory, jobs=jobs)
+    test = _verdicts(root / TEST, test_ids, memory, jobs)
     defects = [
         defect or ("" if (h, w) == shape else f"expected {shape[1]}x{shape[0]} px, got {w}x{h}")
         for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
     ]
     return _file_rows("test", test_ids, defects)
+
+
+def _verdicts(folder: Path, ids: Sequence[str], memory: Path, jobs: int) -> pd.DataFrame:
+    """Verify the image of each id; one that cannot name a file has no file to look at."""
+    wrong = {image_id: name_defect(image_id) for image_id in ids}
+    named = [image_id for image_id in ids if not wrong[image_id]]
+    seen = verify_images([folder / image_id for image_id in named], memory, jobs=jobs)
+    found = dict(zip(named, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
+    rows = [found.get(image_id, (0, 0, wrong[image_id])) for image_id in ids]
+    return pd.DataFrame(rows, columns=["height", "width", "defect"])
 
 
 def _unusable_test_ids(quarantine: pd.DataFrame) -> list[str]:
@@ -263,7 +275,7 @@ def _file_rows(
 ) -> list[tuple[str, str, str, str]]:
     folder = TRAIN if split == "train" else TEST
     return [
-        (image_id, split, f"{folder}/{image_id}", defect)
+        (image_id, split, f"{folder}/{shown(image_id)}", defect)
         for image_id, defect in zip(ids, defects, strict=True)
         if defect
     ]
@@ -271,10 +283,12 @@ def _file_rows(
 
 def _unlisted(folder: Path, ids: Sequence[str], table: str) -> list[tuple[str, str, str, str]]:
     """Name images that no row speaks of: without truth they can be neither trained nor scored."""
-    found = np.array(sorted(path.name for path in folder.iterdir() if path.suffix == ".jpg"))
+    listed = set(ids)
+    found = {str(path.relative_to(folder)): path for path in list_images(folder, "**/*")}
     return [
-        (str(name), "train", f"{folder.name}/{name}", f"no row in {table}")
-        for name in np.setdiff1d(found, np.array(ids, dtype=str))
+        (shown(name), "train", f"{folder.name}/{shown(name)}", f"no row in {table}")
+        for name, path in found.items()
+        if name not in listed and path.is_file()
     ]
 
 
@@ -282,13 +296,15 @@ def _stop_if_too_many(quarantine: pd.DataFrame, count: int, limit: float, root: 
     bad = quarantine.drop_duplicates(["ImageId", "split"])
     if len(bad) <= limit * count:
         return
-    shown = "\n".join(f"  {_line(row)}" for _, row in quarantine.head(10).iterrows())
+    first = "\n".join(f"  {_line(row)}" for _, row in quarantine.head(10).iterrows())
     raise DataError(
         f"{root}: {len(bad)} of {count} images cannot be used, more than the share that "
-        f"data.max_bad_share={limit} allows:\n{shown}\nFix the files, or raise data.max_bad_share "
+        f"data.max_bad_share={limit} allows:\n{first}\nFix the files, or raise data.max_bad_share "
         "to leave those images out."
     )
 
 
 def _line(row: pd.Series) -> str:
-    return f"{row['where']}: {row['ImageId']}: {row['reason']}"
+    """Say a row of the quarantine table in one line; a file's place ends in the ImageId."""
+    where, image_id = row["where"], shown(row["ImageId"])
+    return f"{where if where.endswith(f'/{image_id}') else f'{where}: {image_id}'}: {row['reason']}"

@@ -7,6 +7,7 @@ earlier run must have had the same folds, so that no map is of a network that ha
 import numpy as np
 import pandas as pd
 
+from pipeline.data.tables import read_numbers
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
@@ -39,8 +40,6 @@ def draw_weights(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
     """
     if not maps:
         return None
-    index = pd.concat(
-        [pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str}) for job in maps]
-    )
+    index = pd.concat([read_numbers(job.checked("index.csv")) for job in maps])
     highest = index.set_index("ImageId").max_probability
     return highest.loc[image_ids].to_numpy() + MIN_WEIGHT

@@ -60,7 +60,7 @@ def find_groups(
 
     Raises:
         DataError: Ids repeat or do not fit the paths, or an image cannot be used.
-        ArtifactError: Stored signatures are damaged.
+        ArtifactError: The disk is full.
     """
     if len(image_paths) != len(ids) or len(set(ids)) != len(ids):
         raise DataError(

@@ -2,14 +2,15 @@
 
 Image files enter; `Signatures` leave. They are kept in a folder of parts, each written whole as
 soon as its images are done, so that an interrupted pass resumes and a second one decodes nothing.
-An image is known by its file name, size and time stamp.
+An image is known by its size, its time stamp and its path from the folder that holds them all.
 """
 
 import hashlib
 import logging
-import zipfile
+import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,12 +22,19 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pipeline.compute.processes import worker_pool
+from pipeline.data.images import (
+    Picture,
+    UnusableImageError,
+    read_luminance,
+    shown,
+    unreadable,
+)
 from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_table, sign
-from pipeline.errors import ArtifactError, DataError
+from pipeline.errors import DataError, about
 from pipeline.jobs.artifacts import write_atomic
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # of what a part holds; another one is computed again
+VERSION = 2  # of what a part holds; another one is computed again
 PART_IMAGES = 1024  # lost at most when a pass is killed
 TASK_IMAGES = 16
 ARRAYS = ("values", "means", "noise", "tables")
@@ -48,12 +56,13 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
 
     Raises:
         DataError: An image is missing, cannot be decoded, or has another size than the first.
-        ArtifactError: A part of the store is damaged, or the disk is full.
+        ArtifactError: The disk is full.
     """
     if not paths:
         raise DataError("no images to compare. Check that the data folder holds training images.")
-    layout = Layout(*_decode(paths[0])[0].shape)
-    keys = [_key(path) for path in paths]
+    layout = Layout(*_luminance(paths[0])[0].shape)
+    folder = os.path.commonpath([path.parent for path in paths])
+    keys = [_key(path, folder) for path in paths]
     table = _empty(layout, len(paths))
     missing = _fill_known(table, keys, store)
     if missing:
@@ -81,31 +90,33 @@ def _empty(layout: Layout, count: int) -> Signatures:
     )
 
 
-def _key(path: Path) -> Key:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: missing, though it is in the list of training images. Run s0_data again."
-        ) from None
-    return path.name, status.st_size, status.st_mtime_ns
+def _key(path: Path, folder: str) -> Key:
+    with _usable(path):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise unreadable(error) from error
+    return str(path.relative_to(folder)), status.st_size, status.st_mtime_ns
 
 
-def _decode(path: Path) -> tuple[npt.NDArray[np.uint8], bytes]:
-    content = path.read_bytes() if path.is_file() else b""
-    gray_hw = None
-    if content:
-        gray_hw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if gray_hw is None:
-        raise DataError(
-            f"{path}: expected an image, got {len(content)} bytes that cannot be decoded. Run "
-            "s0_data again: it names such files and leaves them out."
-        )
-    return np.asarray(gray_hw), content
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    with about(shown(path)):
+        try:
+            yield
+        except UnusableImageError as error:
+            raise DataError(
+                f"{error}. Run s0_data again: it names such files and leaves them out."
+            ) from error
+
+
+def _luminance(path: Path) -> tuple[Picture, bytes]:
+    with _usable(path):
+        return read_luminance(path)
 
 
 def _describe(path: Path, layout: Layout) -> Row:
-    gray_hw, content = _decode(path)
+    gray_hw, content = _luminance(path)
     if gray_hw.shape != (layout.height, layout.width):
         raise DataError(
             f"{path}: expected {layout.height}x{layout.width} px like the first image, got "
@@ -124,15 +135,16 @@ def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row
         if jobs == 1 or len(paths) <= TASK_IMAGES:
             with threadpool_limits(1, user_api="blas"):
                 for path in paths:
-                    yield describe(path)
-                    progress.update()
+                    row = describe(path)
+                    progress.update()  # before the caller takes the last one and does not return
+                    yield row
             return
         with worker_pool(jobs, _keep_to_one_core) as pool:
             for start in range(0, len(paths), PART_IMAGES):
                 part = paths[start : start + PART_IMAGES]
                 for row in pool.map(describe, part, chunksize=TASK_IMAGES):
-                    yield row
                     progress.update()
+                    yield row
 
 
 def _keep_to_one_core() -> None:
@@ -162,30 +174,32 @@ def _write_part(
 def _fill_known(table: Signatures, keys: Sequence[Key], store: Path | None) -> list[int]:
     """Copy the rows that the store holds; return the indices of the others.
 
-    A part none of whose rows is current any more is deleted.
+    A part none of whose rows is current any more, or that is damaged, is deleted.
     """
     wanted = {key: index for index, key in enumerate(keys)}
     for path in sorted(store.glob("part-*.npz")) if store is not None else []:
-        used = _fill_from(path, table, wanted)
-        if not used:
-            LOG.info("%s describes other images: deleted", path)
-            path.unlink()
+        if not _fill_from(path, table, wanted):
+            path.unlink(missing_ok=True)
     return sorted(wanted.values())
 
 
 def _fill_from(path: Path, table: Signatures, wanted: dict[Key, int]) -> bool:
+    """Tell whether the part is of use; take its rows out of `wanted` once they are copied."""
     try:
         with np.load(path, allow_pickle=False) as part:
-            if part["format"].tolist() != [VERSION, table.layout.height, table.layout.width]:
-                return False
+            known = part["format"].tolist() == [VERSION, table.layout.height, table.layout.width]
             stamps = zip(part["names"], part["sizes"], part["stamps"], strict=True)
             found = [(str(name), int(size), int(stamp)) for name, size, stamp in stamps]
-            rows = [row for row, key in enumerate(found) if key in wanted]
-            target = [wanted.pop(found[row]) for row in rows]
+            rows = [row for row, key in enumerate(found) if known and key in wanted]
+            target = [wanted[found[row]] for row in rows]
             for name in ARRAYS if rows else ():
                 getattr(table, name)[target] = part[name][rows]
-            return bool(rows)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(
-            f"{path}: damaged ({error}). Delete it: its images are described again."
-        ) from error
+    # NumPy and zipfile raise anything in a damaged file, and all of it is made again.
+    except Exception as error:
+        LOG.warning("%s: cannot be read, described again: %s", path, error)
+        return False
+    for row in rows:
+        wanted.pop(found[row], None)
+    if not rows:
+        LOG.info("%s describes other images: deleted", path)
+    return bool(rows)

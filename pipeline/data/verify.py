@@ -2,39 +2,53 @@
 
 Image paths enter; one row per file leaves, with its size and, for a file that cannot be used, the
 reason. Pillow reads to the last byte and raises on a truncated JPEG, where OpenCV returns a
-full-size array. A verdict is kept by file size and time stamp, so a second look costs a `stat`.
+full-size array. A verdict is kept by file size and time stamp, so a second look costs a `stat`. An
+error of the operating system is no verdict: it ends the check.
 """
 
+import csv
+import hashlib
+import io
 import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from pipeline.data.images import MISSING, UnusableImageError, read_picture, shown, unreadable
+from pipeline.errors import about
 from pipeline.jobs.artifacts import write_atomic
 
 LOG = logging.getLogger(__name__)
 REMEMBERED_AFTER = 16_384  # images: what an interruption costs at most, about a minute
+VERSION = 2  # of the rules that verdicts follow and of the file they are kept in
 COLUMNS = ["file", "bytes", "mtime_ns", "height", "width", "defect"]
 
+Verdicts = dict[tuple[str, int, int], tuple[int, int, str]]
+"""Height, width and defect of a file by its path, bytes and time stamp."""
 
-def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataFrame:
+
+def verify_images(paths: Sequence[Path], memory: Path | None, *, jobs: int) -> pd.DataFrame:
     """Decode each image completely, unless it was decoded before and has not changed.
 
     Args:
         paths: Image files; those that do not exist get the defect "missing".
-        memory: CSV of earlier verdicts, updated on the way; deleting it costs only time.
+        memory: File of earlier verdicts, updated on the way; deleting it costs only time. None
+            remembers nothing.
         jobs: Threads that decode.
 
     Returns:
         COLUMNS, one row per path in the same order; `defect` is "" for a usable image, and an image
         whose size differs from that of most images has one.
+
+    Raises:
+        DataError: The system does not give a file that is there.
     """
-    known = _remembered(memory)
+    known = {} if memory is None else _remembered(memory)
     now = [(str(path), *_stamp(path)) for path in paths]
     new = [row for row in now if row not in known and row[1] >= 0]
     if new:
@@ -47,40 +61,63 @@ def verify_images(paths: Sequence[Path], memory: Path, *, jobs: int) -> pd.DataF
                 for row, verdict in zip(part, pool.map(_decode, [r[0] for r in part]), strict=True):
                     known[row] = verdict
                     bar.update()
-                rows = [(*row, *known[row]) for row in known]
-                text = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
-                write_atomic(memory, text.encode())
-    verdicts_now = [(*row, *(known[row] if row[1] >= 0 else (0, 0, "missing"))) for row in now]
+                if memory is not None:
+                    _remember(memory, known)
+    verdicts_now = [(*row, *(known[row] if row[1] >= 0 else (0, 0, MISSING))) for row in now]
     return _mark_odd_sizes(pd.DataFrame(verdicts_now, columns=COLUMNS))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return -1, -1
+    with about(shown(path)):
+        try:
+            status = path.stat()
+        except OSError as error:
+            wrong = unreadable(error)
+            if isinstance(wrong, UnusableImageError):
+                return -1, -1
+            raise wrong from error
     return status.st_size, status.st_mtime_ns
 
 
-def _remembered(memory: Path) -> dict[tuple[str, int, int], tuple[int, int, str]]:
+def _remembered(memory: Path) -> Verdicts:
     if not memory.is_file():
         return {}
-    rows = pd.read_csv(memory, keep_default_na=False)[COLUMNS].itertuples(index=False, name=None)
+    content = b""
+    with suppress(OSError):
+        content = memory.read_bytes()
+    first, _, table = content.partition(b"\n")
+    if first != _first_line(table):
+        LOG.warning("%s: damaged, or of another version: every image is looked at again", memory)
+        return {}
+    text = io.StringIO(table.decode(errors="surrogateescape"), newline="")
     return {
-        (file, size, mtime_ns): (height, width, defect)
-        for file, size, mtime_ns, height, width, defect in rows
+        (file, int(size), int(mtime_ns)): (int(height), int(width), defect)
+        for file, size, mtime_ns, height, width, defect in csv.reader(text)
     }
 
 
+def _remember(memory: Path, known: Verdicts) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(
+        (*row, *verdict) for row, verdict in known.items() if verdict[2] != MISSING
+    )
+    table = text.getvalue().encode(errors="surrogateescape")
+    write_atomic(memory, _first_line(table) + b"\n" + table)
+
+
+def _first_line(table: bytes) -> bytes:
+    """Tell a whole table of this version's verdicts from anything else."""
+    return f"verdicts {VERSION} {hashlib.sha256(table).hexdigest()}".encode()
+
+
 def _decode(file: str) -> tuple[int, int, str]:
-    """Return height, width and the defect of one image; 0, 0 where it cannot be read."""
-    try:
-        with Image.open(file) as image:
-            image.load()
-            defect = "" if image.mode == "RGB" else f"expected 3 colours, got {image.mode}"
-            return image.height, image.width, defect
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        return 0, 0, f"not decodable: {' '.join(str(error).split())}"
+    """Return height, width and the defect of one image; 0, 0 where it cannot be used."""
+    with about(shown(file)):
+        try:
+            height, width, _ = read_picture(Path(file)).shape
+        except UnusableImageError as error:
+            return 0, 0, str(error)
+    return height, width, ""
 
 
 def _mark_odd_sizes(verdicts: pd.DataFrame) -> pd.DataFrame:

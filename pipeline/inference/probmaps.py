@@ -2,10 +2,12 @@
 
 Maps enter image by image as uint8; a folder leaves. The PNG is the object map; below it the contact
 map, from networks that tell touching borders. Where no object rises above the floor there is only
-the line in the index. A killed writer resumes after the images it had recorded; several may write
-shards of one folder at a time; a reader takes only a whole one.
+the line in the index. It holds each PNG's SHA-256, so that what was changed is not read. A killed
+writer resumes after the images it had recorded; several may write shards of one folder at a time; a
+reader takes only a whole one.
 """
 
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -17,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.data.tables import read_numbers
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
-from pipeline.maps import MAX_LEVEL, ImageMaps, as_level
+from pipeline.maps import MAX_LEVEL, ImageMaps, as_level, map_path
 
 COLUMNS = [
     "ImageId",
@@ -29,11 +32,12 @@ COLUMNS = [
     "mean_probability",
     "image_probability",  # empty without an image head
     "bytes",
+    "sha256",  # of the PNG, its first 16 digits
 ]
 DROPPED = "mean_disagreement"
 """A column of version 0.1.0. Where it has values, each PNG ends in a strip that is not read."""
 RECORD_EVERY = 500
-Row = tuple[str, float, float, float | None, int]
+Row = tuple[str, float, float, float | None, int, str]
 
 
 def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
@@ -86,14 +90,14 @@ class MapWriter:
         """Store the maps of one image."""
         prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
         highest, mean = prob_hw.max() / MAX_LEVEL, prob_hw.mean() / MAX_LEVEL
-        size = 0
+        size, digest = 0, ""
         if rises_above(prob_hw, self._floor):
             picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
-            write_atomic(_map_path(self._job.folder, image_id), content, sync=False)
-            size = len(content)
-        row = (image_id, round(highest, 4), round(mean, 6), maps.image_prob, size)
+            write_atomic(map_path(self._job.folder, image_id), content, sync=False)
+            size, digest = len(content), _digest(content)
+        row = (image_id, round(highest, 4), round(mean, 6), maps.image_prob, size, digest)
         self._rows.append(row)
         if len(self._rows) % RECORD_EVERY == 0:
             self._record()
@@ -148,9 +152,9 @@ class MapReader:
     def __init__(
         self, job: Job, image_ids: Collection[str], height: int, width: int, *, contact: bool
     ) -> None:
-        index = pd.read_csv(job.checked("index.csv"), dtype={"ImageId": str})
+        index = read_numbers(job.checked("index.csv"))
         has_strip = DROPPED in index and bool(index.pop(DROPPED).notna().any())
-        if list(index.columns) != COLUMNS:
+        if list(index.columns) not in (COLUMNS, COLUMNS[:-1]):
             raise ArtifactError(
                 f"{job.folder / 'index.csv'}: expected the columns {', '.join(COLUMNS)}, got "
                 f"{', '.join(index.columns)}: maps of another version. {job.restart_hint}"
@@ -163,6 +167,7 @@ class MapReader:
                 f"got {len(index)}; only in one of both: {', '.join(wrong[:3])}. {job.restart_hint}"
             )
         self._job, self._contact = job, contact
+        self._digests = index["sha256"].to_dict() if "sha256" in index else None
         self._shape = (1 + contact + has_strip, height, width)
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
@@ -181,14 +186,15 @@ class MapReader:
         expected = self._bytes[image_id]
         if expected == 0:
             return None
-        path = _map_path(self._job.folder, image_id)
+        path = map_path(self._job.folder, image_id, by_stem=self._digests is None)
         content = path.read_bytes() if path.is_file() else b""
         picture: npt.NDArray[np.uint8] | None = None
-        if len(content) == expected:
+        unchanged = self._digests is None or self._digests[image_id] == _digest(content)
+        if len(content) == expected and unchanged:
             picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         strips, height, width = self._shape
         if picture is None or picture.shape != (strips * height, width):
-            found = f"{len(content)} bytes" if picture is None else f"shape {picture.shape}"
+            found = f"{len(content)} other bytes" if picture is None else f"shape {picture.shape}"
             raise ArtifactError(
                 f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
                 f"got {found}. {self._job.restart_hint}"
@@ -204,5 +210,5 @@ class MapReader:
         return ImageMaps(strips[0], contact_hw, self.image_prob(image_id))
 
 
-def _map_path(folder: Path, image_id: str) -> Path:
-    return folder / "maps" / f"{Path(image_id).stem}.png"
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

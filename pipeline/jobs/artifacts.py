@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +34,9 @@ def write_atomic(
         ArtifactError: The disk is full; the previous version of `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Short, since a name may be as long as the file system takes; random, since a shared folder has
+    # writers on several machines.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("wb") as file:
             if isinstance(content, bytes):

@@ -40,7 +40,6 @@ def run_stage(
     *,
     description: str | None,
     flags: Mapping[str, dict[str, Any]] | None = None,
-    restartable: bool = True,
 ) -> None:
     """Parse the command line, open the run, call `stage`, and exit the process if it fails.
 
@@ -49,15 +48,14 @@ def run_stage(
         description: What `--help` says.
         flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
             values by name.
-        restartable: Whether the stage keeps what it did before, and so has `--restart`.
     """
     end_with_parent()
     flags = flags or {}
-    arguments = _parse(description, flags, restartable=restartable)
+    arguments = _parse(description, flags)
     own = {name: getattr(arguments, name) for name in flags}
     with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
-        with _opened(config, restart=restartable and arguments.restart) as run:
+        with _opened(config, restart=arguments.restart) as run:
             stage(run, **own)
 
 
@@ -80,7 +78,7 @@ def run_parts(stage: PartStage, *, description: str | None) -> None:
         description: What `--help` says.
     """
     end_with_parent()
-    arguments = _parse(description, PARTS_FLAGS, restartable=True)
+    arguments = _parse(description, PARTS_FLAGS)
     with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
         known = [*map(str, range(config.folds.count)), *stage.also]
@@ -223,9 +221,7 @@ def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
         yield run
 
 
-def _parse(
-    description: str | None, flags: Mapping[str, dict[str, Any]], *, restartable: bool
-) -> argparse.Namespace:
+def _parse(description: str | None, flags: Mapping[str, dict[str, Any]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description,
         epilog=EXIT_CODES,
@@ -234,10 +230,7 @@ def _parse(
     parser.add_argument(
         "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
     )
-    if restartable:
-        parser.add_argument(
-            "--restart", action="store_true", help="discard what this stage did before"
-        )
+    parser.add_argument("--restart", action="store_true", help="discard what this stage did before")
     for name, settings in flags.items():
         parser.add_argument(f"--{name}", **settings)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as seed=1")

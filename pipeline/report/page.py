@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.maps import map_path
 from pipeline.report import judging, learning, panels
 from pipeline.report.gallery import Layer, Tiles, galleries_of, show
 from pipeline.report.outcomes import Outcomes, outcomes_of
@@ -70,11 +71,14 @@ def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
     ]
     images = outcomes.images.set_index("ImageId")
 
-    def map_path(image_id: str) -> Path:
-        fold = f"fold{images.fold[image_id]}"
-        return records.folder / "predict" / "oof" / fold / "maps" / f"{Path(image_id).stem}.png"
+    indexes = records.folds("predict/oof", "index.csv")
 
-    galleries, tiles = galleries_of(outcomes), Tiles(catalog, layers, map_path)
+    def path_of_map(image_id: str) -> Path:
+        fold = int(images.fold[image_id])
+        folder = records.folder / "predict" / "oof" / f"fold{fold}"
+        return map_path(folder, image_id, by_stem="sha256" not in indexes.get(fold, ()))
+
+    galleries, tiles = galleries_of(outcomes), Tiles(catalog, layers, path_of_map)
     chosen = {image_id for gallery in galleries for image_id in gallery.image_ids}
     rows = outcomes.images[outcomes.images.ImageId.isin(chosen)].itertuples()
     known = {str(row.ImageId): _known(row) for row in rows}

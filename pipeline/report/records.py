@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pipeline.config.load import load_stored_config, stored_values
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
+from pipeline.data.tables import read_numbers
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
 from pipeline.jobs.job import Job
@@ -115,7 +114,7 @@ def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record ho
         return READERS[name](path)
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype={"ImageId": str})
+            return read_numbers(path)
     except ValueError as error:
         raise ArtifactError(f"{path}: not readable: {' '.join(str(error).split())}") from error
     return read_json(path)

@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import read_image
+from pipeline.maps import map_path
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_labels
 from pipeline.metrics.f2 import score_images
@@ -58,7 +59,11 @@ def main() -> None:
     rows = []
     for row in chosen.itertuples():
         image_hwc = read_image(catalog.train_path(row.ImageId), *shape)
-        (path,) = (run / "predict" / "oof").glob(f"fold*/maps/{Path(row.ImageId).stem}.png")
+        folds = (run / "predict" / "oof").glob("fold*")
+        paths = (
+            map_path(fold, row.ImageId, by_stem=old) for fold in folds for old in (False, True)
+        )
+        path = next(filter(Path.is_file, paths))
         prob_hw = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         instances = [text for text in found[row.ImageId] if text]
         panels = [

@@ -12,7 +12,7 @@ import torch
 from all_stages import run_stages
 
 from pipeline import s7_report
-from pipeline.commands.predict_image import open_run
+from pipeline.commands._runs import open_run
 from pipeline.config.load import load_config
 from pipeline.jobs.run import Run
 from tests.bench import trials

@@ -1,44 +1,100 @@
 """Pictures of one's own: any size and kind, one table, outlines, and errors that say what to do."""
 
+import errno
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.commands.predict_image import find_pictures, open_run, read_picture
+from pipeline.commands import build_package, compare, predict_image
+from pipeline.commands._runs import open_run, run_folder
+from pipeline.commands.predict_image import find_pictures
+from pipeline.config.load import as_stored, load_config
+from pipeline.data.verify import verify_images
 from pipeline.errors import ConfigError, DataError
+from pipeline.maps import ImageMaps
+from pipeline.masks.instances import read_instances
 from pipeline.report.overlay import overlay
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.unit
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK", "LA"])
-def test_pictures_of_every_8_bit_kind_are_read(tmp_path, mode):
-    path = tmp_path / "a.tif"
-    Image.new(mode, (7, 5)).save(path)
-    picture_hwc = read_picture(path)
-    assert picture_hwc.shape == (5, 7, 3)
-    assert picture_hwc.dtype == np.uint8
+@pytest.fixture
+def predicted(tmp_path, monkeypatch):
+    """Predict the pictures in a folder, and give the ImageIds with a result, and the error."""
+    run = SimpleNamespace(result=lambda _: SimpleNamespace(checked=lambda _: Path("rules.json")))
+    maps = lambda _, picture_hwc: ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))  # noqa: E731
+    monkeypatch.setattr(predict_image, "_predictor", lambda _: maps)
+    monkeypatch.setattr("pipeline.jobs.artifacts.read_json", lambda _: {"rules": {}})
+    monkeypatch.setattr("pipeline.selection.rules.read_rules", lambda *_: None)
+    monkeypatch.setattr("pipeline.selection.rules.find_objects", lambda *_: None)
+
+    def predict(pictures, out=tmp_path / "out"):
+        said = ""
+        try:
+            predict_image.predict_pictures(find_pictures(pictures), run, out)
+        except DataError as error:
+            said = str(error)
+        return read_instances(out / "instances.csv").ImageId.tolist(), said
+
+    return predict
 
 
-def test_a_turned_picture_stands_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    Image.new("RGB", (7, 5)).save(tmp_path / "a.jpg", exif=exif)
-    assert read_picture(tmp_path / "a.jpg").shape == (7, 5, 3)
-
-
-def test_pictures_that_cannot_be_used_are_told(tmp_path):
+def test_pictures_that_cannot_be_used_are_told_as_stage_0_tells_them(tmp_path, predicted, caplog):
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.jpg")
     Image.new("I;16", (7, 5)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep\.png: expected 8 bits a channel, got mode I"):
-        read_picture(tmp_path / "deep.png")
-    Image.effect_noise((90, 90), 50).save(tmp_path / "cut.jpg")
-    whole = (tmp_path / "cut.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"cut\.jpg: expected a picture, cannot decode it"):
-        read_picture(tmp_path / "cut.jpg")
+    Image.new("CMYK", (7, 5)).save(tmp_path / "print.tif")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-20])
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"text\.png: expected a picture"):
-        read_picture(tmp_path / "text.png")
+    names = ["cut.jpg", "deep.png", "print.tif", "text.png"]
+    ids, said = predicted(tmp_path)
+    assert ids == ["a.jpg"]
+    assert said == "4 of 5 pictures were not read: cut.jpg, deep.png, print.tif, text.png."
+    reasons = verify_images([tmp_path / name for name in names], None, jobs=1).defect
+    for name, reason in zip(names, reasons, strict=True):
+        assert f"{tmp_path / name}: {reason}" in caplog.text
+
+
+def test_names_of_any_bytes_keep_all_other_results(tmp_path, predicted, caplog):
+    long = "x" * 239 + ".png"  # with .overlay.png as long as a file's name can be
+    good = ["NA.png", "e\u0301.png", "nan", long, "é.png"]
+    bad = [b"\xff.png", b"new\nline.png", b"x" * 240 + b".png"]
+    for name in (*good, *map(os.fsdecode, bad), "._NA.png"):
+        Image.new("RGB", (7, 5)).save(tmp_path / name, "PNG")
+    (tmp_path / "nan").rename(tmp_path / "nan.png")
+    ids, said = predicted(tmp_path)
+    assert ids == [name.replace("nan", "nan.png") for name in good]
+    assert said.startswith("3 of 8 pictures were not read: 'new\\nline.png', xxx")
+    assert said.endswith(r"x.png, '\udcff.png'.")
+    assert caplog.text.count("not UTF-8. Rename the file") == 2
+    assert "its name is 1 bytes too long. Rename the file" in caplog.text
+
+
+def test_an_error_of_the_system_keeps_all_other_results(tmp_path, predicted, monkeypatch, caplog):
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (7, 5)).save(tmp_path / name)
+    read = Path.read_bytes
+
+    def fail(path):
+        if path.name == "b.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert predicted(tmp_path) == (["a.png", "c.png"], "1 of 3 pictures were not read: b.png.")
+    assert f"{tmp_path / 'b.png'}: cannot be read: Permission denied" in caplog.text
+
+
+def test_its_own_files_are_no_pictures(tmp_path, predicted):
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
+    assert predicted(tmp_path, out=tmp_path) == (["a.png"], "")
+    assert (tmp_path / "a.png.overlay.png").is_file()
+    assert predicted(tmp_path, out=tmp_path) == (["a.png"], "")
 
 
 def test_a_folder_gives_its_pictures_by_name(tmp_path):
@@ -52,12 +108,49 @@ def test_a_folder_gives_its_pictures_by_name(tmp_path):
         find_pictures(tmp_path / "empty")
 
 
-def test_a_run_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "one").mkdir(parents=True)
-    (tmp_path / "runs" / "one" / "config.yaml").touch()
-    with pytest.raises(ConfigError, match=r"--run two: no runs/two/config\.yaml\. Runs here: one"):
+    config = load_config(ROOT / "configs" / "demo.yaml", ["name=one"])
+    for folder in (Path("runs/one"), Path("elsewhere/runs/two")):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(as_stored(config))
+    return tmp_path
+
+
+def test_a_run_is_opened_by_its_name_or_its_folder(runs):
+    for run in ("one", "runs/one", "./runs/one/", str(runs / "runs" / "one")):
+        assert open_run(run).config.name == "one"
+        assert run_folder(run).samefile("runs/one")
+    Path("runs/linked").symlink_to(runs / "elsewhere" / "runs" / "two")
+    assert open_run("runs/linked").config.name == "linked"
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(runs):
+    with pytest.raises(ConfigError, match=r"two: .*no runs/two/config\.yaml .*Runs here: one"):
         open_run("two")
+    with pytest.raises(ConfigError, match=r"expected a run in .*/runs, got .*/elsewhere/runs/two"):
+        open_run("elsewhere/runs/two")
+
+
+@pytest.mark.parametrize("run", ["one", "runs/one"])
+def test_a_package_is_of_a_run_by_its_name_or_its_folder(runs, run, monkeypatch):
+    built = []
+    monkeypatch.setattr(build_package, "stage", lambda run, *flags: built.append((run, *flags)))
+    monkeypatch.setattr(sys, "argv", ["build_package", "--run", run, "--push", "me"])
+    build_package.main()
+    ((opened, *flags),) = built
+    assert (opened.folder, flags) == (Path("runs/one"), ["me", None])
+    monkeypatch.setattr(sys, "argv", ["build_package", "--run", run, "seed=1"])
+    with pytest.raises(SystemExit, match="2"):
+        build_package.main()
+
+
+def test_a_run_is_not_compared_with_itself(runs, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "argv", ["compare", "one", "runs/one"])
+    with pytest.raises(SystemExit, match="2"):
+        compare.main()
+    assert "expected two or more different runs, got one one" in caplog.text
 
 
 def test_the_overlay_lines_each_ship_and_leaves_the_sea():

@@ -1,11 +1,14 @@
 """Bad data: each defect is named with its file or row, and nothing is dropped silently."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data.catalog import (
     Catalog,
@@ -14,6 +17,7 @@ from pipeline.data.catalog import (
     fingerprint,
     has_layout,
 )
+from pipeline.data.images import read_image
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.job import STANDS_FOR, Job
@@ -176,7 +180,9 @@ def test_bad_images_are_found_and_left_out(root):
 
 def test_too_many_bad_images_stop_everything(root):
     (root / "train_v2" / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"(?s)1 of 7 images .*max_bad_share=0.1.*a.jpg: missing"):
+    with pytest.raises(
+        DataError, match=r"(?s)1 of 7 images .*max_bad_share=0.1.*  train_v2/a.jpg: missing\n"
+    ):
         check(root, share=0.1)
 
 
@@ -196,6 +202,127 @@ def test_verdicts_are_remembered_until_a_file_changes(root, tmp_path, monkeypatc
     monkeypatch.undo()
     paths[0].write_bytes(b"damaged")
     assert "not decodable" in verify_images(paths, memory, jobs=1).defect[0]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-12],
+        lambda content: b"",
+        lambda content: b"a,b\n1,2\n",
+        lambda content: content.replace(b"not decodable", b"\xff"),
+        lambda content: content.replace(b",40,40,", b",x,40,", 1),
+        lambda content: content.partition(b"not decodable")[0],
+        lambda content: b"file,bytes,mtime_ns,height,width,defect\n" + content.partition(b"\n")[2],
+    ],
+)
+def test_remembered_verdicts_that_were_damaged_are_made_again(root, tmp_path, spoil, caplog):
+    (root / "train_v2" / "e.jpg").write_bytes(b"damaged")
+    paths, memory = sorted((root / "train_v2").iterdir()), tmp_path / "memory.csv"
+    first = verify_images(paths, memory, jobs=1)
+    whole = memory.read_bytes()
+    memory.write_bytes(spoil(whole))
+    assert verify_images(paths, memory, jobs=1).equals(first)
+    assert caplog.text.count("damaged, or of another version") == 1
+    assert memory.read_bytes() == whole
+
+
+def test_remembered_verdicts_that_cannot_be_read_are_made_again(root, monkeypatch, caplog):
+    whole, read = check(root)[1], Path.read_bytes
+
+    def fail(path):
+        if path.name == "memory.csv":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert check(root)[1].equals(whole)
+    assert "memory.csv: damaged, or of another version" in caplog.text
+
+
+def test_an_error_of_the_system_stops_the_check_and_is_not_remembered(root, monkeypatch):
+    read = Path.read_bytes
+
+    def fail(path):
+        if path.name == "c.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(DataError, match=r"train_v2/c\.jpg: cannot be read: Permission denied"):
+        check(root)
+    monkeypatch.undo()
+    assert check(root)[1].empty
+
+
+def test_a_missing_image_is_not_remembered(root, monkeypatch):
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path / "gone"))
+    with pytest.raises(DataError, match=r"the first: a\.jpg: missing"):
+        check(root)
+    monkeypatch.undo()
+    assert check(root)[1].empty
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("a\0.jpg", "control characters"),
+        ("x" * 300, "49 bytes too long"),
+        ("../train_v2/a.jpg", "not that of a file"),
+        ("/etc/passwd", "not that of a file"),
+        ("b.jpg/x", "missing"),
+        (".", "not that of a file"),
+    ],
+)
+def test_an_id_that_names_no_file_is_left_out_by_name(root, tmp_path, bad, reason):
+    (root / "train_ship_segmentations_v2.csv").write_text(table({**ROWS, bad: [""]}))
+    (root / "sample_submission_v2.csv").write_text(HEADER + f"x.jpg,1 2\n{bad},1 2\n")
+    catalog, quarantine = check(root)
+    assert quarantine[["ImageId", "split"]].to_numpy().tolist() == [[bad, "train"], [bad, "test"]]
+    assert quarantine.reason.str.contains(reason).all()
+    assert all(map(str.isprintable, quarantine["where"]))
+    assert catalog.train_ids == list(ROWS)
+    assert (catalog.test_ids, catalog.usable_test_ids) == (["x.jpg", bad], ["x.jpg"])
+    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
+    job.finish(catalog.save(job.folder, quarantine), {})
+    assert Catalog.load(job.folder, root).unusable_test_ids == [bad]
+
+
+def test_images_of_any_ending_without_a_row_are_told_but_hidden_files_are_not(root):
+    for name in ("f.PNG", "g.tiff", "._a.jpg", ".DS_Store", "notes.txt", b"\xff.jpg"):
+        (root / "train_v2" / os.fsdecode(name)).touch()
+    for name in ("h.png/i.jpg", ".cache/a.jpg"):
+        (root / "train_v2" / name).parent.mkdir()
+        (root / "train_v2" / name).touch()
+    catalog, quarantine = check(root)
+    assert quarantine["where"].tolist() == [
+        f"train_v2/{name}" for name in ("f.PNG", "g.tiff", "h.png/i.jpg", "'\\udcff.jpg'")
+    ]
+    catalog.save(root.parent / "saved", quarantine)
+
+
+def test_the_share_counts_rows_and_files_alike_in_all_that_is_there(root):
+    rows = {**ROWS, "a.jpg": ["0 3"], "b.jpg": ["5", "7"]}
+    (root / "train_ship_segmentations_v2.csv").write_text(table(rows))
+    (root / "train_v2" / "c.jpg").unlink()
+    for number in range(6):
+        (root / "train_v2" / f"{number}.jpg").touch()
+    with pytest.raises(DataError, match=r"9 of 13 images cannot be used.*max_bad_share=0\.69"):
+        check(root, share=0.69)
+    assert check(root, share=0.7)[0].train_ids == ["d.jpg", "e.jpg"]
+    assert check(root, share=1.0)[0].train_ids == ["d.jpg", "e.jpg"]
+
+
+def test_a_turned_image_is_checked_and_read_as_it_stands(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in [*(root / "train_v2").iterdir(), *(root / "test_v2").iterdir()]:
+        image = Image.new("RGB", (SIZE + 10, SIZE))
+        image.save(path, exif=exif)
+    catalog, _ = check(root)
+    assert (catalog.height, catalog.width) == (SIZE + 10, SIZE)
+    assert read_image(catalog.train_path("a.jpg"), SIZE + 10, SIZE).shape == (SIZE + 10, SIZE, 3)
 
 
 def test_an_interrupted_verification_goes_on(root, tmp_path, monkeypatch):

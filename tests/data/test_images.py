@@ -1,6 +1,8 @@
 """Images: the right ones, decoded once if they fit, in memory that processes share."""
 
 import multiprocessing
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -43,7 +45,7 @@ def test_images_are_kept_only_if_all_fit(paths, cache_mib, kept):
     if kept:
         assert np.array_equal(images[7], first)
     else:
-        with pytest.raises(DataError, match="got no file"):
+        with pytest.raises(DataError, match="checked: missing"):
             images[7]
 
 
@@ -65,8 +67,13 @@ def test_processes_share_what_is_kept(paths):
 def test_an_image_that_changed_since_the_check_is_named(paths, tmp_path):
     with pytest.raises(DataError, match=r"00é.png: expected the image of 9x9 px .* 120x100 px"):
         read_image(paths[0].rename(tmp_path / "00é.png"), 9, 9)
-    with pytest.raises(DataError, match="got no file"):
+    with pytest.raises(DataError, match=r"checked: missing\. Restore it"):
         read_image(tmp_path / "gone.jpg", 9, 9)
     (tmp_path / "bad.jpg").write_bytes(b"not an image")
-    with pytest.raises(DataError, match="got a damaged file"):
+    with pytest.raises(DataError, match="checked: not decodable: 12 bytes"):
         read_image(tmp_path / "bad.jpg", 9, 9)
+
+
+def test_a_path_that_is_not_utf_8_is_found_again():
+    path = Path(os.fsdecode(b"/data/\xff.jpg"))
+    assert Images([path], HEIGHT, WIDTH).path(0) == path

@@ -1,3 +1,4 @@
+import os
 from itertools import product
 
 import cv2
@@ -19,7 +20,7 @@ from pipeline.data.signatures import (
     sign,
     to_levels,
 )
-from pipeline.errors import ArtifactError, DataError
+from pipeline.errors import DataError
 
 pytestmark = pytest.mark.contract
 
@@ -239,12 +240,27 @@ def test_a_folder_of_images_becomes_two_tables(tmp_path):
     write_tile(images, "a.JPG", ground[96:, 48:192], 85)
     write_tile(images, "c.jpg", paint("sea", np.random.default_rng(2), 144, 144), 90)
     (images / "notes.txt").write_text("no image")
+    for hidden in ("._a.jpg", ".DS_Store"):
+        (images / hidden).touch()
     find_overlaps(images, tmp_path / "tables", jobs=1)
     written = [(tmp_path / "tables" / name).read_text() for name in ("groups.csv", "pairs.csv")]
     assert written[0] == "ImageId,group\na.JPG,0\nb.jpg,0\nc.jpg,1\n"
     assert written[1] == "ImageId,other,down_px,right_px\na.JPG,b.jpg,-96,-48\n"
     with pytest.raises(DataError, match="expected a folder with images"):
         find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
+
+
+def test_images_that_cannot_be_compared_are_told_as_stage_0_tells_them(tmp_path):
+    paths = three_tiles(tmp_path)
+    Image.new("RGB", (90, 96)).save(paths[0])
+    paths[1].write_bytes(b"not an image")
+    Image.new("RGB", (96, 96)).save(tmp_path / "3.bmp")
+    (tmp_path / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(DataError, match="3 of 5 images cannot be used") as told:
+        find_overlaps(tmp_path, tmp_path / "tables", jobs=1)
+    for line in ("0.jpg: expected 96x96 px like most, got 90x96", "1.jpg: not decodable: 12 bytes"):
+        assert line in str(told.value)
+    assert "udcff.png': its name has control characters or is not UTF-8" in str(told.value)
 
 
 def test_one_image_is_one_group(tmp_path):
@@ -300,14 +316,60 @@ def test_an_interrupted_pass_goes_on(tmp_path, monkeypatch):
     assert described == [*paths, paths[2]]
 
 
-def test_a_damaged_part_is_named(tmp_path):
+@pytest.mark.parametrize("spoil", [lambda c: c[:-200], lambda c: b"", lambda c: c[:300] + c[301:]])
+def test_a_damaged_part_is_described_again(tmp_path, spoil, caplog):
     (tmp_path / "images").mkdir()
     paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
-    signature_store.read_signatures(paths, jobs=1, store=store)
+    first = signature_store.read_signatures(paths, jobs=1, store=store)
     part = next(store.glob("part-*.npz"))
-    part.write_bytes(part.read_bytes()[:-200])
-    with pytest.raises(ArtifactError, match=r"part-.*npz: damaged.*Delete it"):
-        signature_store.read_signatures(paths, jobs=1, store=store)
+    part.write_bytes(spoil(part.read_bytes()))
+    again = signature_store.read_signatures(paths, jobs=1, store=store)
+    assert caplog.text.count(f"{part.name}: cannot be read") == 1
+    assert (again.values == first.values).all()
+    assert (again.tables == first.tables).all()
+    caplog.clear()
+    signature_store.read_signatures(paths, jobs=1, store=store)
+    assert not caplog.text
+
+
+def test_a_part_that_another_process_deletes_is_described_again(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    first = signature_store.read_signatures(paths, jobs=1, store=store)
+    load = np.load
+    monkeypatch.setattr(
+        signature_store.np, "load", lambda path, **how: path.unlink() or load(path, **how)
+    )
+    again = signature_store.read_signatures(paths, jobs=1, store=store)
+    assert (again.values == first.values).all()
+
+
+def test_images_of_one_name_in_two_folders_have_their_own_signatures(tmp_path):
+    paths = []
+    for name, tone in (("a", 60), ("b", 90)):
+        (tmp_path / name).mkdir()
+        ground = paint("sea", np.random.default_rng(tone), 96, 96)
+        paths.append(write_tile(tmp_path / name, "t.png", ground, 90))
+        os.utime(paths[-1], ns=(0, 0))
+    for path in paths:  # of one size: Pillow and OpenCV stop reading behind IEND
+        path.write_bytes(path.read_bytes().ljust(40_000, b"\0"))
+        os.utime(path, ns=(0, 0))
+    both = signature_store.read_signatures(paths, jobs=1, store=tmp_path / "store")
+    again = signature_store.read_signatures(paths, jobs=1, store=tmp_path / "store")
+    for number, path in enumerate(paths):
+        alone = signature_store.read_signatures([path], jobs=1, store=None)
+        assert (both.values[number] == alone.values[0]).all()
+        assert (again.values[number] == alone.values[0]).all()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_progress_bar_ends_at_all_images(tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr(signature_store, "TASK_IMAGES", 1)
+    bars = []
+    bar = signature_store.tqdm
+    monkeypatch.setattr(signature_store, "tqdm", lambda **how: bars.append(bar(**how)) or bars[-1])
+    signature_store.read_signatures(three_tiles(tmp_path), jobs=jobs, store=None)
+    assert bars[0].n == 3
 
 
 def test_a_part_about_other_images_is_deleted(tmp_path):
@@ -322,8 +384,8 @@ def test_a_part_about_other_images_is_deleted(tmp_path):
     ("spoil", "message"),
     [
         (lambda p: p.unlink(), "2.jpg: missing"),
-        (lambda p: p.write_bytes(b""), "2.jpg: expected an image, got 0 bytes"),
-        (lambda p: p.write_bytes(b"not an image"), "2.jpg: expected an image, got 12 bytes"),
+        (lambda p: p.write_bytes(b""), r"2.jpg: not decodable: 0 bytes.*Run s0_data again"),
+        (lambda p: p.write_bytes(b"not an image"), "2.jpg: not decodable: 12 bytes"),
         (lambda p: cv2.imwrite(str(p), np.zeros((96, 90))), "2.jpg: expected 96x96 px .*96x90"),
     ],
 )

@@ -50,8 +50,8 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.png", "c.png"]
-    assert "a.jpg,0.1569,0.156863,,0" in (tmp_path / "index.csv").read_text()
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.jpg.png", "c.jpg.png"]
+    assert "a.jpg,0.1569,0.156863,,0,\n" in (tmp_path / "index.csv").read_text()
 
 
 def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
@@ -126,15 +126,51 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
     job = job_in(tmp_path)
     with pytest.raises(ArtifactError, match=r"maps of 2 images, got 3; only in one of both: c.jpg"):
         MapReader(job, ["a.jpg", "b.jpg"], 7, 9)
-    with pytest.raises(ArtifactError, match=r"b.png: expected a map of shape \(9, 7\)"):
+    with pytest.raises(ArtifactError, match=r"b.jpg.png: expected a map of shape \(9, 7\)"):
         MapReader(job, list(maps), 9, 7).read("b.jpg")
-    path = tmp_path / "maps" / "b.png"
+    path = tmp_path / "maps" / "b.jpg.png"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match=r"b.png: expected a map"):
+    with pytest.raises(ArtifactError, match=r"b.jpg.png: expected a map"):
         MapReader(job, list(maps), 7, 9).read("b.jpg")
     path.unlink()
-    with pytest.raises(ArtifactError, match=r"b.png: .* got 0 bytes"):
+    with pytest.raises(ArtifactError, match=r"b.jpg.png: .* got 0 other bytes"):
         MapReader(job, list(maps), 7, 9).read("b.jpg")
+
+
+@pytest.mark.parametrize("change", [lambda c: c[:-30] + b"." + c[-29:], lambda c: c + b"\0"])
+def test_a_map_that_was_edited_or_padded_is_refused(tmp_path, maps, change):
+    write(tmp_path, maps)
+    path = tmp_path / "maps" / "b.jpg.png"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=r"b\.jpg\.png: expected a map .* other bytes"):
+        MapReader(job_in(tmp_path), list(maps), 7, 9).read("b.jpg")
+
+
+def test_every_id_has_a_map_of_its_own_and_comes_back_as_it_is(tmp_path):
+    names = ["t.jpg", "t.png", "t", "a/t.png", "b/t.png", "a_/t.png", "t.png/x", "x" * 251]
+    names += ["NA", "nan", "null", "None", "007", "é", "1e5"]
+    random = np.random.default_rng(0)
+    maps = {name: random.integers(0, 256, (7, 9), dtype=np.uint8) for name in names}
+    maps |= {"N/A": np.zeros((7, 9), np.uint8)}
+    write(tmp_path, maps)
+    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    for name in names:
+        assert np.array_equal(reader.read(name).prob_hw, maps[name])
+    assert reader.read("N/A") is None
+
+
+def test_maps_of_earlier_versions_are_found_by_their_stems_and_go_by_size(tmp_path, maps):
+    write(tmp_path, maps)
+    for name in ("b", "c"):
+        (tmp_path / "maps" / f"{name}.jpg.png").rename(tmp_path / "maps" / f"{name}.png")
+    index = pd.read_csv(tmp_path / "index.csv").drop(columns="sha256")
+    index.to_csv(tmp_path / "index.csv", index=False)
+    job_in(tmp_path).finish(["index.csv"], {})
+    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
+    (tmp_path / "maps" / "c.png").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"c\.png: .* got 0 other bytes"):
+        reader.read("c.jpg")
 
 
 @pytest.mark.parametrize("contact", [False, True])

@@ -19,6 +19,22 @@ def test_the_new_version_replaces_the_old_and_leaves_nothing_else(tmp_path):
     assert sha256_file(path).startswith("11507a0e2f5e")
 
 
+@pytest.mark.parametrize("name", ["a", "x" * 244, "é" * 127])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    write_atomic(tmp_path / name, b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"new")]
+
+
+def test_writers_at_once_have_files_of_their_own(tmp_path):
+    def write(file):
+        file.write(b"outer")
+        write_atomic(tmp_path / "file", b"inner")
+        assert len({path.name for path in tmp_path.iterdir()}) == 2
+
+    write_atomic(tmp_path / "file", write)
+    assert (tmp_path / "file").read_bytes() == b"outer"
+
+
 def half_then(error):
     def write(file):
         file.write(b"half")

@@ -1,8 +1,11 @@
 """Outlines go along the edges of pixels: they enclose exactly the pixels of their ship."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -39,6 +42,49 @@ def test_the_outlines_of_any_labels_enclose_exactly_their_pixels(labels_hw):
         assert area == (labels_hw == label).sum()
         assert all(signed_area(part[0]) > 0 for part in parts)
         assert all(signed_area(hole) < 0 for part in parts for hole in part[1:])
+
+
+def as_shapes(labels_hw):
+    """Read each object's geometry as another library does."""
+    features = to_geojson(labels_hw, [{}] * labels_hw.max(initial=0))["features"]
+    return [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
+
+
+@settings(deadline=None, max_examples=300)
+@given(arrays.arrays(np.int32, (7, 9), elements=st.integers(0, 2)))
+def test_the_geometry_of_any_labels_is_valid_and_of_their_area(labels_hw):
+    for label, shape in enumerate(as_shapes(labels_hw), start=1):
+        assert shapely.is_valid_reason(shape) == "Valid Geometry"
+        assert shape.area == (labels_hw == label).sum()
+
+
+@pytest.mark.parametrize(
+    ("picture", "parts", "holes"),
+    [
+        (["#.", ".#"], 2, 0),
+        ([".#.", "#.#", ".#."], 4, 0),  # the four meet at the corners of a hole
+        (["###", "#.#", "##."], 1, 1),  # the hole meets the outside at a corner
+        (["####", "#.##", "##.#", "####"], 1, 2),  # two holes meet
+        (["####", "#..#", "#.#.", "####"], 1, 1),
+        (["#####", "#...#", "#.#.#", "#...#", "#####"], 2, 1),  # an island
+    ],
+)
+def test_parts_that_touch_at_a_corner_are_polygons_of_their_own(picture, parts, holes):
+    labels_hw = np.array([[sign == "#" for sign in row] for row in picture], np.int32)
+    (shape,) = as_shapes(labels_hw)
+    assert shape.is_valid
+    assert shape.area == labels_hw.sum()
+    assert len(shape.geoms) == parts
+    assert sum(len(polygon.interiors) for polygon in shape.geoms) == holes
+
+
+def test_large_noise_has_valid_outlines():
+    random = np.random.default_rng(0)
+    for share in (0.3, 0.5, 0.7):
+        labels_hw = (random.random((120, 90)) < share).astype(np.int32)
+        (shape,) = as_shapes(labels_hw)
+        assert shape.is_valid
+        assert shape.area == labels_hw.sum()
 
 
 def test_a_single_pixel_has_four_corners():

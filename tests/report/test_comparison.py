@@ -54,7 +54,10 @@ def test_runs_on_different_truths_are_told(runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["one"], "two or more different runs"), (["one", "two"], "no run: expected config.yaml")],
+    [
+        (["one"], "two or more different runs"),
+        (["one", "two"], "expected the name or the folder of a run"),
+    ],
 )
 def test_what_is_no_run_is_told(tmp_path, arguments, told):
     command = [

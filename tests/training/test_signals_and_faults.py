@@ -337,7 +337,9 @@ def test_an_image_that_becomes_unreadable_is_named_and_the_state_saved(
 
     crops = dataset((copies, ships))
     at_step(monkeypatch, 8, damage)
-    with pytest.raises(DataError, match=r"^\S+\d.png: expected .* got a damaged file.*again\.$"):
+    with pytest.raises(
+        DataError, match=r"^\S+\d.png: expected .* not decodable: 8 bytes.*again\.$"
+    ):
         run(tmp_path / "a", images, f"machine.loader_workers={workers}", crops=crops)
     assert saved_step(tmp_path / "a") >= 9
 
