@@ -2,6 +2,7 @@
 # The whole way from images to a submission. Read it from the bottom: the stages stand there in order,
 # and nowhere else.
 set -euo pipefail
+caller=$PWD # where relative paths of the command line start
 cd "$(dirname "$0")"
 mapfile -t order < <(sed -n 's/^stage s[0-9]_\([a-z]*\).*/\1/p' run.sh)
 
@@ -97,6 +98,7 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
+export PIPELINE_CALLER=$caller
 [[ $command =~ ^[a-z_]+$ && -f pipeline/commands/$command.py ]] &&
     { setup ""; exec "$PY" -m "pipeline.commands.$command" "${@:2}"; }
 config=configs/demo.yaml overrides=() restart=() upload=() from=data to=

@@ -8,6 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from pipeline.config.paths import of_caller
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import exit_codes
@@ -21,10 +22,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path, help="two or more folders of runs")
-    folders = parser.parse_args().runs
+    given = parser.parse_args().runs
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
     with exit_codes():
+        folders = [of_caller(folder) for folder in given]
         names = [folder.resolve().name for folder in folders]
         if len(folders) < 2 or len(set(names)) < len(names):
             raise ConfigError(f"expected two or more different runs, got {' '.join(names)}.")

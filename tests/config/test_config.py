@@ -92,7 +92,7 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
             r"mine.yaml:4: train.loss.0.label_smoothin: unknown key. Did you mean 'label_smooth",
         ),
         ("seed: 1\nseed: 2\n", r"mine.yaml:3: seed: given twice, first at .*mine.yaml:2"),
-        ("seed: [1\n", r"mine.yaml: not YAML"),
+        ("seed: [1\n", r"mine.yaml:3: \(top level\): not YAML: expected ',' or '\]'"),
     ],
 )
 def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
@@ -128,7 +128,7 @@ def test_all_defects_are_reported_at_once(tmp_path):
         ("tran.epochs=1", r"there is no section 'tran'. Did you mean 'train'\?"),
         ("train.epoch=1", r"command line: train.epoch: unknown key. Did you mean 'epochs'"),
         ("train.epochs=x", r"command line: train.epochs: expected a valid integer, got 'x'"),
-        ("seed=[", r"the value is not YAML"),
+        ("seed=[", r"command line: seed: not YAML: expected the node content"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path, override, expected):
