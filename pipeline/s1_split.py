@@ -17,12 +17,14 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import sha256_file, write_atomic
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.run import Run
+from pipeline.networks.before_work import check_before_work
 
 LOG = logging.getLogger("pipeline.s1_split")
 
 
 def stage(run: Run) -> None:
     """Make the folds, or take those made or given before, after the same checks."""
+    check_before_work(run)
     config = run.config
     data = run.result("data")
     path = config.folds.file or Path("folds") / f"{config.data.name}.csv"

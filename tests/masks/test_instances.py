@@ -104,7 +104,9 @@ def test_each_defect_has_its_row(rows, defects):
 
 
 def test_wrong_columns_and_missing_cells_stop_the_check():
-    with pytest.raises(DataError, match=r"here: expected the columns ImageId, EncodedPixels; got id"):
+    with pytest.raises(
+        DataError, match=r"here: expected the columns ImageId, EncodedPixels; got id"
+    ):
         check_instances(GOOD.rename(columns={"ImageId": "id"}), 4, 5, "here")
     with pytest.raises(DataError, match="NaN"):
         check_instances(table(("a", None)), 4, 5, "here")
