@@ -51,7 +51,8 @@ def stage(run: Run) -> None:
     )
     write_atomic(job.folder / "folds.csv", path.read_bytes())
     balance = balance_table(folds, catalog.instances)
-    LOG.info("split: %s\n%s", path, balance.to_string(index=False))
+    heads = [str(name).removeprefix("ships_").removesuffix("_images") for name in balance]
+    LOG.info("split: %s\n%s", path, balance.to_string(index=False, header=heads))
     job.finish(["folds.csv"], {"balance": balance.to_dict("records")})
 
 
