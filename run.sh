@@ -28,6 +28,7 @@ done)
   --restart        discard what the chosen stages did before
   --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
+Relative paths start in the folder you call from; those inside a configuration, in the project's.
 Exit codes: 0 all done; 2 an error that says what to do; 75 training was asked to stop (SIGTERM,
 Ctrl-C) and has saved its state: the same command resumes it; 130 Ctrl-C elsewhere, likewise.
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value

@@ -76,7 +76,11 @@ class Data(Section):
 class Kaggle(Section):
     """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
 
-    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$"), Neutral("airbus-ship-detection")]
+    slug: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100),
+        Neutral("airbus-ship-detection"),
+    ]
     download: Annotated[bool, Neutral(False)]
     keep_archive: Annotated[bool, Neutral(False)]
 

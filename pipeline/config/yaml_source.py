@@ -226,9 +226,12 @@ def _apply_override(source: _Source, override: str, paths: dict[Key, IsPath]) ->
     if not equals or not name:
         raise ConfigError(f"{override!r}: expected key=value, for example seed=1.")
     key: Key = tuple(name.split("."))
-    if key in paths and text.strip() == "~":
-        text = "'~'"  # who types it means the home folder, not YAML's null
     value = read_yaml(text, key, lambda _: "command line", {})
+    if isinstance(value, str | None) and text.count("#") > (value or "").count("#"):
+        raise ConfigError(
+            f"command line: {override}: expected no comment, but a # behind a space begins one. "
+            f"Quote the value: '{name}=\"{text}\"'."
+        )
     tree = source.tree
     if (renamed := new_name(name)) is not None:
         raise ConfigError(f"command line: {override}: is called {renamed} now. Rename it.")

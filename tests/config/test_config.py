@@ -128,12 +128,21 @@ def test_all_defects_are_reported_at_once(tmp_path):
         ("tran.epochs=1", r"there is no section 'tran'. Did you mean 'train'\?"),
         ("train.epoch=1", r"command line: train.epoch: unknown key. Did you mean 'epochs'"),
         ("train.epochs=x", r"command line: train.epochs: expected a valid integer, got 'x'"),
+        ("name=a #b", r"expected no comment, .* Quote the value: 'name=\"a #b\"'"),
+        ("data.root=/a#b #c", r"expected no comment"),
+        ("data.root=#b", r"command line: data.root=#b: expected no comment"),
+        ("kaggle.slug=" + "s" * 101, r"command line: kaggle.slug: .* at most 100 characters"),
         ("seed=[", r"command line: seed: not YAML: expected the node content"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path, override, expected):
     with pytest.raises(ConfigError, match=expected):
         load(tmp_path, "", [override])
+
+
+def test_an_override_may_hold_the_mark_of_a_comment(tmp_path):
+    for text in ("/a#b", "'/a #b'", '"#b"'):
+        assert str(load(tmp_path, "", [f"data.root={text}"]).data.root) == text.strip("'\"")
 
 
 def options(tmp_path, text="", *overrides):

@@ -61,12 +61,6 @@ def test_an_unknown_user_is_an_error_with_its_place(apart, key):
         load_config(project / "own.yaml", [])
 
 
-def test_a_tilde_alone_is_home_on_the_command_line(apart):
-    _, _, home = apart
-    assert load_config(DEMO, ["data.root=~"]).data.root == home
-    assert load_config(DEMO, ["data.root="]).data.root is None
-
-
 @pytest.mark.parametrize("key", PATHS)
 def test_relative_paths_of_the_command_line_are_the_callers(apart, key):
     _, caller, _ = apart

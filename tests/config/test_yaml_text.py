@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.config import yaml_text
-from pipeline.config.load import as_stored, load_config, load_stored_config
+from pipeline.config.load import as_stored, load_config, load_stored_config, stored_values
 from pipeline.config.schema import Config
 from pipeline.config.yaml_text import read_yaml
 from pipeline.errors import ConfigError
@@ -156,6 +156,7 @@ def test_mutated_texts_give_a_configuration_or_an_error(tmp_path, seed):
     assert outcome(load_config, path, []) in {Config, ConfigError}
     path.write_bytes(mutated(draw, as_stored(load_config(DEMO, []))).encode("utf-8", "replace"))
     assert outcome(load_stored_config, path) in {Config, ConfigError}
+    assert outcome(stored_values, path) in {dict, ConfigError}
     key = draw.choice(["name", "seed", "train", "train.loss", "network.options", "data.root"])
     override = mutated(draw, f"{key}={draw.choice(['1', '[a, b]', '{a: 1}', 'text'])}")
     assert outcome(load_config, DEMO, [override]) in {Config, ConfigError}
