@@ -11,6 +11,7 @@ one. `dotted.key=value` changes one key of it, as anywhere.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline import __version__
 from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
-from pipeline.config.paths import IsPath, of_caller
+from pipeline.config.paths import IsPath, expanded, of_caller
 from pipeline.config.yaml_text import read_yaml
 from pipeline.errors import ConfigError, about
 
@@ -181,8 +182,11 @@ def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Ke
         return own
     if not isinstance(base, str):
         raise ConfigError(f"{own.place(('base',))}: base: expected a file name, got {base!r}.")
-    base_path = path.parent / base
-    if not base_path.is_file():
+    try:
+        base_path = path.parent / expanded(Path(base))
+    except ValueError as error:
+        raise ConfigError(f"{own.place(('base',))}: base: {error}") from None
+    if not os.path.isfile(base_path):  # noqa: PTH113  false where the system refuses to look
         raise ConfigError(
             f"{own.place(('base',))}: base: no file {base_path}. Give the path relative to {path}."
         )

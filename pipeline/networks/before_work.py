@@ -8,6 +8,9 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.job import MANIFEST
 from pipeline.jobs.run import CONFIG, Run
 
+MAX_TRIED_PX = 1024
+"""Larger crops need memory that maybe only the machine that trains has."""
+
 _SECTIONS = "network", "image_head", "crops"
 """What `check_network` looks at."""
 
@@ -40,8 +43,9 @@ def check_before_work(run: Run) -> None:
             return
     from pipeline.networks.build import check_network
 
-    size_px = None if config.crops.size_px == "auto" else config.crops.size_px
-    check_network(config.network, size_px, image_head=config.image_head.weight > 0)
+    size_px = config.crops.size_px
+    tried_px = None if size_px == "auto" or size_px > MAX_TRIED_PX else size_px
+    check_network(config.network, tried_px, image_head=config.image_head.weight > 0)
 
 
 def check_tensorboard() -> None:

@@ -98,7 +98,7 @@ def check_network(network: Network, size_px: int | None, image_head: bool = Fals
 
     Args:
         network: The configuration's section.
-        size_px: Of a crop; None where that is not decided.
+        size_px: Of a crop to try it on; None for no trial.
         image_head: Whether to add a logit per image.
 
     Raises:

@@ -33,6 +33,18 @@ def test_a_base_is_merged_key_by_key_and_lists_are_replaced(tmp_path):
     assert config.calibrate.thresholds == [0.5]
 
 
+def test_a_base_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(CONFIGS))
+    assert load(tmp_path, "seed: 3\n", base="~/demo.yaml").seed == 3
+    for base, told in (
+        ("~no-such/demo.yaml", "expected ~ or ~user"),
+        ("b" * 300, "expected names of at most 255 bytes"),
+        ("none.yaml", "no file .*none.yaml"),
+    ):
+        with pytest.raises(ConfigError, match=f"mine.yaml:1: base: {told}"):
+            load(tmp_path, base=base)
+
+
 def test_overrides_win_over_files_and_are_yaml(tmp_path):
     config = load(tmp_path, "seed: 1\n", ["seed=2", "train.learning_rate=1e-4", "folds.file="])
     assert (config.seed, config.train.learning_rate, config.folds.file) == (2, 1e-4, None)

@@ -1,6 +1,8 @@
 """Tables as people and programs write them are read, or refused by row."""
 
 import csv
+import random
+import re
 
 import pytest
 
@@ -68,6 +70,24 @@ def test_a_huge_field_is_named_with_its_row(read):
             read(b"id,text\na,b\nc,0123456789\n")
     finally:
         csv.field_size_limit(before)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_mutated_tables_are_read_or_refused_by_row(read, seed):
+    draw = random.Random(seed)
+    content = bytearray(b"id,text\r\n" + b'a.jpg,"1 2"\n' * 20)
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(content))
+        content[at : at + draw.randint(0, 2)] = draw.choice(
+            [b"\xff", b'"', b"\n", b"\r", b",", b"\0", b"\xef\xbb\xbf", b"x" * 300, b""]
+        )
+    rows, problem = [], None
+    try:
+        rows = read(bytes(content))
+    except DataError as error:
+        problem = str(error)
+    assert {len(row) for row in rows} <= {2}
+    assert problem is None or re.search(r"table\.csv(, row \d+)?: ", problem)
 
 
 def test_line_breaks_where_they_are_allowed(read):
