@@ -4,6 +4,7 @@ run.sh changes to the project's folder, so it hands on the folder that it was ca
 relative on a command line starts there; inside a configuration file, at the project.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ def expanded(path: Path) -> Path:
     """Return the path with `~` and `~user` written out.
 
     Raises:
-        ValueError: There is no such user, or a name is too long for a file.
+        ValueError: There is no such user, a name is too long for a file, or a link leads back to
+            itself.
     """
     try:
         found = path.expanduser()
@@ -46,6 +48,11 @@ def expanded(path: Path) -> Path:
             f"expected names of at most {MAX_NAME_BYTES} bytes in a path, got one of "
             f"{len(longest)}: {os.fsdecode(longest[:40])!r}... Shorten it."
         )
+    try:
+        found.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("expected no link that leads back to itself. Remove it.") from None
     return found
 
 
@@ -57,14 +64,14 @@ def of_caller(path: Path) -> Path:
     Raises:
         ConfigError: See `expanded`.
     """
+    here, caller = Path.cwd(), Path(os.environ.get(CALLER, "")).resolve()
     try:
         found = expanded(path)
+        if found.is_absolute() or caller == here:
+            return found
+        found = expanded(caller / found)
     except ValueError as error:
         raise ConfigError(f"{str(path)[:80]}: {error}") from None
-    here, caller = Path.cwd(), Path(os.environ.get(CALLER, "")).resolve()
-    if found.is_absolute() or caller == here:
-        return found
-    found = caller / found
     if ".." in found.parts:
         found = found.resolve()
     return found.relative_to(here) if found.is_relative_to(here) else found

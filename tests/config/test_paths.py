@@ -103,6 +103,16 @@ def test_paths_are_shown_as_from_the_project(apart, monkeypatch):
     assert of_caller(Path("../x")) == Path("../x")
 
 
+def test_a_link_that_leads_to_itself_is_refused(apart):
+    _, caller, _ = apart
+    (caller / "loop").symlink_to("loop")
+    for override in ("data.root=loop", "folds.file=loop/x", "network.weights=loop"):
+        with pytest.raises(ConfigError, match="no link that leads back to itself"):
+            load_config(DEMO, [override])
+    with pytest.raises(ConfigError, match="no link that leads back to itself"):
+        load_config(Path("loop"), [])
+
+
 def test_names_too_long_for_a_file_are_refused(tmp_path):
     assert expanded(Path("é" * 127)) == Path("é" * 127)
     with pytest.raises(ValueError, match="at most 255 bytes in a path, got one of 256"):
