@@ -42,8 +42,13 @@ def read_table(
         raise error(f"{path}: missing. {advice}") from None
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}. {advice}") from None
-    except UnicodeDecodeError:
-        raise error(_not_utf8(path)) from None
+    except UnicodeDecodeError as problem:
+        # The file is decoded in blocks; the rows of those before are in `rows`.
+        block, at = problem.object, problem.start
+        row = len(rows) + len((block[:at] + b".").splitlines())
+        raise error(
+            f"{path}, row {row}: expected UTF-8, got the byte {block[at]:#04x}. Save it as UTF-8."
+        ) from None
     except csv.Error as problem:
         # What could be read is in `rows`.
         raise error(
@@ -58,17 +63,6 @@ def read_table(
     if broken or set(map(len, rows)) != {len(columns)}:
         _refuse_first(path, rows, len(columns), error)
     return rows[1:]
-
-
-def _not_utf8(path: Path) -> str:
-    """Return the message for the first byte that is not UTF-8; a reader that buffers passes it."""
-    data = path.read_bytes()
-    try:
-        data.decode()
-    except UnicodeDecodeError as problem:
-        row = data.count(b"\n", 0, problem.start) + 1
-        byte = data[problem.start]
-    return f"{path}, row {row}: expected UTF-8, got the byte {byte:#04x}. Save it as UTF-8."
 
 
 def _refuse_first(

@@ -72,6 +72,15 @@ def test_a_huge_field_is_named_with_its_row(read):
         csv.field_size_limit(before)
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("row", [2, 300, 1025, 4000, 9999])
+def test_the_row_of_a_byte_that_is_not_utf8_is_right_in_a_long_file(read, end, row):
+    lines = [b"id,text", *(b"number %d,1 2 3" % number for number in range(2, 10000))]
+    lines[row - 1] = b"a,\xe4"
+    with pytest.raises(DataError, match=rf"row {row}: expected UTF-8, got the byte 0xe4"):
+        read(end.join(lines))
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_mutated_tables_are_read_or_refused_by_row(read, seed):
     draw = random.Random(seed)
