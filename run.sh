@@ -2,6 +2,7 @@
 # The whole way from images to a submission. Read it from the bottom: the stages stand there in order,
 # and nowhere else.
 set -euo pipefail
+caller=$PWD # where relative paths of the command line start
 cd "$(dirname "$0")"
 mapfile -t order < <(sed -n 's/^stage s[0-9]_\([a-z]*\).*/\1/p' run.sh)
 
@@ -27,6 +28,7 @@ done)
   --restart        discard what the chosen stages did before
   --upload TEXT    send the submission to Kaggle with this message, and wait for its score
 
+Relative paths start in the folder you call from; those inside a configuration, in the project's.
 Exit codes: 0 all done; 2 an error that says what to do; 75 training was asked to stop (SIGTERM,
 Ctrl-C) and has saved its state: the same command resumes it; 130 Ctrl-C elsewhere, likewise.
 One stage alone: python -m pipeline.s2_train --config CONFIG --folds 0 key=value
@@ -97,6 +99,7 @@ run_tests() {
 command=${1:-}
 [[ $command == setup ]] && { setup ""; exit; }
 [[ $command == test ]] && { run_tests "${@:2}"; exit; }
+export PIPELINE_CALLER=$caller
 [[ $command =~ ^[a-z_]+$ && -f pipeline/commands/$command.py ]] &&
     { setup ""; exec "$PY" -m "pipeline.commands.$command" "${@:2}"; }
 config=configs/demo.yaml overrides=() restart=() upload=() from=data to=

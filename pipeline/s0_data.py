@@ -14,12 +14,14 @@ from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
+from pipeline.networks.before_work import check_before_work
 
 LOG = logging.getLogger("pipeline.s0_data")
 
 
 def stage(run: Run) -> None:
     """Provide the data, and check it."""
+    check_before_work(run)
     data = run.config.data
     if not has_layout(data.folder) and (data.root is None or run.config.kaggle.download):
         # Who comes second waits for the first one's, and takes it.

@@ -21,12 +21,14 @@ from pipeline.jobs.command import run_stage
 from pipeline.jobs.job import MANIFEST
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
+from pipeline.networks.before_work import check_before_work
 
 LOG = logging.getLogger("pipeline.s1_split")
 
 
 def stage(run: Run) -> None:
     """Make the folds, or take those made or given before, after the same checks."""
+    check_before_work(run)
     config = run.config
     data = run.result("data")
     path = config.folds.file or _made(run)
@@ -53,7 +55,8 @@ def stage(run: Run) -> None:
     )
     write_atomic(job.folder / "folds.csv", content)
     balance = balance_table(folds, catalog.instances)
-    LOG.info("split: %s\n%s", path, balance.to_string(index=False))
+    heads = [str(name).removeprefix("ships_").removesuffix("_images") for name in balance]
+    LOG.info("split: %s\n%s", path, balance.to_string(index=False, header=heads))
     job.finish(["folds.csv"], {"balance": balance.to_dict("records")})
 
 

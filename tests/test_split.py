@@ -54,6 +54,19 @@ def test_the_folds_are_written_once_with_their_rule_and_balance(split):
     assert path.stat().st_mtime_ns == before
 
 
+def test_the_balance_fits_a_terminal(split, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    split(name="shown")
+    _, head, *rows = caplog.messages[-2].splitlines()
+    assert head.split() == [
+        *("fold", "groups", "largest_group", "images", "empty", "ship", "ships"),
+        *("tiny", "small", "medium", "large"),
+    ]
+    assert len(rows) == 3
+    # Numbers of six digits are at most two wider than the heads of eight columns.
+    assert max(map(len, (head, *rows))) <= 100 - 8 * 2
+
+
 def test_a_users_own_folds_are_taken_as_they_are(split):
     _, table = made()
     own = Path("own.csv")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.load import load_stored_config
+from pipeline.config.paths import of_caller
 from pipeline.errors import ConfigError
 from pipeline.jobs.run import CONFIG, Run
 
@@ -15,13 +16,14 @@ def run_folder(run: str) -> Path:
     Raises:
         ConfigError: There is none.
     """
-    for folder in (RUNS / run, Path(run)):
+    given = of_caller(Path(run))
+    for folder in (RUNS / run, given):
         if (folder / CONFIG).is_file():
             return folder
     known = sorted(path.parent.name for path in RUNS.glob(f"*/{CONFIG}"))
     raise ConfigError(
         f"{run}: expected the name or the folder of a run, found no {RUNS / run / CONFIG} and no "
-        f"{Path(run) / CONFIG}. Runs here: {', '.join(known) or 'none; ./run.sh makes one'}."
+        f"{given / CONFIG}. Runs here: {', '.join(known) or 'none; ./run.sh makes one'}."
     )
 
 

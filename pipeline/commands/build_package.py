@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.commands._runs import open_run
 from pipeline.config.load import load_config
+from pipeline.config.paths import of_caller
 from pipeline.errors import ConfigError
 from pipeline.jobs.command import exit_codes
 from pipeline.jobs.run import Run
@@ -30,8 +31,9 @@ def stage(run: Run, push: str | None, wheels: str | None) -> None:
     from pipeline.package.build import build_package
     from pipeline.package.wheels import MISSING_AT_KAGGLE
 
-    wanted = MISSING_AT_KAGGLE if wheels is None else wheels.split(",")
-    folder = build_package(run, push or NOBODY, [name for name in wanted if name])
+    wanted = MISSING_AT_KAGGLE if wheels is None else [name for name in wheels.split(",") if name]
+    wanted = [str(of_caller(Path(name))) if name.endswith(".whl") else name for name in wanted]
+    folder = build_package(run, push or NOBODY, wanted)
     dataset, notebook = folder / "dataset", folder / "notebook"
     size_mib = sum(path.stat().st_size for path in dataset.iterdir()) / 2**20
     LOG.info("package: %s (%.1f MiB) and %s", dataset, size_mib, notebook)

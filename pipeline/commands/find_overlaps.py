@@ -10,6 +10,7 @@ import logging
 import os
 from pathlib import Path
 
+from pipeline.config.paths import of_caller
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import exit_codes
@@ -29,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with exit_codes():
-        find_overlaps(arguments.images, arguments.output, arguments.jobs)
+        find_overlaps(of_caller(arguments.images), of_caller(arguments.output), arguments.jobs)
 
 
 def find_overlaps(images: Path, output: Path, jobs: int) -> None:

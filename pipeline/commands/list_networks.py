@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.compute.device import Device
 from pipeline.config.load import load_config
-from pipeline.errors import PipelineError
+from pipeline.jobs.command import exit_codes
 from pipeline.networks.table import BATCH_SIZE, Row, rows
 
 _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
@@ -27,12 +27,10 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="crops.size_px=256")
     arguments = parser.parse_intermixed_args()
-    try:
+    with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
         device = Device.choose(config.machine)
         size_px, _ = config.crops.fixed_sizes()
-    except PipelineError as error:
-        sys.exit(str(error))
     sys.stdout.write(f"{size_px} x {size_px} px, {device.name}, {BATCH_SIZE} images a batch\n")
     sys.stdout.write(
         _COLUMNS.format("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")

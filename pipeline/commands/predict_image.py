@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.commands._runs import open_run
+from pipeline.config.paths import of_caller
 from pipeline.data.images import (
     ENDINGS,
     Picture,
@@ -49,8 +50,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
     with exit_codes():
-        paths = find_pictures(arguments.pictures)
-        predict_pictures(paths, open_run(arguments.run), arguments.out)
+        paths = find_pictures(of_caller(arguments.pictures))
+        predict_pictures(paths, open_run(arguments.run), of_caller(arguments.out))
 
 
 def find_pictures(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from pipeline.config.paths import of_caller
 from pipeline.jobs.command import exit_codes
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     with exit_codes():
         from pipeline.package.predict import predict_package
 
-        predict_package(arguments.package, arguments.data, arguments.output)
+        given = arguments.package, arguments.data, arguments.output
+        predict_package(*map(of_caller, given))
 
 
 if __name__ == "__main__":

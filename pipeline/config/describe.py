@@ -38,7 +38,7 @@ def describe(
         wrong = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if detail["type"] not in {"value_error", "assertion_error"}:
             plain = isinstance(got, str | int | float | bool | None)
-            wrong = f"expected {wrong}, got {repr(got) if plain else json.dumps(got)[:80]}."
+            wrong = f"expected {wrong}, got {(repr(got) if plain else json.dumps(got))[:80]}."
     return f"{place_of(key)}: {dotted(key)}: {wrong}"
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.errors import ConfigError
+
 RENAMED = {
     # Of version 0.1.0; the first that fits is taken, so what lies deeper stands first.
     "calibrate.acceptance.least_px": "calibrate.candidate_selection.min_area_px",
@@ -118,6 +120,8 @@ def _renamed(tree: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
             at = renamed
             for each in sections:
                 at = at.setdefault(each, {})
+                if not isinstance(at, dict):
+                    raise ConfigError(f"{key} and {'.'.join(sections)} are given. Keep one.")
             at[last] = value
 
     lay_out(tree, "")

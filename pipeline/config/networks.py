@@ -5,6 +5,7 @@ the configuration is read and not when the first fold starts. What the names bui
 `pipeline.networks.build`.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,10 @@ from pipeline.config.architectures import architectures, find_architecture
 from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Section
+from pipeline.config.paths import IsPath, expanded
 from pipeline.config.yaml_source import KeysOf, defect
+
+_WEIGHTS = frozenset({"imagenet", "none"})
 
 
 class Network(Section):
@@ -29,7 +33,7 @@ class Network(Section):
 
     arch: Annotated[str, Neutral("unet")]
     encoder: Annotated[str | None, Neutral("resnet34")]
-    weights: Annotated[str, Neutral("none")]
+    weights: Annotated[str, Neutral("none"), IsPath(_WEIGHTS)]
     options: Annotated[dict[str, Any], KeysOf("arch"), Neutral({})]
 
     @field_validator("arch")
@@ -64,12 +68,15 @@ class Network(Section):
                 f"there are no ImageNet weights for {info.data.get('arch')}, which has no encoder. "
                 "Use none or a file."
             )
-        if weights not in {"imagenet", "none"} and not Path(weights).is_file():
+        if weights in _WEIGHTS:
+            return weights
+        path = expanded(Path(weights))
+        if not os.path.isfile(path):  # noqa: PTH113  false where the system refuses to look
             raise ValueError(
-                f"no such file: {weights!r}.{nearest(weights, ['imagenet', 'none'])} "
+                f"no such file: {weights!r}.{nearest(weights, _WEIGHTS)} "
                 "Or the path of a .pt, .pth or .safetensors file."
             )
-        return weights
+        return str(path)
 
     @field_validator("options")
     @classmethod

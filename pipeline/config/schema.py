@@ -20,11 +20,15 @@ from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
 from pipeline.config.networks import Network
+from pipeline.config.paths import UserPath
 from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
 
+MAX_DATA_NAME = 80
 DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
-RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_RUN_NAME = 200
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_RUN_NAME)]
+"""A file's name may have 255 letters, and some are the run's with more behind it."""
 
 
 class Demo(Section):
@@ -41,8 +45,8 @@ class Demo(Section):
 class Data(Section):
     """Where the images are; `root: null` means the rendered demo."""
 
-    root: Annotated[Path | None, Neutral(None), Place()]
-    test_truth: Annotated[Path | None, Neutral(None), Place()]
+    root: Annotated[UserPath, Neutral(None), Place()]
+    test_truth: Annotated[UserPath, Neutral(None), Place()]
     max_bad_share: Annotated[Share, Neutral(1.0)]
     demo: Demo
 
@@ -58,18 +62,25 @@ class Data(Section):
 
     @property
     def name(self) -> str:
-        """The data's name in `folds/`; folders outside `data/` get a mark of their path."""
+        """The data's name in `folds/`.
+
+        A folder outside `data/`, or with a long name, gets a mark of its path.
+        """
         folder = self.folder.resolve()
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-.") or "data"
-        if folder.parent == Path("data").resolve():
+        if folder.parent == Path("data").resolve() and len(name) <= MAX_DATA_NAME:
             return name
-        return f"{name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+        return f"{name[:MAX_DATA_NAME]}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
 
 
 class Kaggle(Section):
     """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
 
-    slug: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$"), Neutral("airbus-ship-detection")]
+    slug: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100),
+        Neutral("airbus-ship-detection"),
+    ]
     download: Annotated[bool, Neutral(False)]
     keep_archive: Annotated[bool, Neutral(False)]
 
@@ -78,7 +89,7 @@ class Folds(Section):
     """How training images are split; `file` is a split of the user's own."""
 
     count: Annotated[int, Field(ge=2), Neutral(2)]
-    file: Annotated[Path | None, Neutral(None), Place()]
+    file: Annotated[UserPath, Neutral(None), Place()]
 
 
 class Targets(Section):
@@ -123,7 +134,7 @@ class Crops(Section):
     contact_share: Annotated[Share, Neutral(0.0)]
     empty_share: Annotated[Share, Neutral(0.0)]
     busiest_of: Annotated[Count, Neutral(1)]
-    hard_run: Annotated[Annotated[str, Field(pattern=RUN_NAME)] | None, Neutral(None)]
+    hard_run: Annotated[RunName | None, Neutral(None)]
 
     def fixed_sizes(self) -> tuple[int, int]:
         """Return `size_px` and `batch_size` where both are numbers.
@@ -178,9 +189,7 @@ class Optimisation(Section):
 class Ensemble(Section):
     """Other runs of the same folds whose maps are averaged, instead of training networks."""
 
-    runs: Annotated[
-        list[Annotated[str, Field(pattern=RUN_NAME)]], Field(min_length=1), Neutral(["unnamed"])
-    ]
+    runs: Annotated[list[RunName], Field(min_length=1), Neutral(["unnamed"])]
     mean: Annotated[Literal["probability", "logit"], Neutral("probability")]
 
 
@@ -218,7 +227,7 @@ class Machine(Section):
 class Config(Section):
     """A whole run."""
 
-    name: Annotated[str, Field(pattern=RUN_NAME), Neutral("unnamed")]
+    name: Annotated[RunName, Neutral("unnamed")]
     seed: Annotated[int, Field(ge=0), Neutral(0)]
     data: Data
     kaggle: Kaggle

@@ -2,7 +2,7 @@
 
 A configuration file and the chain of its `base:` files enter as text; one merged tree leaves, with
 the file and line each value came from. A list is replaced as a whole, a mapping is merged key by
-key. Overrides are `dotted.key=value`, the value in YAML.
+key. Overrides are `dotted.key=value`, the value in YAML, as `pipeline.config.yaml_text` reads it.
 
 A mapping that the schema marks with `KeysOf` is the exception: which keys it may have depends on a
 name beside it, so half of one and half of another makes no sense. A file that gives it replaces it
@@ -11,24 +11,28 @@ one. `dotted.key=value` changes one key of it, as anywhere.
 """
 
 import json
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline import __version__
 from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
-from pipeline.errors import ConfigError
+from pipeline.config.paths import IsPath, expanded, of_caller
+from pipeline.config.yaml_text import read_yaml
+from pipeline.errors import ConfigError, about
 
 VERSION = "version"
 """The key under which a stored configuration names the version of the pipeline that wrote it."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Mark = TypeVar("Mark")
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,6 @@ class KeysOf:
     """Marks a mapping whose keys depend on the value of the field `name` beside it."""
 
     name: str
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 but for two of its traps: 1e-4 is a number, and yes/no/on/off stay words."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag.rsplit(":", 1)[1] not in {"float", "bool"}]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.nan$"),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
-)
 
 
 @dataclass
@@ -109,12 +95,13 @@ def validate_source(model: type[Model], path: Path, overrides: list[str]) -> Mod
     Raises:
         ConfigError: Every defect found, each with file, line, key, expected and got.
     """
-    dependents = _dependents(model, ())
+    dependents = {(*key, field): (*key, mark.name) for key, field, mark in _marked(model, KeysOf)}
+    paths = {(*key, field): mark for key, field, mark in _marked(model, IsPath)}
     source = _read_with_bases(path, (), dependents)
     names = {dotted(name) for name in dependents.values()}
     # Names first: the order on the command line does not decide which keys are theirs.
     for override in sorted(overrides, key=lambda o: o.partition("=")[0] not in names):
-        _apply_override(source, override)
+        _apply_override(source, override, paths)
     return _checked(model, source)
 
 
@@ -124,7 +111,7 @@ def read_stored(model: type[BaseModel], path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It is missing or not YAML.
     """
-    return carried_over(model, _read(path, {}).tree)
+    return _read_stored(model, path).tree
 
 
 def validate_stored(model: type[Model], path: Path) -> Model:
@@ -133,9 +120,14 @@ def validate_stored(model: type[Model], path: Path) -> Model:
     Raises:
         ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
     """
+    return _checked(model, _read_stored(model, path))
+
+
+def _read_stored(model: type[BaseModel], path: Path) -> _Source:
     source = _read(path, {})
-    source.tree = carried_over(model, source.tree)
-    return _checked(model, source)
+    with about(str(path)):
+        source.tree = carried_over(model, source.tree)
+    return source
 
 
 def _checked(model: type[Model], source: _Source) -> Model:
@@ -167,16 +159,16 @@ def defect(location: Key, message: str, value: Any) -> InitErrorDetails:  # noqa
     return InitErrorDetails(type=error, loc=location, input=value)
 
 
-def _dependents(model: type[BaseModel], key: Key) -> dict[Key, Key]:
-    """Find the mappings marked with `KeysOf`, each with the key of the name it depends on."""
-    found: dict[Key, Key] = {}
-    for field_name, info in model.model_fields.items():
+def _marked(
+    model: type[BaseModel], kind: type[Mark], key: Key = ()
+) -> Iterator[tuple[Key, str, Mark]]:
+    """Yield the fields with a mark of that kind: key of the section, name, and the mark."""
+    for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found |= _dependents(info.annotation, (*key, field_name))
+            yield from _marked(info.annotation, kind, (*key, name))
         for mark in info.metadata:
-            if isinstance(mark, KeysOf):
-                found[(*key, field_name)] = (*key, mark.name)
-    return found
+            if isinstance(mark, kind):
+                yield key, name, mark
 
 
 def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Key, Key]) -> _Source:
@@ -190,8 +182,11 @@ def _read_with_bases(path: Path, children: tuple[Path, ...], dependents: dict[Ke
         return own
     if not isinstance(base, str):
         raise ConfigError(f"{own.place(('base',))}: base: expected a file name, got {base!r}.")
-    base_path = path.parent / base
-    if not base_path.is_file():
+    try:
+        base_path = path.parent / expanded(Path(base))
+    except ValueError as error:
+        raise ConfigError(f"{own.place(('base',))}: base: {error}") from None
+    if not os.path.isfile(base_path):  # noqa: PTH113  false where the system refuses to look
         raise ConfigError(
             f"{own.place(('base',))}: base: no file {base_path}. Give the path relative to {path}."
         )
@@ -207,64 +202,40 @@ def _at(tree: Any, key: Key) -> Any:  # noqa: ANN401  a YAML value
 
 
 def _read(path: Path, dependents: dict[Key, Key]) -> _Source:
-    if not path.is_file():
-        known = sorted(str(file) for file in path.parent.glob("*.yaml"))
-        raise ConfigError(
-            f"{path}: no such configuration file."
-            + (f" There are: {', '.join(known)}." if known else "")
-        )
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(
-            f"{path}: expected `key: value` lines, got {'nothing' if node is None else node.tag}."
-        )
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{path}: no such configuration file.{_configurations(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}. Give a file of text.") from error
     places: dict[Key, str] = {}
-    tree = _construct(node, (), path, places)
+    tree = read_yaml(text, (), lambda line: f"{path}:{line}", places)
+    if not isinstance(tree, dict):
+        got = "nothing" if tree is None else type(tree).__name__
+        raise ConfigError(f"{path}: expected `key: value` lines, got {got}. Correct the file.")
     return _Source(tree, places, dependents, str(tree.pop(VERSION, "")))
 
 
-def _construct(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) -> Any:  # noqa: ANN401
-    places.setdefault(key, f"{path}:{node.start_mark.line + 1}")
-    if isinstance(node, yaml.MappingNode):
-        mapping = {}
-        for name_node, value_node in node.value:
-            place = f"{path}:{name_node.start_mark.line + 1}"
-            name = name_node.value
-            if name in mapping:
-                first = places[(*key, name)]
-                raise ConfigError(
-                    f"{place}: {dotted((*key, name))}: given twice, first at {first}. Keep one."
-                )
-            places[(*key, name)] = place
-            mapping[name] = _construct(value_node, (*key, name), path, places)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, (*key, i), path, places) for i, item in enumerate(node.value)]
-    return _scalar(node)
+def _configurations(missing: Path) -> str:
+    """Return the hint for a missing file: what is in its folder, or else in the project's."""
+    for folder in (missing.parent, Path("configs")):
+        files = (*folder.glob("*.yaml"), *folder.glob("*/*.yaml"))
+        if names := [str(file.relative_to(folder)) for file in files]:
+            return f" In {folder}:{nearest(missing.name, names)}"
+    return ""
 
 
-def _scalar(node: yaml.Node) -> Any:  # noqa: ANN401  a YAML value
-    loader = _Loader("")
-    try:
-        return loader.construct_object(node)
-    finally:
-        loader.dispose()
-
-
-def _apply_override(source: _Source, override: str) -> None:
+def _apply_override(source: _Source, override: str, paths: dict[Key, IsPath]) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
         raise ConfigError(f"{override!r}: expected key=value, for example seed=1.")
     key: Key = tuple(name.split("."))
-    try:
-        node = yaml.compose(text, Loader=_Loader) if text.strip() else None
-    except yaml.YAMLError as error:
+    value = read_yaml(text, key, lambda _: "command line", {})
+    if isinstance(value, str | None) and text.count("#") > (value or "").count("#"):
         raise ConfigError(
-            f"{override!r}: the value is not YAML: {' '.join(str(error).split())}"
-        ) from error
+            f"command line: {override}: expected no comment, but a # behind a space begins one. "
+            f"Quote the value: '{name}=\"{text}\"'."
+        )
     tree = source.tree
     if (renamed := new_name(name)) is not None:
         raise ConfigError(f"command line: {override}: is called {renamed} now. Rename it.")
@@ -276,5 +247,14 @@ def _apply_override(source: _Source, override: str) -> None:
                 f"{dotted(key[: depth + 1])!r}.{known}"
             )
         tree = tree[str(part)]
-    value = None if node is None else _construct(node, key, Path("command line"), {})
-    source.put(key, value, {key: "command line"})
+    source.put(key, _from_caller(value, key, paths), {key: "command line"})
+
+
+def _from_caller(value: Any, key: Key, paths: dict[Key, IsPath]) -> Any:  # noqa: ANN401
+    """Let the paths that the command line gives start where it was called."""
+    if isinstance(value, dict):
+        return {name: _from_caller(each, (*key, name), paths) for name, each in value.items()}
+    if key not in paths or not isinstance(value, str) or value in paths[key].words:
+        return value
+    with about(f"command line: {dotted(key)}"):
+        return str(of_caller(Path(value)))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
+from pipeline.jobs.tables import read_table
 from pipeline.masks.rle import parse_rows
 from pipeline.seeds import generator
 
@@ -292,24 +293,15 @@ def read_folds(path: Path) -> pd.DataFrame:
         COLUMNS: group and fold int64, the others str.
 
     Raises:
-        DataError: The file is missing, is no table, has other columns, or a group or fold is not a
-            whole number.
+        DataError: See `pipeline.jobs.tables`; or a group or fold is not a whole number.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. Run s1_split, or fix folds.file.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a CSV with {', '.join(COLUMNS)}; {error}.") from error
-    if list(frame.columns) != COLUMNS:
-        raise DataError(
-            f"{path}: expected the columns {', '.join(COLUMNS)}; got {', '.join(frame.columns)}."
-        )
+    advice = "Let s1_split make one in its place, or correct folds.file."
+    frame = pd.DataFrame(read_table(path, COLUMNS, advice=advice), columns=COLUMNS, dtype=str)
     for column in ("group", "fold"):
         bad = np.flatnonzero(~frame[column].str.fullmatch("[0-9]{1,18}"))
         if len(bad):
             raise DataError(
-                f"{path}, line {bad[0] + 2}: expected a whole number from 0 as {column}, got "
+                f"{path}, row {bad[0] + 2}: expected a whole number from 0 as {column}, got "
                 f"{frame[column].iloc[bad[0]]!r}."
             )
         frame[column] = frame[column].astype(np.int64)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.config.paths import CALLER
 from pipeline.errors import ArtifactError, ConfigError, Stopped
 from pipeline.jobs.local import at_once
 from pipeline.jobs.tasks import POLL_S, Processes, Task, end
@@ -70,7 +71,9 @@ class Cluster:
             max_retries=RETRIES,
             retry_exceptions=[_Preempted],
         )
-        self._work.append(_Remote(task, remote.remote(task, Path.cwd())))
+        self._work.append(
+            _Remote(task, remote.remote(task, Path.cwd(), os.environ.get(CALLER, "")))
+        )
         return self._work[-1]
 
 
@@ -97,8 +100,14 @@ class _Preempted(Exception):  # noqa: N818  not an error: the task is started ag
     """The node asked the task to save and leave."""
 
 
-def _work(task: Task, folder: Path) -> int:
-    """Run a task on the node this is called on; return its exit code."""
+def _work(task: Task, folder: Path, caller: str) -> int:
+    """Run a task on the node this is called on; return its exit code.
+
+    Args:
+        task: What to run.
+        folder: The project's.
+        caller: Where relative paths of the command line start.
+    """
     log = folder / task.log
     if not log.is_file():
         raise ArtifactError(
@@ -106,7 +115,7 @@ def _work(task: Task, folder: Path) -> int:
             f"{os.uname().nodename}. Put the project on storage that all nodes share."
         )
     os.chdir(folder)
-    work = Processes(task, {})
+    work = Processes(task, {CALLER: caller})
     try:
         while (code := work.poll()) is None:
             time.sleep(POLL_S)

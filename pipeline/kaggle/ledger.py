@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.lock import Lock
+from pipeline.jobs.tables import read_table
 from pipeline.kaggle.listing import SubmissionRef
 
 LEDGER = Path("submissions") / "ledger.csv"
@@ -97,15 +98,9 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))
-    if not lines or lines[0] != COLUMNS:
-        found = ",".join(lines[0]) if lines else "an empty file"
-        raise ArtifactError(
-            f"{path}: expected the columns {','.join(COLUMNS)}, found {found}. Restore the file "
-            "from the version control's history."
-        )
-    rows = [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    advice = "Restore the file from the version control's history."
+    lines = read_table(path, COLUMNS, advice=advice, error=ArtifactError, line_breaks=True)
+    rows = [_parse(path, number, line) for number, line in enumerate(lines, start=2)]
     tags = [row.tag for row in rows]
     twice = next((tag for tag in tags if tags.count(tag) > 1), None)
     if twice is not None:
@@ -114,10 +109,6 @@ def read_ledger(path: Path) -> list[LedgerRow]:
 
 
 def _parse(path: Path, number: int, line: list[str]) -> LedgerRow:
-    if len(line) != len(COLUMNS):
-        raise ArtifactError(
-            f"{path} row {number}: expected {len(COLUMNS)} columns, found {len(line)}. Correct it."
-        )
     values: dict[str, str | float | int | None] = dict(zip(COLUMNS, line, strict=True))
     for column, kind in NUMBERS.items():
         text = str(values[column])

@@ -17,9 +17,11 @@ import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
+from pipeline.jobs.tables import read_table, wrong_columns
 from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
 
 COLUMNS = ["ImageId", "EncodedPixels"]
+ADVICE = "Put the competition's file there."
 
 # Rows are parsed together, and one by one only in the block that holds an illegal one.
 BLOCK_ROWS = 4096
@@ -48,37 +50,9 @@ def read_instances(path: Path) -> pd.DataFrame:
         table is line i + 2 of the file.
 
     Raises:
-        DataError: The file is missing, empty, not UTF-8 text, or has other columns; or a line has
-            more or fewer than two fields.
+        DataError: See `pipeline.jobs.tables`.
     """
-    rows = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, None)
-            if header != COLUMNS:
-                raise DataError(_columns_message(path, header))
-            for number, row in enumerate(reader, start=2):
-                if len(row) != len(COLUMNS) or reader.line_num != number:
-                    raise DataError(
-                        f"{path}, line {number}: expected two fields on one line, 'ImageId,"
-                        f"EncodedPixels', got {row}. Correct or remove the line."
-                    )
-                rows.append(row)
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing. The data's folder must hold it.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}, line {len(rows) + 2}: not a CSV file ({error}).") from error
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-
-
-def _columns_message(path: Path, header: list[str] | None) -> str:
-    if header is None:
-        return f"{path}: empty. Expected the header '{','.join(COLUMNS)}' and one row per object."
-    return (
-        f"{path}: wrong columns. Expected exactly {', '.join(COLUMNS)}; got "
-        f"{', '.join(header) or 'a blank line'}. Is this the competition's file?"
-    )
+    return pd.DataFrame(read_table(path, COLUMNS, advice=ADVICE), columns=COLUMNS, dtype=str)
 
 
 def write_instances(path: Path, frame: pd.DataFrame) -> None:
@@ -119,7 +93,7 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
         DataError: The columns are wrong, or a cell is missing.
     """
     if list(frame.columns) != COLUMNS:
-        raise DataError(_columns_message(Path(source), [str(name) for name in frame.columns]))
+        raise DataError(wrong_columns(source, COLUMNS, [str(n) for n in frame.columns], ADVICE))
     if frame.isna().to_numpy().any():
         raise DataError(f"{source}: a cell is missing (NaN). Read it with read_instances.")
     ids = frame["ImageId"].tolist()
@@ -176,6 +150,11 @@ def _legal_runs(
 
 
 def _broken_rule(text: str, height: int, width: int) -> str:
+    if text.strip() == "-1":
+        return (
+            "'-1', with which some competitions say 'no object'; here the field is blank then. "
+            "Replace it"
+        )
     try:
         parse_runs(text, height, width)
     except DataError as error:

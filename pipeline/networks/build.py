@@ -15,6 +15,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.networks.frame import normalise, pad_to_multiple
 from pipeline.networks.smp_networks import build_smp, image_head_of, mean_and_std, smp_stride_px
 from pipeline.networks.two_headed import TwoHeaded
+from pipeline.networks.weight_files import imagenet_source
 from pipeline.networks.weights import load_start_weights
 
 
@@ -90,6 +91,35 @@ def build_network(network: Network, channels: int, image_head: bool = False) -> 
     built = _build_random(network, channels, image_head)
     load_start_weights(built.body, network)
     return built
+
+
+def check_network(network: Network, size_px: int | None, image_head: bool = False) -> None:
+    """Check that training can build a network, start it, and give it crops; download nothing.
+
+    Args:
+        network: The configuration's section.
+        size_px: Of a crop to try it on; None for no trial.
+        image_head: Whether to add a logit per image.
+
+    Raises:
+        ConfigError: It cannot.
+        DataError: The weight file cannot be read.
+    """
+    built = _build_random(network, 1, image_head).eval()
+    if network.weights == "imagenet":
+        imagenet_source(str(network.encoder))
+    elif network.weights != "none":
+        load_start_weights(built.body, network)
+    if size_px is None:
+        return
+    try:
+        with torch.inference_mode():
+            built(torch.zeros(1, 3, size_px, size_px, dtype=torch.uint8))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"crops.size_px: {network.arch} with encoder {network.encoder} cannot take {size_px} "
+            f"px: {' '.join(str(error).split())[:400]}. Change the size or the network."
+        ) from error
 
 
 def build_trained(

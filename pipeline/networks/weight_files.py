@@ -29,7 +29,7 @@ def imagenet_file(encoder: str) -> Path:
     Raises:
         ConfigError: There are none for this encoder, or they cannot be downloaded here.
     """
-    repository, revision = _imagenet_source(encoder)
+    repository, revision = imagenet_source(encoder)
     try:
         try:
             found = hf_hub_download(repository, _FILE, revision=revision, local_files_only=True)
@@ -48,8 +48,12 @@ def imagenet_file(encoder: str) -> Path:
     return Path(found)
 
 
-def _imagenet_source(encoder: str) -> tuple[str, str | None]:
-    """Return the Hugging Face repository and revision of an encoder's ImageNet weights."""
+def imagenet_source(encoder: str) -> tuple[str, str | None]:
+    """Return the Hugging Face repository and revision of an encoder's ImageNet weights.
+
+    Raises:
+        ConfigError: There are none for this encoder.
+    """
     if encoder.startswith("tu-"):
         source = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=False)
         if source is not None and source.hf_hub_id:

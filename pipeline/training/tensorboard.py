@@ -4,14 +4,13 @@
 is a validation image with the true objects' pixels in green and the predicted ones in red.
 """
 
-import importlib.util
 from pathlib import Path
 
 import torch
 
 from pipeline.compute.device import Device
 from pipeline.data.targets import object_truth, probabilities
-from pipeline.errors import ConfigError
+from pipeline.networks.before_work import check_tensorboard
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.context import TrainingContext
 
@@ -33,11 +32,7 @@ class Curves:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ConfigError(
-                "machine.tensorboard: true: TensorBoard is not installed. Install it with "
-                '`pip install --constraint requirements.lock ".[tensorboard]"`, or set it to false.'
-            )
+        check_tensorboard()
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=done + 1)

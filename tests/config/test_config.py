@@ -33,6 +33,18 @@ def test_a_base_is_merged_key_by_key_and_lists_are_replaced(tmp_path):
     assert config.calibrate.thresholds == [0.5]
 
 
+def test_a_base_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(CONFIGS))
+    assert load(tmp_path, "seed: 3\n", base="~/demo.yaml").seed == 3
+    for base, told in (
+        ("~no-such/demo.yaml", "expected ~ or ~user"),
+        ("b" * 300, "expected names of at most 255 bytes"),
+        ("none.yaml", "no file .*none.yaml"),
+    ):
+        with pytest.raises(ConfigError, match=f"mine.yaml:1: base: {told}"):
+            load(tmp_path, base=base)
+
+
 def test_overrides_win_over_files_and_are_yaml(tmp_path):
     config = load(tmp_path, "seed: 1\n", ["seed=2", "train.learning_rate=1e-4", "folds.file="])
     assert (config.seed, config.train.learning_rate, config.folds.file) == (2, 1e-4, None)
@@ -92,7 +104,7 @@ def test_other_data_gets_a_run_of_its_own_unless_the_run_is_named(tmp_path):
             r"mine.yaml:4: train.loss.0.label_smoothin: unknown key. Did you mean 'label_smooth",
         ),
         ("seed: 1\nseed: 2\n", r"mine.yaml:3: seed: given twice, first at .*mine.yaml:2"),
-        ("seed: [1\n", r"mine.yaml: not YAML"),
+        ("seed: [1\n", r"mine.yaml:3: \(top level\): not YAML: expected ',' or '\]'"),
     ],
 )
 def test_a_defect_is_named_with_its_place(tmp_path, text, expected):
@@ -128,12 +140,21 @@ def test_all_defects_are_reported_at_once(tmp_path):
         ("tran.epochs=1", r"there is no section 'tran'. Did you mean 'train'\?"),
         ("train.epoch=1", r"command line: train.epoch: unknown key. Did you mean 'epochs'"),
         ("train.epochs=x", r"command line: train.epochs: expected a valid integer, got 'x'"),
-        ("seed=[", r"the value is not YAML"),
+        ("name=a #b", r"expected no comment, .* Quote the value: 'name=\"a #b\"'"),
+        ("data.root=/a#b #c", r"expected no comment"),
+        ("data.root=#b", r"command line: data.root=#b: expected no comment"),
+        ("kaggle.slug=" + "s" * 101, r"command line: kaggle.slug: .* at most 100 characters"),
+        ("seed=[", r"command line: seed: not YAML: expected the node content"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path, override, expected):
     with pytest.raises(ConfigError, match=expected):
         load(tmp_path, "", [override])
+
+
+def test_an_override_may_hold_the_mark_of_a_comment(tmp_path):
+    for text in ("/a#b", "'/a #b'", '"#b"'):
+        assert str(load(tmp_path, "", [f"data.root={text}"]).data.root) == text.strip("'\"")
 
 
 def options(tmp_path, text="", *overrides):

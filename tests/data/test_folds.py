@@ -176,11 +176,11 @@ def test_written_and_read_back(made, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "missing. Run s1_split"),
-        ("", "expected a CSV with ImageId, group"),
+        (None, "missing. Let s1_split make one"),
+        ("", "expected the columns ImageId, group"),
         ("ImageId,fold\na.jpg,0\n", "got ImageId, fold"),
-        ("ImageId,group,stratum,fold\na.jpg,0,empty,0\nb.jpg,1,empty,one\n", "line 3: .*'one'"),
-        ("ImageId,group,stratum,fold\na.jpg,,empty,0\n", "line 2: .*as group, got ''"),
+        ("ImageId,group,stratum,fold\na.jpg,0,empty,0\nb.jpg,1,empty,one\n", "row 3: .*'one'"),
+        ("ImageId,group,stratum,fold\na.jpg,,empty,0\n", "row 2: .*as group, got ''"),
     ],
 )
 def test_unreadable_tables_are_named(tmp_path, text, message):

@@ -42,6 +42,13 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_message_of_several_lines_survives(tmp_path: Path) -> None:
+    rows = [replace(ROW, message='two\nlines, "quoted"'), replace(ROW, tag="b", message="NA")]
+    for row in rows:
+        append_or_update(tmp_path / "ledger.csv", row)
+    assert read_ledger(tmp_path / "ledger.csv") == rows
+
+
 def test_scores_are_refreshed_by_tag_or_reference(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     pending = replace(ROW, tag="b", ref=8, status="PENDING")
@@ -86,8 +93,8 @@ def test_a_submission_without_a_number_is_not_that_of_a_row_without_one(tmp_path
     ("text", "told"),
     [
         ("", "an empty file"),
-        ("hash,run\n1,2\n", "found hash,run"),
-        ("{header}\n1,2,3\n", "row 2: expected 12 columns, found 3"),
+        ("hash,run\n1,2\n", "got hash, run. Restore"),
+        ("{header}\n1,2,3\n", "row 2: expected 12 fields on one line, got 3"),
         ("{header}\na,b,c,d,high,f,g,h,1,,,\n", "row 2: expected a number or nothing in oof_f2"),
         ("{header}\na,b,c,d,,f,g,h,1.5,,,\n", "in ref, found '1.5'"),
         ("{header}\n" + "a,b,c,d,,f,g,h,1,,,\n" * 2, "the tag h is in two rows"),

@@ -41,15 +41,9 @@ def test_table_without_rows(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"),
-        (b"\n", "wrong columns.*a blank line"),
-        (b"ImageId,Pixels\na.jpg,\n", "wrong columns.*got ImageId, Pixels"),
-        (b"EncodedPixels,ImageId\n,a.jpg\n", "wrong columns"),
-        (b"ImageId,EncodedPixels\na.jpg,\nb.jpg\n", "line 3: expected two fields"),
-        (b"ImageId,EncodedPixels\na.jpg,1 2,3\n", "line 2: expected two fields"),
-        (b"ImageId,EncodedPixels\n\na.jpg,\n", "line 2: expected two fields"),
-        (b'ImageId,EncodedPixels\n"a.jpg,1 2\n', "not a CSV file"),
-        (b"ImageId,EncodedPixels\n\xff.jpg,\n", "not a CSV file"),
+        (b"", "got an empty file or line"),
+        (b"ImageId,Pixels\na.jpg,\n", "got ImageId, Pixels. Put the competition's file there"),
+        (b"ImageId,EncodedPixels\na.jpg,\nb.jpg\n", "row 3: expected 2 fields on one line, got 1"),
     ],
 )
 def test_files_that_are_no_table(tmp_path, content, message):
@@ -68,6 +62,13 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     path = tmp_path / "ships.csv"
     path.write_bytes(b"\xef\xbb\xbfImageId,EncodedPixels\r\na.jpg,1 2\r\nb.jpg,\r\n")
     assert read_instances(path)["EncodedPixels"].tolist() == ["1 2", ""]
+
+
+def test_another_mark_of_an_empty_image_is_named():
+    frame = pd.DataFrame([["a.jpg", "1 2"], ["b.jpg", "-1"]], columns=COLUMNS)
+    (defect,) = check_instances(frame, 4, 5, "ships.csv")
+    assert (defect.row, defect.image_id) == (3, "b.jpg")
+    assert "some competitions say 'no object'" in defect.reason
 
 
 def test_write_refuses_other_columns(tmp_path):
@@ -103,7 +104,9 @@ def test_each_defect_has_its_row(rows, defects):
 
 
 def test_wrong_columns_and_missing_cells_stop_the_check():
-    with pytest.raises(DataError, match=r"here: wrong columns"):
+    with pytest.raises(
+        DataError, match=r"here: expected the columns ImageId, EncodedPixels; got id"
+    ):
         check_instances(GOOD.rename(columns={"ImageId": "id"}), 4, 5, "here")
     with pytest.raises(DataError, match="NaN"):
         check_instances(table(("a", None)), 4, 5, "here")

@@ -73,8 +73,9 @@ def test_the_command_prints_a_line_for_every_network(monkeypatch, capsys):
 
 
 @pytest.mark.unit
-def test_the_command_names_a_wrong_key(monkeypatch):
+def test_the_command_names_a_wrong_key(monkeypatch, caplog):
     monkeypatch.setattr(sys, "argv", ["list_networks", "crops.size_p=32"])
     monkeypatch.delitem(sys.modules, "pipeline.commands.list_networks")
-    with pytest.raises(SystemExit, match=r"unknown key.*size_px"):
+    with pytest.raises(SystemExit, match="2"):
         runpy.run_module("pipeline.commands.list_networks", run_name="__main__")
+    assert re.search(r"unknown key.*size_px", caplog.text)

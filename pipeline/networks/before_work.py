@@ -1,0 +1,57 @@
+"""What training or prediction would refuse, said before anything is downloaded or rendered."""
+
+import importlib.util
+from contextlib import suppress
+
+from pipeline.config.load import load_stored_config
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.jobs.job import MANIFEST
+from pipeline.jobs.run import CONFIG, Run
+
+MAX_TRIED_PX = 1024
+"""Larger crops need memory that maybe only the machine that trains has."""
+
+_SECTIONS = "network", "image_head", "crops"
+"""What `check_network` looks at."""
+
+
+def check_before_work(run: Run) -> None:
+    """Refuse a configuration that the stages after data and split could not use.
+
+    A network is built for it, once: not again where the run has stored these settings, and not
+    where its first training is done.
+
+    Raises:
+        ConfigError: A run that is named is missing, or TensorBoard is; or the network cannot be
+            built, started or given crops.
+        DataError: The file of start weights cannot be read.
+    """
+    config, ensemble = run.config, run.config.predict.ensemble
+    named = [] if ensemble is None else [("predict.ensemble.runs", each) for each in ensemble.runs]
+    if ensemble is None and config.crops.hard_run is not None:
+        named = [("crops.hard_run", config.crops.hard_run)]
+    for key, name in named:
+        with suppress(ArtifactError):  # whether its folds are these is known once there are some
+            run.folder_of_other(name, key=key)
+    if ensemble is not None or (run.folder / "train" / "fold0" / MANIFEST).is_file():
+        return
+    if config.machine.tensorboard:
+        check_tensorboard()
+    with suppress(ConfigError):  # nothing is stored, or it is damaged
+        stored = load_stored_config(run.folder / CONFIG)
+        if all(getattr(stored, name) == getattr(config, name) for name in _SECTIONS):
+            return
+    from pipeline.networks.build import check_network
+
+    size_px = config.crops.size_px
+    tried_px = None if size_px == "auto" or size_px > MAX_TRIED_PX else size_px
+    check_network(config.network, tried_px, image_head=config.image_head.weight > 0)
+
+
+def check_tensorboard() -> None:
+    """Raise ConfigError where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "machine.tensorboard: true: TensorBoard is not installed. Install it with "
+            '`pip install --constraint requirements.lock ".[tensorboard]"`, or set it to false.'
+        )
