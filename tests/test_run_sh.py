@@ -74,7 +74,7 @@ def test_relative_paths_are_those_of_the_folder_it_is_called_from(run_sh, tmp_pa
         (["network.weights=w.pt"], f"network.weights: no such file: '{tmp_path}/w.pt'"),
         (["network.weights=~no-such/w.pt"], "command line: network.weights: ~no-such/w.pt: "),
         (["seed=-1"], "command line: seed: expected"),
-        (["compare", "runs/a", "runs/b"], f"{tmp_path}/runs/a: no run"),
+        (["compare", "runs/a", "runs/b"], f"no {tmp_path}/runs/a/config.yaml"),
         (["find_overlaps", "tiles", "out"], f"{tmp_path}/tiles: expected a folder with images"),
     ):
         code, output = run_sh(*arguments, cwd=tmp_path)

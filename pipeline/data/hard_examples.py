@@ -7,7 +7,7 @@ earlier run must have had the same folds, so that no map is of a network that ha
 import numpy as np
 import pandas as pd
 
-from pipeline.data.tables import read_numbers
+from pipeline.data.number_tables import read_numbers
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 

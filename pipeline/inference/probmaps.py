@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.data.tables import read_numbers
+from pipeline.data.number_tables import read_numbers
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job

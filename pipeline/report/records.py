@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config.load import load_stored_config, stored_values
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.data.tables import read_numbers
+from pipeline.data.number_tables import read_numbers
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.jobs.artifacts import read_json
 from pipeline.jobs.job import Job

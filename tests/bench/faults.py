@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,9 +45,18 @@ class Faults:
     def __init__(self, folder):
         self.folder = folder
         self.counts = Counter()
-        self.whole = Checkout(folder / "whole")
-        self.whole.run_in_one_process(TINY)
-        self.wanted = self.submission(self.whole)
+
+    @cached_property
+    def whole(self):
+        """The checkout with the undisturbed run."""
+        whole = Checkout(self.folder / "whole")
+        whole.run_in_one_process(TINY)
+        return whole
+
+    @cached_property
+    def wanted(self):
+        """The undisturbed run's submission."""
+        return self.submission(self.whole)
 
     @staticmethod
     def submission(checkout):

@@ -131,7 +131,7 @@ def test_names_too_long_for_a_file_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("command", "arguments", "told"),
     [
-        (compare, ["runs/a", "~/runs/b"], "{caller}/runs/a: no run"),
+        (compare, ["runs/a", "~/runs/b"], "no {caller}/runs/a/config.yaml"),
         (find_overlaps, ["tiles", "out"], "{caller}/tiles: expected a folder with images"),
         (find_overlaps, ["~/tiles", "out"], "{home}/tiles: expected a folder with images"),
         (find_overlaps, ["~no-such/x", "out"], "~no-such/x: expected ~ or ~user"),

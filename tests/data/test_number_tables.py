@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipeline.data.tables import read_numbers
+from pipeline.data.number_tables import read_numbers
 
 pytestmark = pytest.mark.unit
 
