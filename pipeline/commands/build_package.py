@@ -6,7 +6,6 @@ predicts the test images and writes `submission.csv`. With `--push USER` both go
 private; without it nothing leaves the machine.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pipeline.commands._runs import open_run
 from pipeline.config.load import load_config
 from pipeline.config.paths import of_caller
 from pipeline.errors import ConfigError
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.commands.build_package")
@@ -48,9 +47,7 @@ def stage(run: Run, push: str | None, wheels: str | None) -> None:
 
 def main() -> None:
     """Read the command line and build."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run", help="a finished run, by name or folder")
     which.add_argument(

@@ -4,23 +4,20 @@ Reads what the runs recorded. Prints where they differ and what they score, and 
 the images whose score changed most: `runs/<first>/report/against-<others>.html`.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from pipeline.commands._runs import run_folder
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 
 LOG = logging.getLogger("pipeline.commands.compare")
 
 
 def main() -> None:
     """Read the command line and compare."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("runs", nargs="+", help="two or more runs, by name or folder")
     runs = parser.parse_args().runs
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

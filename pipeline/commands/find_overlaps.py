@@ -5,7 +5,6 @@ Reads a folder of images. Writes `groups.csv` (ImageId, group), what a split mus
 left corner of the other lies in the first.
 """
 
-import argparse
 import logging
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from pipeline.config.paths import of_caller
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 
 NAMED = 10
 LOG = logging.getLogger("pipeline.commands.find_overlaps")
@@ -21,9 +20,7 @@ LOG = logging.getLogger("pipeline.commands.find_overlaps")
 
 def main() -> None:
     """Read the command line and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("images", type=Path, help="the folder of images")
     parser.add_argument("output", type=Path, help="the folder for the two tables")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")

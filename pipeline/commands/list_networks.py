@@ -3,13 +3,12 @@
 Sizes and speeds are those of one crop of the configuration's size.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from pipeline.compute.device import Device
 from pipeline.config.load import load_config
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.networks.table import BATCH_SIZE, Row, rows
 
 _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
@@ -17,11 +16,7 @@ _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
 
 def main() -> None:
     """Read the command line, measure, and print a line as soon as it is known."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.commands.list_networks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
     )

@@ -7,7 +7,6 @@ and y down from the outer corner of the first one. A large picture is predicted 
 as the images that the run learned from; filters and areas of the rules hold for the whole picture.
 """
 
-import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ from pipeline.data.images import (
     shown,
 )
 from pipeline.errors import DataError, about
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.run import Run
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ OVERLAY = ".overlay.png"
 
 def main() -> None:
     """Read the command line and predict."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("pictures", type=Path, help="a picture, or a folder of pictures")
     parser.add_argument("--run", required=True, help="a finished run, by name or folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")

@@ -4,19 +4,16 @@ Reads the package, and a folder that holds `test_v2/` and `sample_submission_v2.
 CSV file. This is what the package's notebook does at Kaggle.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from pipeline.config.paths import of_caller
-from pipeline.jobs.command import exit_codes
+from pipeline.jobs.command import argument_parser, exit_codes
 
 
 def main() -> None:
     """Read the command line and predict."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--package", type=Path, required=True, help="the folder `dataset`")
     parser.add_argument("--data", type=Path, required=True, help="the competition's folder")
     parser.add_argument("--output", type=Path, required=True, help="the CSV file to write")

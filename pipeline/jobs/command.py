@@ -221,12 +221,17 @@ def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
         yield run
 
 
-def _parse(description: str | None, flags: Mapping[str, dict[str, Any]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose --help ends with the exit codes."""
+    return argparse.ArgumentParser(
         description=description,
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _parse(description: str | None, flags: Mapping[str, dict[str, Any]]) -> argparse.Namespace:
+    parser = argument_parser(description)
     parser.add_argument(
         "--config", type=Path, default=Path("configs/demo.yaml"), help="default: %(default)s"
     )

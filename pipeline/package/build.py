@@ -14,6 +14,7 @@ from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
 from pipeline.package.contents import CONFIG, MANIFEST, RULES, weights_name
@@ -42,20 +43,27 @@ def build_package(run: Run, owner: str, wheels: Sequence[str]) -> Path:
             networks of its own; or `wheels` names something that is not here.
     """
     dataset, name = _names(owner, run.config.name)
+    run.result("calibrate")  # without it not even a lock is made
     folder = run.folder / "package"
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    _fill_dataset(run, unfinished / "dataset", wheels)
-    write_json(unfinished / "dataset" / DATASET_METADATA, dataset_metadata(dataset))
-    slug = run.config.kaggle.slug
-    manifest_sha256 = sha256_file(unfinished / "dataset" / MANIFEST)
-    cells = notebook(run.config.name, dataset, slug, manifest_sha256)
-    write_json(unfinished / "notebook" / NOTEBOOK, cells)
-    metadata = notebook_metadata(name, dataset, slug)
-    write_json(unfinished / "notebook" / NOTEBOOK_METADATA, metadata)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.replace(folder)
+    with Lock(run.folder / "locks" / "package", f"{run.folder}: package").take():
+        _write(run, unfinished, dataset, name, wheels)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.replace(folder)
     return folder
+
+
+def _write(run: Run, folder: Path, dataset: str, name: str, wheels: Sequence[str]) -> None:
+    """Write `dataset/`, and the `notebook/` that knows its manifest."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _fill_dataset(run, folder / "dataset", wheels)
+    write_json(folder / "dataset" / DATASET_METADATA, dataset_metadata(dataset))
+    slug = run.config.kaggle.slug
+    manifest_sha256 = sha256_file(folder / "dataset" / MANIFEST)
+    cells = notebook(run.config.name, dataset, slug, manifest_sha256)
+    write_json(folder / "notebook" / NOTEBOOK, cells)
+    metadata = notebook_metadata(name, dataset, slug)
+    write_json(folder / "notebook" / NOTEBOOK_METADATA, metadata)
 
 
 def _names(owner: str, run: str) -> tuple[str, str]:
