@@ -14,6 +14,7 @@ from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
@@ -43,7 +44,7 @@ def build_package(run: Run, owner: str, wheels: Sequence[str]) -> Path:
             networks of its own; or `wheels` names something that is not here.
     """
     dataset, name = _names(owner, run.config.name)
-    run.result("calibrate")  # without it not even a lock is made
+    _trained(run)  # without it not even a lock is made
     folder = run.folder / "package"
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with Lock(run.folder / "locks" / "package", f"{run.folder}: package").take():
@@ -83,10 +84,14 @@ def _names(owner: str, run: str) -> tuple[str, str]:
     return f"{owner}/{dataset}", f"{owner}/{name}"
 
 
+def _trained(run: Run) -> tuple[list[Job], Job]:
+    """Return where the networks and the rules are."""
+    return trained_networks(run), run.result("calibrate")
+
+
 def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     """Write weights, rules, configuration and wheels, and at last the manifest."""
-    trained = trained_networks(run)
-    calibrated = run.result("calibrate")
+    trained, calibrated = _trained(run)
     catalog = Catalog.of(run)
     for fold, source in enumerate(trained):
         # Training leaves kernels with the channels last, which the format does not know.

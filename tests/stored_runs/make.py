@@ -54,7 +54,8 @@ def main(code: Path, folder: Path) -> None:
     (command,) = (code / "pipeline").rglob("predict_image.py")
     module = ".".join(command.relative_to(code).with_suffix("").parts)
     python(module, str(pictures.relative_to(folder)), "--run", "tiny", "--out", "found")
-    for leftover in (*folder.glob("found/*.*.*"), *folder.glob("data/.*"), folder / "submissions"):
+    leftovers = [*folder.glob("found/*.*.*"), *folder.glob("data/.*"), *folder.glob("folds/.*")]
+    for leftover in (*leftovers, folder / "runs" / "tiny" / "locks", folder / "submissions"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     kept = folder / "runs" / "tiny" / "train" / "fold1" / "last.pt"
     for state in folder.rglob("last.pt"):
