@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.catalog import Catalog
-from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_atomic
 from pipeline.jobs.command import run_stage
 from pipeline.jobs.job import MANIFEST
@@ -32,8 +31,6 @@ def stage(run: Run) -> None:
     config = run.config
     data = run.result("data")
     path = config.folds.file or _made(run)
-    if not path.is_file():
-        raise DataError(f"{path}: folds.file names no file. Correct the path, or set it to null.")
     # The file's bytes are an input: a changed file never passes for the one the run was made with.
     content = path.read_bytes()
     files = {"folds": hashlib.sha256(content).hexdigest()}

@@ -10,7 +10,7 @@ from pipeline import s0_data, s1_split
 from pipeline.config.load import load_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.errors import ArtifactError, DataError
+from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.jobs.run import Run
 
 pytestmark = pytest.mark.contract
@@ -84,7 +84,7 @@ def test_a_users_folds_that_split_a_scene_are_refused_whatever_groups_they_claim
 
 
 def test_a_missing_file_is_named(split):
-    with pytest.raises(DataError, match=r"none\.csv: folds\.file names no file"):
+    with pytest.raises(ConfigError, match=r"folds\.file: none\.csv: there is no such file"):
         split("none.csv", "missing")
 
 

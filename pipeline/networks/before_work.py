@@ -22,11 +22,17 @@ def check_before_work(run: Run) -> None:
     where its first training is done.
 
     Raises:
-        ConfigError: A run that is named is missing, or TensorBoard is; or the network cannot be
-            built, started or given crops.
+        ConfigError: A file or a run that is named is missing, or TensorBoard is; or the network
+            cannot be built, started or given crops.
         DataError: The file of start weights cannot be read.
     """
     config, ensemble = run.config, run.config.predict.ensemble
+    for key, path in (
+        ("folds.file", config.folds.file),
+        ("data.test_truth", config.data.test_truth),
+    ):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"{key}: {path}: there is no such file. Correct it, or give null.")
     named = [] if ensemble is None else [("predict.ensemble.runs", each) for each in ensemble.runs]
     if ensemble is None and config.crops.hard_run is not None:
         named = [("crops.hard_run", config.crops.hard_run)]

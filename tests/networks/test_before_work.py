@@ -38,6 +38,8 @@ def section(arch, encoder, weights="none", **options):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("folds.file=none.csv", r"folds\.file: none\.csv: there is no such file"),
+        ("data.test_truth=none.csv", r"data\.test_truth: none\.csv: there is no such file"),
         (section("unet", "resnet43"), "unknown encoder 'resnet43'. Did you mean 'resnet34'"),
         (section("unet", "tu-resnet1O"), "timm has no network 'resnet1O'. Did you mean"),
         (section("dpt", "resnet18"), "dpt cannot be built with encoder 'resnet18'"),
