@@ -30,11 +30,15 @@ from pipeline.errors import ConfigError
 from pipeline.kaggle.ledger import LedgerRow, append_or_update, read_ledger
 from tests.bench.sizes import sized
 from tests.kaggle.kaggle_server import TOKEN, KaggleServer
+from tests.stored_runs.make import SETTINGS
 
 sys.path.append(str(Path(__file__).parents[1]))
 from checkout import Checkout
 
-TINY, RUN = "tests/tiny.yaml", Path("runs") / "tiny"
+# As the stored runs: in seconds, and with ships that a damaged file could change.
+TINY = ("tests/tiny.yaml", *(f"{key}={value}" for key, value in SETTINGS.items()))
+TINY += ("calibrate.candidate_selection=null",)
+RUN = Path("runs") / "tiny"
 ENDED_WELL, HANG_S = {0, 2, 75, 130}, 240
 VERDICTS = ("fine", "traceback", "hang", "silently wrong")
 
@@ -50,7 +54,7 @@ class Faults:
     def whole(self):
         """The checkout with the undisturbed run."""
         whole = Checkout(self.folder / "whole")
-        whole.run_in_one_process(TINY)
+        whole.run_in_one_process(*TINY)
         return whole
 
     @cached_property
@@ -92,7 +96,7 @@ class Faults:
 
     def finish(self, kind, case, checkout, *overrides):
         """Let a disturbed run go on undisturbed, and count what comes of it."""
-        self.judge(kind, case, checkout, *ended(checkout, "tests.all_stages", TINY, *overrides))
+        self.judge(kind, case, checkout, *ended(checkout, "tests.all_stages", *TINY, *overrides))
         shutil.rmtree(checkout.folder)
 
     def table(self):
@@ -126,7 +130,7 @@ def kills(faults, chance):
     """Kill run.sh alone, or ask it to end, at a random moment; then let it finish."""
     for number in range(sized(20, 1)):
         checkout = faults.fresh()
-        script = checkout.start(TINY)
+        script = checkout.start(*TINY)
         time.sleep(chance.uniform(0.5, 25))
         asked = number % 2 == 1
         script.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
@@ -149,7 +153,7 @@ def pairs(faults, _chance):
         for case in ("one run", "one demo", "--restart"):
             checkout = faults.fresh(finished=case == "--restart")
             second = {"one demo": ["name=other"], "--restart": ["--restart"]}.get(case, [])
-            both = [checkout.start(TINY), checkout.start(TINY, *second)]
+            both = [checkout.start(*TINY), checkout.start(*TINY, *second)]
             told = [process.communicate(timeout=HANG_S)[0] for process in both]
             codes = sorted(process.returncode for process in both)
             fine = codes in ([0, 0], [0, 2]) and "Traceback" not in "".join(told)
@@ -174,7 +178,7 @@ def uploads(faults):
                 shutil.rmtree(path)
             (root,) = (checkout.folder / "data").glob("demo-*")
             root = root.rename(root.with_name("competition"))
-            own = (TINY, f"name=up{number}", f"data.root={root}")
+            own = (*TINY, f"name=up{number}", f"data.root={root}")
             checkout.run_in_one_process(*own)
             proxy = {"HTTP_PROXY": server.url, "http_proxy": server.url}
             checkout.environment |= proxy | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST"}
@@ -235,7 +239,7 @@ def disks(faults, chance):
                 checkout = Checkout(faults.folder / f"disk{number}" / "project")
             except shutil.Error:
                 continue  # not even room for the code
-            faults.judge("full disk", number, checkout, *ended(checkout, "tests.all_stages", TINY))
+            faults.judge("full disk", number, checkout, *ended(checkout, "tests.all_stages", *TINY))
             remount(checkout.folder.parent, f"size={4 * total}")
             faults.finish("full disk, then on", number, checkout)
     with small_disk(faults.folder / "still", 4 * total):
@@ -243,8 +247,11 @@ def disks(faults, chance):
         checkout = Checkout(place)
         for part in ("data", "folds", "runs", "submissions"):
             shutil.copytree(faults.whole.folder / part, place / part)
-        seen = [["pipeline.s7_report", "--config", TINY], ["tests.all_stages", TINY]]
-        seen += [["pipeline.s2_train", "--config", TINY, "--restart"], ["tests.all_stages", TINY]]
+        seen = [["pipeline.s7_report", "--config", *TINY], ["tests.all_stages", *TINY]]
+        seen += [
+            ["pipeline.s2_train", "--config", *TINY, "--restart"],
+            ["tests.all_stages", *TINY],
+        ]
         for number, module in enumerate(seen[: sized(4, 1)]):
             remount(place.parent, "ro")
             log = faults.folder / "read-only.log"
@@ -298,7 +305,7 @@ def inputs(faults, chance):
         code, told = 0, ""
         for stage in ("pipeline.s0_data", "pipeline.s1_split"):
             if code == 0:
-                code, told = ended(checkout, stage, "--config", TINY, "data.max_bad_share=0.5")
+                code, told = ended(checkout, stage, "--config", *TINY, "data.max_bad_share=0.5")
         verdict = "hang" if code is None else "fine"
         if code not in {*ENDED_WELL, None} or "Traceback" in told:
             verdict = "traceback"
@@ -327,12 +334,12 @@ def outputs(faults, chance):
         checkout = faults.fresh(finished=True)
         files = [path for path in (checkout.folder / "runs").rglob("*") if path.is_file()]
         files += [*(checkout.folder / "submissions").iterdir()]
-        files += [*(checkout.folder / "data").glob(".*/*")]
+        files += [file for file in (checkout.folder / "data").glob(".*/**/*") if file.is_file()]
         path = chance.choice(sorted(file for file in files if file.suffix not in {".log", ".html"}))
         path.write_bytes(mutated(path.read_bytes(), chance))
         case = f"{number} {path.relative_to(checkout.folder)}"
-        if path.parent.name == "submissions" and path.stem != "ledger":
-            code, told = ended(checkout, "tests.all_stages", TINY)
+        if path.parent.name == "submissions" and path.name.startswith("tiny"):
+            code, told = ended(checkout, "tests.all_stages", *TINY)
             fine = code == 2 and "Traceback" not in told
             faults.count("damaged output", case, "fine" if fine else "silently wrong", told)
             continue
