@@ -16,7 +16,7 @@ from pipeline.config.earlier import without_places
 from pipeline.config.load import as_stored, stored_values
 from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.jobs.artifacts import read_json, write_atomic
+from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.job import MANIFEST, Job, as_now, differences
 from pipeline.jobs.lock import Lock
 
@@ -190,7 +190,7 @@ class Run:
         for folder in others:
             if (folder / MANIFEST).is_file():
                 config = job.wanted["config"]
-                then = read_json(folder / MANIFEST)["config"]
+                then = Job(job.stage, None, folder, {}).manifest["config"]
                 found = differences(config, as_now(then, {*then, *config}))
                 job.refuse(folder, "finished", found)
 
