@@ -28,6 +28,7 @@ from pipeline.jobs.launch import launch
 from pipeline.jobs.local import ThisMachine, at_once
 from pipeline.jobs.lock import seen_by_other_machines
 from pipeline.jobs.parts import Part, PartStage, read_parts
+from pipeline.jobs.progress import is_launched
 from pipeline.jobs.ray_cluster import Cluster
 from pipeline.jobs.run import Run
 from pipeline.jobs.tasks import Task, end_with_parent
@@ -90,11 +91,19 @@ def run_parts(stage: PartStage, *, description: str | None) -> None:
                 return
             jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
             todo = {part: own for part, own in jobs.items() if run.has_work(own)}
+            _claim(run, todo)
             if todo:
                 todo = _launched(arguments, run, stage, todo)
             for part, own in todo.items():
                 if run.begin(own, part=part):
                     stage.work(run, own, part)
+
+
+def _claim(run: Run, jobs: Mapping[Part, Job]) -> None:
+    """Claim jobs until this process ends; for a task, its launcher has."""
+    if not is_launched():
+        for part, job in jobs.items():
+            run.claim(job, shared=part.shards > 1)
 
 
 def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
@@ -104,9 +113,11 @@ def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
     with Group.joined(run.config.machine) as group, exit_codes():
         if not group.leads:
             LOG.setLevel(logging.WARNING)
-        for part in parts:
-            own = stage.job(run, part)
-            if own is None or not group.decided(partial(run.begin, own)):
+        jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
+        if group.leads:
+            _claim(run, jobs)
+        for part, own in jobs.items():
+            if not group.decided(partial(run.begin, own)):
                 continue
             if stage.shards is not None:
                 stage.work(run, own, part.cut(group.size)[group.rank])

@@ -49,6 +49,11 @@ class Progress:
         temporary.replace(self._path)
 
 
+def is_launched() -> bool:
+    """Tell whether a launcher has started this process."""
+    return PROGRESS in os.environ
+
+
 def read_progress(path: Path) -> dict[str, Any]:
     """Return what was told last; nothing was: empty."""
     try:

@@ -39,6 +39,7 @@ class Run:
         self.config = config
         self.restart = restart
         self._cleared: set[Path] = set()
+        self._claims: dict[Path, Lock] = {}
         self.folder = Path("runs") / config.name
 
     def job(
@@ -144,14 +145,30 @@ class Run:
         """
         if self.restart and job.folder not in self._cleared:
             if job.folder.is_dir():
-                LOG.info("%s: starting over", job.label)
+                self.claim(job)
                 with self._lock(job).take():
+                    LOG.info("%s: starting over", job.label)
                     shutil.rmtree(job.folder)
             self._cleared.add(job.folder)
         done = job.is_done()
         if done:
             self._store({*job.wanted["config"]})  # its files may lie elsewhere now
         return not done
+
+    def claim(self, job: Job, *, shared: bool = False) -> None:
+        """Keep a job, until this process ends, to it and those that it starts.
+
+        Of two that set out to work on several jobs one is refused then, and not both in the middle.
+
+        Args:
+            job: Which.
+            shared: Others may claim shards of it, too.
+
+        Raises:
+            ArtifactError: Another process has claimed it.
+        """
+        if job.folder not in self._claims:
+            self._claims[job.folder] = self._lock(job, " claim").take(shared=shared)
 
     def begin(self, job: Job, *, part: "Part | None" = None) -> bool:
         """Tell whether the job has work to do; then lock it, and store what the work stands for.
@@ -167,7 +184,7 @@ class Run:
         if not self.has_work(job):
             return False
         is_shard = part is not None and part.shards > 1
-        job.locks = [self._lock(job).take(shared=is_shard)]
+        job.locks.append(self._lock(job).take(shared=is_shard))
         if is_shard:
             job.locks.append(self._lock(job, f" shard {part}").take())
         if job.is_done():  # by who held the lock before
@@ -179,10 +196,10 @@ class Run:
         LOG.info("%s: running", job.label)
         return True
 
-    def _lock(self, job: Job, shard: str = "") -> Lock:
+    def _lock(self, job: Job, what: str = "") -> Lock:
         # Not in the job's folder, which a restart removes.
-        name = f"{job.label}{shard}".translate(str.maketrans(" /:", "-_-"))
-        return Lock(self.folder / "locks" / name, f"{self.folder}: {job.label}{shard}")
+        name = f"{job.label}{what}".translate(str.maketrans(" /:", "-_-"))
+        return Lock(self.folder / "locks" / name, f"{self.folder}: {job.label}")
 
     def _refuse_unlike_folds(self, job: Job) -> None:
         """Refuse to mix folds of two configurations, but where the user starts folds over."""

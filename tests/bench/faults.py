@@ -128,7 +128,7 @@ def still_there(group):
 
 def kills(faults, chance):
     """Kill run.sh alone, or ask it to end, at a random moment; then let it finish."""
-    for number in range(sized(20, 1)):
+    for number in range(sized(12, 1)):
         checkout = faults.fresh()
         script = checkout.start(*TINY)
         time.sleep(chance.uniform(0.5, 25))
@@ -149,7 +149,7 @@ def kills(faults, chance):
 
 def pairs(faults, _chance):
     """Start two at the same work: one of them does it, or both share it."""
-    for number in range(sized(6, 1)):
+    for number in range(sized(4, 1)):
         for case in ("one run", "one demo", "--restart"):
             checkout = faults.fresh(finished=case == "--restart")
             second = {"one demo": ["name=other"], "--restart": ["--restart"]}.get(case, [])

@@ -261,20 +261,27 @@ def test_folds_of_two_configurations_do_not_mix(make_run):
 
 
 @pytest.fixture
-def busy(make_run):
-    """Let another process work on the first job."""
+def occupy(make_run):
+    """Finish the first job, and return a function that lets another process hold a lock of it."""
     first(make_run())
-    hold = "from pipeline.jobs.lock import Lock; import sys, time; from pathlib import Path\n"
-    hold += "Lock(Path(sys.argv[1]), '').take(); print(flush=True); time.sleep(60)"
-    command = [sys.executable, "-c", hold, str(Path("runs/r/locks/first").resolve())]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=DEMO.parents[1])
-    process.stdout.readline()
-    yield process
-    process.kill()
-    process.wait()
+    started = []
+
+    def hold(lock):
+        code = "from pipeline.jobs.lock import Lock; import sys, time; from pathlib import Path\n"
+        code += "Lock(Path(sys.argv[1]), '').take(); print(flush=True); time.sleep(60)"
+        command = [sys.executable, "-c", code, str(Path("runs/r/locks", lock).resolve())]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=DEMO.parents[1]))
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.wait()
 
 
-def test_what_another_process_works_on_is_left_alone(make_run, busy):
+def test_what_another_process_works_on_is_left_alone(make_run, occupy):
+    busy = occupy("first")
     refused = rf"r: first: process {busy.pid} on .* since .* is at work on it"
     with pytest.raises(ArtifactError, match=refused):
         first(make_run(restart=True))
@@ -285,6 +292,16 @@ def test_what_another_process_works_on_is_left_alone(make_run, busy):
     busy.kill()
     busy.wait()
     assert first(make_run())
+
+
+def test_what_another_process_has_set_out_to_do_is_not_started_over(make_run, occupy):
+    other = occupy("first-claim")
+    refused = rf"r: first: process {other.pid} on .* is at work on it"
+    with pytest.raises(ArtifactError, match=refused):
+        first(make_run(restart=True))
+    with pytest.raises(ArtifactError, match=refused):
+        make_run().claim(make_run().result("first"))
+    assert (Path("runs/r/first/out")).read_bytes() == b"1"
 
 
 def test_a_long_list_is_cut_around_the_place_where_it_differs():
