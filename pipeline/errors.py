@@ -59,7 +59,7 @@ def explain(error: OSError) -> str:
     advice = ADVICE.get(error.errno or 0, "Correct that on this machine")
     return (
         f"{' -> '.join(where) or 'this machine'}: {error.strerror}. {advice}, "
-        "then run the same command again: it resumes from the last complete state."
+        "then run the same command again."
     )
 
 

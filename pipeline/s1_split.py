@@ -67,7 +67,9 @@ def _made(run: Run) -> Path:
     name, count = run.config.data.name, run.config.folds.count
     first = Path("folds") / f"{name}.csv"
     record = first.with_suffix(".json")
-    if first.is_file() and (not record.is_file() or read_json(record)["folds"] == count):
+    known = read_json(record) if record.is_file() else None
+    made = known.get("folds") if isinstance(known, dict) else None
+    if first.is_file() and (not isinstance(made, int) or made == count):
         return first
     from pipeline.data.folds import find_folds, make_folds, write_folds
 

@@ -8,7 +8,7 @@ from pipeline.jobs.command import run_parts
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
-from pipeline.training.fold import train_fold, training_job
+from pipeline.training.fold import check_training, train_fold, training_job
 
 
 def job(run: Run, part: Part) -> Job | None:
@@ -21,7 +21,7 @@ def work(run: Run, job: Job, part: Part) -> None:
     train_fold(run, job, part.fold, run.config.train, start=None)
 
 
-stage = PartStage(job, work)
+stage = PartStage(job, work, check=check_training)
 
 if __name__ == "__main__":
     run_parts(stage, description=__doc__)

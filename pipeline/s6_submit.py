@@ -86,6 +86,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.selection.workers import worker_count
 
     shape = catalog.height, catalog.width
+    truth = read_test_truth(run.config.data)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_rules(read_json(source)["rules"], str(source))
     contact = CHANNELS[run.config.targets.kind] > 1
@@ -105,7 +106,6 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         "images_with_ships": int(submission.ImageId[objects].nunique()),
     }
     LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
-    truth = read_test_truth(run.config.data)
     if truth is not None:
         scores = score_images(truth, submission, *shape)
         with_ships = scores.n_true > 0

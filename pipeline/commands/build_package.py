@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
-    with exit_codes():
+    with exit_codes(resumes=False):
         if arguments.run is None:
             run = Run(load_config(arguments.config, arguments.overrides), restart=False)
         elif arguments.overrides:

@@ -5,7 +5,6 @@ the images whose score changed most: `runs/<first>/report/against-<others>.html`
 """
 
 import logging
-from pathlib import Path
 
 from pipeline.commands._runs import run_folder
 from pipeline.errors import ConfigError
@@ -22,15 +21,15 @@ def main() -> None:
     runs = parser.parse_args().runs
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
-    with exit_codes():
-        names = [Path(run).resolve().name for run in runs]
-        if len(runs) < 2 or len(set(names)) < len(names):
-            raise ConfigError(f"expected two or more different runs, got {' '.join(names)}.")
+    with exit_codes(resumes=False):
+        if len(runs) < 2 or len({run_folder(run).resolve() for run in runs}) < len(runs):
+            raise ConfigError(f"expected two or more different runs, got {' '.join(runs)}.")
         folders = [run_folder(run) for run in runs]
         from pipeline.report.comparison import compare
 
         page, text = compare(folders)
-        path = folders[0] / "report" / f"against-{'-'.join(names[1:])}.html"
+        others = "-".join(folder.resolve().name for folder in folders[1:])
+        path = folders[0] / "report" / f"against-{others}.html"
         write_atomic(path, page)
         LOG.info("%s\n\n%s (%.1f MB)", text, path, len(page) / 1e6)
 

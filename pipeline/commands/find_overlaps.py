@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from pipeline.config.paths import of_caller
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import argument_parser, exit_codes
 
@@ -26,8 +26,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with exit_codes():
-        find_overlaps(of_caller(arguments.images), of_caller(arguments.output), arguments.jobs)
+    with exit_codes(resumes=False):
+        if arguments.jobs < 1:
+            raise ConfigError(f"--jobs {arguments.jobs}: expected a number from 1 on.")
+        output = of_caller(arguments.output)
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output}: expected a folder for the tables, got a file.")
+        find_overlaps(of_caller(arguments.images), output, arguments.jobs)
 
 
 def find_overlaps(images: Path, output: Path, jobs: int) -> None:

@@ -12,6 +12,7 @@ from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.networks.table import BATCH_SIZE, Row, rows
 
 _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
+_HEAD = ("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")
 
 
 def main() -> None:
@@ -22,17 +23,19 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="crops.size_px=256")
     arguments = parser.parse_intermixed_args()
-    with exit_codes():
+    with exit_codes(resumes=False):
         config = load_config(arguments.config, arguments.overrides)
         device = Device.choose(config.machine)
         size_px, _ = config.crops.fixed_sizes()
-    sys.stdout.write(f"{size_px} x {size_px} px, {device.name}, {BATCH_SIZE} images a batch\n")
-    sys.stdout.write(
-        _COLUMNS.format("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")
-    )
-    for row in rows(config, device):
-        sys.stdout.write(_line(row))
-        sys.stdout.flush()
+        sys.stdout.write(f"{size_px} x {size_px} px, {device.name}, {BATCH_SIZE} images a batch\n")
+        sys.stdout.write(
+            _COLUMNS.format(
+                "network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s"
+            )
+        )
+        for row in rows(config, device):
+            sys.stdout.write(_line(row))
+            sys.stdout.flush()
 
 
 def _line(row: Row) -> str:

@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     LOG.setLevel(logging.INFO)
-    with exit_codes():
+    with exit_codes(resumes=False):
         paths = find_pictures(of_caller(arguments.pictures))
         predict_pictures(paths, open_run(arguments.run), of_caller(arguments.out))
 
@@ -104,24 +104,26 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     predict = _predictor(run)
     rows: list[tuple[str, str]] = []
     unread: list[str] = []
-    for path in paths:
-        try:
-            picture_hwc = read(path)
-        except DataError as error:
-            LOG.error("%s", error)
-            unread.append(shown(path.name))
-            continue
-        maps = predict(path, picture_hwc)
-        labels_hw = find_objects(maps, rules)
-        if labels_hw is None:
-            labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
-        texts = encode_labels(labels_hw)
-        rows += [(path.name, text) for text in texts or [""]]
-        _write(out, path.name, picture_hwc, labels_hw, maps)
-        LOG.info("%s: %d ships", path, len(texts))
-    if rows:
-        write_instances(out / "instances.csv", pd.DataFrame(rows, columns=COLUMNS, dtype=str))
-        LOG.info("%s", out)
+    try:
+        for path in paths:
+            try:
+                picture_hwc = read(path)
+            except DataError as error:
+                LOG.error("%s", error)
+                unread.append(shown(path.name))
+                continue
+            maps = predict(path, picture_hwc)
+            labels_hw = find_objects(maps, rules)
+            if labels_hw is None:
+                labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
+            texts = encode_labels(labels_hw)
+            _write(out, path.name, picture_hwc, labels_hw, maps)
+            rows += [(path.name, text) for text in texts or [""]]
+            LOG.info("%s: %d ships", path, len(texts))
+    finally:  # stopped on the way, too: what was found is kept
+        if rows:
+            write_instances(out / "instances.csv", pd.DataFrame(rows, columns=COLUMNS, dtype=str))
+            LOG.info("%s", out)
     if unread:
         raise DataError(
             f"{len(unread)} of {len(paths)} pictures were not read: {', '.join(unread)}."

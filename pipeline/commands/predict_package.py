@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from pipeline.config.paths import of_caller
+from pipeline.errors import ConfigError
 from pipeline.jobs.command import argument_parser, exit_codes
 
 
@@ -20,11 +21,14 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
-    with exit_codes():
+    with exit_codes(resumes=False):
         from pipeline.package.predict import predict_package
 
         given = arguments.package, arguments.data, arguments.output
-        predict_package(*map(of_caller, given))
+        package, data, output = map(of_caller, given)
+        if output.is_dir():
+            raise ConfigError(f"--output {output}: expected the name of a CSV file, got a folder.")
+        predict_package(package, data, output)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,12 @@ class Catalog:
 
 def has_layout(root: Path) -> bool:
     """Tell whether everything of the competition's layout is in `root`."""
-    return all((root / part).exists() for part in LAYOUT)
+    return not _missing(root)
+
+
+def _missing(root: Path) -> list[str]:
+    there = {part: (root / part).is_dir() or (root / part).is_file() for part in LAYOUT}
+    return [part for part in LAYOUT if not there[part]]
 
 
 def read_test_truth(data: Data) -> pd.DataFrame | None:
@@ -137,7 +142,7 @@ def fingerprint(root: Path) -> dict[str, str]:
     Raises:
         DataError: A part of the layout is missing.
     """
-    missing = [part for part in LAYOUT if not (root / part).exists()]
+    missing = _missing(root)
     if missing:
         raise DataError(
             f"{root}: expected the competition's files {', '.join(LAYOUT)}; not there: "
@@ -147,13 +152,17 @@ def fingerprint(root: Path) -> dict[str, str]:
     for folder in (TRAIN, TEST):
         with os.scandir(root / folder) as entries:
             listing = sorted(
-                f"{entry.name} {entry.stat().st_size}"
+                f"{entry.name} {_size(Path(entry))}"
                 for entry in entries
                 if not entry.name.startswith(".")  # what file managers leave behind
             )
         digest = hashlib.sha256(os.fsencode("\n".join(listing))).hexdigest()
         prints[folder] = f"{len(listing)} files {digest}"
     return prints
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1  # a link that leads nowhere
 
 
 def check_folder(

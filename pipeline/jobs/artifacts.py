@@ -33,6 +33,8 @@ def write_atomic(
     Raises:
         ArtifactError: The disk is full; the previous version of `path` is untouched.
     """
+    if path.is_symlink():  # what it leads to is written, and it stays
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Short, since a name may be as long as the file system takes; random, since a shared folder has
     # writers on several machines.
@@ -56,6 +58,8 @@ def write_atomic(
                 "written was kept; the last complete state stands. Free some space and run the "
                 "same command again: it resumes from there."
             ) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

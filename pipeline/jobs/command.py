@@ -93,6 +93,8 @@ def run_parts(stage: PartStage, *, description: str | None) -> None:
             todo = {part: own for part, own in jobs.items() if run.has_work(own)}
             _claim(run, todo)
             if todo:
+                if arguments.engine == "local" and not is_launched():
+                    stage.check(run)
                 todo = _launched(arguments, run, stage, todo)
             for part, own in todo.items():
                 if run.begin(own, part=part):
@@ -145,6 +147,8 @@ def _launched(
     ]
     if engine.share(len(tasks)) == 1 and arguments.engine == "local" and processes == 1:
         return todo
+    for own in todo.values():
+        run.start_over(own)
     code = launch(tasks, engine)
     if code != 0:
         sys.exit(code)
@@ -188,8 +192,12 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Exit as EXIT_CODES says, without a traceback for what is no fault of the program."""
+def exit_codes(*, resumes: bool = True) -> Iterator[None]:
+    """Exit as EXIT_CODES says, without a traceback for what is no fault of the program.
+
+    Args:
+        resumes: Whether the same command goes on where it was stopped; else it begins anew.
+    """
     # run.sh starts stages in the background, where the shell turns Ctrl-C off.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
@@ -201,14 +209,17 @@ def exit_codes() -> Iterator[None]:
     except Stopped as stopped:
         LOG.warning("%s", stopped)
         sys.exit(stopped.code)
-    except _Terminated:
-        LOG.warning("%s", Stopped("stopped by SIGTERM; what was done is saved."))
-        sys.exit(Stopped.code)
-    except KeyboardInterrupt:
-        LOG.error(
-            "interrupted. Run the same command again: it resumes from the last complete state."
+    except KeyboardInterrupt as asked:
+        terminated = isinstance(asked, _Terminated)
+        LOG.warning(
+            "%s. Run the same command again: it %s.",
+            "stopped by SIGTERM" if terminated else "interrupted",
+            "resumes from the last complete state" if resumes else "begins anew",
         )
-        sys.exit(130)
+        sys.exit(Stopped.code if terminated else 130)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         if error.errno is None:
             raise
@@ -229,7 +240,11 @@ def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
             run.folder.resolve(),
         )
     with logging_redirect_tqdm():
-        yield run
+        try:
+            yield run
+        except BaseException:
+            run.bring_back()
+            raise
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
@@ -262,11 +277,12 @@ class _RunLog(logging.handlers.MemoryHandler):
             logging.Formatter(f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s")
         )
         super().__init__(sys.maxsize, target=file, flushOnClose=False)
-        self._folder = path.parent
+        self._path = path
 
     def shouldFlush(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802  as the base class
         # A run in a folder that cannot be written can still be looked at.
-        return os.access(self._folder, os.W_OK)
+        place = self._path if self._path.exists() else self._path.parent
+        return os.access(place, os.W_OK) and not self._path.is_dir()
 
 
 def _log_to(path: Path) -> None:

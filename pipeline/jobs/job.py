@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ class Job:
         folder: Where the outputs and the manifest lie.
         wanted: What the manifest must say: configuration sections and the inputs' identities.
         aliases: What earlier versions called the identities in it, the oldest last.
+        inputs: The jobs that it reads.
+        replaced: Where its result before is while it is started over.
         locks: Held while it is worked on.
     """
 
@@ -56,6 +59,8 @@ class Job:
     folder: Path
     wanted: dict[str, Any]
     aliases: dict[str, str] = field(default_factory=dict)
+    inputs: list["Job"] = field(default_factory=list)
+    replaced: Path = Path()
     locks: list[Lock] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -92,7 +97,7 @@ class Job:
             return
         try:
             differ = self._differences_from(json.loads(owner))
-        except ValueError:
+        except (ValueError, TypeError, KeyError, AttributeError):
             untold = ["version 0.1.0 wrote it and does not say for what"]
             differ = [] if owner == self._owner_in_0_1_0 else untold
         self.refuse(path, "unfinished work", differ)
@@ -127,9 +132,10 @@ class Job:
                 f"{path}: missing, so {self.label} is not finished. Run that stage first."
             )
         manifest = read_json(path)
-        if not isinstance(manifest, dict) or not manifest.keys() >= {*STANDS_FOR, "metrics"}:
+        if not _is_manifest(manifest):
             raise ArtifactError(f"{path}: expected a job's manifest. {self.restart_hint}")
-        return manifest
+        whole: dict[str, Any] = manifest
+        return whole
 
     @property
     def identity(self) -> str:
@@ -223,6 +229,8 @@ class Job:
                 "wall_s": round(wall_s, 2),
             },
         )
+        if self.replaced != Path():
+            shutil.rmtree(self.replaced, ignore_errors=True)
         self.release()
         LOG.info("%s: finished in %.0f s", self.label, wall_s)
 
@@ -230,6 +238,22 @@ class Job:
         """Let other processes work on the job."""
         for lock in self.locks:
             lock.release()
+
+
+def _is_manifest(value: Any) -> bool:  # noqa: ANN401  a JSON value
+    """Tell whether a value has the form of a manifest, whatever it says."""
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {*STANDS_FOR, "metrics"}
+        and all(isinstance(value[key], dict) for key in ("config", "outputs", "metrics"))
+        and all(isinstance(output, dict) for output in value["outputs"].values())
+        and all(output.keys() >= {"bytes", "sha256"} for output in value["outputs"].values())
+        and all(_are_texts(value[key]) for key in ("inputs", "files"))
+    )
+
+
+def _are_texts(value: Any) -> bool:  # noqa: ANN401  a JSON value
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def as_now(stored: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def launch(tasks: Sequence[Task], engine: Engine) -> int:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+        for task in tasks:
+            task.progress.unlink(missing_ok=True)
     if failure is None:
         return 0
     task, code = failure

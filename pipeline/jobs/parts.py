@@ -67,12 +67,14 @@ class PartStage:
         work: Does a part's job.
         also: Names of parts beside the folds.
         shards: In how many shards to cut a part for so many places, where `work` takes shards.
+        check: Raises a PipelineError for what `work` would refuse, before anything is begun.
     """
 
     job: Callable[[Run, Part], Job | None]
     work: Callable[[Run, Job, Part], None]
     also: tuple[str, ...] = ()
     shards: Callable[[Run, Part, int], int] | None = None
+    check: Callable[[Run], None] = lambda _: None
 
 
 def read_parts(text: str, known: Sequence[str], *, shards: bool) -> list[Part]:

@@ -38,8 +38,10 @@ class Run:
     def __init__(self, config: Config, *, restart: bool) -> None:
         self.config = config
         self.restart = restart
-        self._cleared: set[Path] = set()
+        self._started_over: dict[Path, Job] = {}
         self._claims: dict[Path, Lock] = {}
+        self._read: dict[Path, Lock] = {}
+        self._config_before: bytes | None = None
         self.folder = Path("runs") / config.name
 
     def job(
@@ -77,7 +79,8 @@ class Run:
             "files": (files or {}) | of_other_runs,
         }
         aliases = {each: now for now, *earlier in read.values() for each in earlier}
-        return Job(stage, fold, folder, wanted, aliases)
+        replaced = self.folder / "replaced" / str(folder.relative_to(self.folder)).replace("/", "-")
+        return Job(stage, fold, folder, wanted, aliases, inputs, replaced)
 
     def _sections(self, names: set[str]) -> dict[str, Any]:
         """Return sections of the configuration as jobs stand for them."""
@@ -138,22 +141,50 @@ class Run:
         return self.folder / stage / ("" if fold is None else f"fold{fold}")
 
     def has_work(self, job: Job) -> bool:
-        """Tell whether the job has work to do; with `restart`, first clear what it did before.
+        """Tell whether the job has work to do; with `restart` it has, once.
 
         Raises:
-            ArtifactError: It was finished for something else, or another process works on it.
+            ArtifactError: It was finished for something else.
         """
-        if self.restart and job.folder not in self._cleared:
-            if job.folder.is_dir():
-                self.claim(job)
-                with self._lock(job).take():
-                    LOG.info("%s: starting over", job.label)
-                    shutil.rmtree(job.folder)
-            self._cleared.add(job.folder)
+        if self.restart and job.folder not in self._started_over:
+            return True
         done = job.is_done()
         if done:
             self._store({*job.wanted["config"]})  # its files may lie elsewhere now
         return not done
+
+    def start_over(self, job: Job) -> None:
+        """With `restart`, set aside what the job did before, until it is finished anew.
+
+        Raises:
+            ArtifactError: Another process works on it, or reads it.
+        """
+        if not self.restart or job.folder in self._started_over:
+            return
+        if job.folder.is_dir():
+            self.claim(job)
+            with self._lock(job).take():
+                LOG.info("%s: starting over", job.label)
+                if not (job.folder / MANIFEST).is_file():
+                    shutil.rmtree(job.folder)
+                else:
+                    shutil.rmtree(job.replaced, ignore_errors=True)
+                    job.replaced.parent.mkdir(exist_ok=True)
+                    job.folder.rename(job.replaced)
+                    if self._config_before is None:
+                        self._config_before = (self.folder / CONFIG).read_bytes()
+        self._started_over[job.folder] = job
+
+    def bring_back(self) -> None:
+        """Undo `start_over` where nothing came of it: what was refused changes nothing."""
+        for job in self._started_over.values():
+            if job.folder.is_dir() and any(job.folder.iterdir()):
+                self._config_before = None  # work has begun that the configuration now describes
+            elif job.replaced.is_dir():
+                shutil.rmtree(job.folder, ignore_errors=True)
+                job.replaced.rename(job.folder)
+        if self._config_before is not None:
+            write_atomic(self.folder / CONFIG, self._config_before)
 
     def claim(self, job: Job, *, shared: bool = False) -> None:
         """Keep a job, until this process ends, to it and those that it starts.
@@ -183,6 +214,7 @@ class Run:
         """
         if not self.has_work(job):
             return False
+        self.start_over(job)
         is_shard = part is not None and part.shards > 1
         job.locks.append(self._lock(job).take(shared=is_shard))
         if is_shard:
@@ -191,6 +223,9 @@ class Run:
             job.release()
             return False
         self._refuse_unlike_folds(job)
+        for read in job.inputs:  # which nobody may start over meanwhile
+            if read.folder.is_relative_to(self.folder) and read.folder not in self._read:
+                self._read[read.folder] = self._lock(read).take(shared=True)
         self._store({*job.wanted["config"], "name", "seed", "kaggle", "machine"})
         job.folder.mkdir(parents=True, exist_ok=True)
         LOG.info("%s: running", job.label)

@@ -39,7 +39,8 @@ def check_before_work(run: Run) -> None:
     for key, name in named:
         with suppress(ArtifactError):  # whether its folds are these is known once there are some
             run.folder_of_other(name, key=key)
-    if ensemble is not None or (run.folder / "train" / "fold0" / MANIFEST).is_file():
+    trained = (run.folder / "train" / "fold0" / MANIFEST).is_file() and not run.restart
+    if ensemble is not None or trained:
         return
     if config.machine.tensorboard:
         check_tensorboard()

@@ -36,7 +36,9 @@ def find_damage(package: Path) -> list[str]:
     """Compare a package with its manifest, file by file; return what is wrong, [] if nothing is."""
     manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
     listed = {"manifest.json", "dataset-metadata.json", *manifest["files"]}
-    there = sorted(path for path in package.iterdir() if path.name not in listed)
+    there = sorted(
+        path for path in package.iterdir() if path.name not in listed and path.name[0] != "."
+    )
     problems = [f"{path}: not in the manifest" for path in there]
     for name, expected in manifest["files"].items():
         path = package / name

@@ -12,7 +12,7 @@ from pipeline.config.load import load_stored_config, stored_values
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.number_tables import read_numbers
-from pipeline.errors import ArtifactError, PipelineError
+from pipeline.errors import ArtifactError, PipelineError, explain
 from pipeline.jobs.artifacts import read_json
 from pipeline.jobs.job import Job
 from pipeline.masks.instances import read_instances
@@ -59,9 +59,10 @@ class Records:
         if name not in self._read:
             try:
                 self._read[name] = _read(self.folder / name, name)
-            except PipelineError as error:
-                self.problems[name] = str(error)
-                raise ArtifactError(str(error)) from None
+            except (PipelineError, OSError) as error:
+                told = explain(error) if isinstance(error, OSError) else str(error)
+                self.problems[name] = told
+                raise ArtifactError(told) from None
         return self._read[name]
 
     def find(self, name: str) -> Any | None:  # noqa: ANN401  whatever the record holds
@@ -82,7 +83,11 @@ class Records:
 
     def folds(self, stage: str, name: str) -> dict[int, Any]:
         """Return the record `name` of each fold of a stage that has one, by fold."""
-        folders = sorted((self.folder / stage).glob("fold*"), key=lambda path: int(path.name[4:]))
+        named = (self.folder / stage).glob("fold*")
+        folders = sorted(
+            (path for path in named if path.name[4:].isdecimal()),
+            key=lambda path: int(path.name[4:]),
+        )
         found = {int(f.name[4:]): self.find(f"{stage}/{f.name}/{name}") for f in folders}
         return {fold: record for fold, record in found.items() if record is not None}
 

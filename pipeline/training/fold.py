@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.config.schema import Optimisation
 from pipeline.data.hard_examples import draw_weights, hard_maps
+from pipeline.errors import ConfigError
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 from pipeline.seeds import generator, stream_seed
@@ -45,6 +46,27 @@ def training_job(run: Run, stage: str, fold: int, *, after: str | None = None) -
         sections=("targets", "network", "image_head", "crops", "augment", stage),
         inputs=[run.result("split"), *before, *hard_maps(run)],
     )
+
+
+def check_training(run: Run) -> None:
+    """Refuse what training would refuse, before what was trained before is touched.
+
+    Raises:
+        PipelineError: The network cannot be built, or this machine lacks what the run asks for.
+    """
+    from pipeline.networks.before_work import check_before_work
+
+    check_before_work(run)
+    if run.config.machine.device == "cuda":
+        from pipeline.compute.device import Device
+
+        Device.choose(run.config.machine)
+    batch_size, processes = run.config.crops.batch_size, run.config.machine.processes_per_fold
+    if batch_size != "auto" and batch_size % processes:
+        raise ConfigError(
+            f"crops.batch_size: {batch_size}: expected a multiple of "
+            f"machine.processes_per_fold={processes}, as each process has its share of a batch."
+        )
 
 
 def train_fold(

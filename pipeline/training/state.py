@@ -171,6 +171,8 @@ class State:
             if damaged is not None:
                 raise zipfile.BadZipFile(f"checksum of {damaged}")
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not isinstance(state.get("owner"), str):
+                raise ValueError("no state of a training")
         except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
             raise ArtifactError(
                 f"{path}: damaged checkpoint ({error}): expected it as it was saved. {hint}"

@@ -150,7 +150,7 @@ def test_a_run_is_not_compared_with_itself(runs, monkeypatch, caplog):
     monkeypatch.setattr(sys, "argv", ["compare", "one", "runs/one"])
     with pytest.raises(SystemExit, match="2"):
         compare.main()
-    assert "expected two or more different runs, got one one" in caplog.text
+    assert "expected two or more different runs, got one runs/one" in caplog.text
 
 
 def test_the_overlay_lines_each_ship_and_leaves_the_sea():

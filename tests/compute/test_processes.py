@@ -58,7 +58,7 @@ def gone(process):
     ("number", "code", "last"),
     [
         (signal.SIGKILL, -signal.SIGKILL, ""),
-        (signal.SIGTERM, 75, "stopped by SIGTERM; what was done is saved."),
+        (signal.SIGTERM, 75, "stopped by SIGTERM. Run the same command again"),
         (signal.SIGINT, 130, "interrupted. Run the same command again"),
     ],
 )

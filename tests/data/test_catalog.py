@@ -20,7 +20,7 @@ from pipeline.data.catalog import (
 from pipeline.data.images import read_image
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
-from pipeline.jobs.job import STANDS_FOR, Job
+from pipeline.jobs.job import Job
 
 pytestmark = pytest.mark.unit
 
@@ -57,6 +57,9 @@ def check(root, share=1.0):
     return check_folder(root, root.parent / "memory.csv", max_bad_share=share, jobs=1)
 
 
+WANTED = {"stage": "data", "fold": None, "seed": 0, "config": {}, "inputs": {}, "files": {}}
+
+
 def reasons(quarantine):
     return {(row.ImageId, row.where): row.reason for row in quarantine.itertuples()}
 
@@ -70,7 +73,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert catalog.objects()["c.jpg"] == ["100 5", "200 5"]
     assert catalog.objects()["b.jpg"] == []
     assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
-    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
+    job = Job("data", None, tmp_path / "saved", WANTED)
     job.finish(catalog.save(job.folder, quarantine), {})
     loaded = Catalog.load(job.folder, Path("/moved"))
     assert loaded.instances.equals(catalog.instances)
@@ -80,7 +83,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
 
 @pytest.mark.parametrize("name", ["instances.csv", "catalog.json"])
 def test_what_was_edited_since_is_not_used(root, tmp_path, name):
-    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
+    job = Job("data", None, tmp_path / "saved", WANTED)
     catalog, quarantine = check(root, share=0.0)
     job.finish(catalog.save(job.folder, quarantine), {})
     path = job.folder / name
@@ -284,7 +287,7 @@ def test_an_id_that_names_no_file_is_left_out_by_name(root, tmp_path, bad, reaso
     assert all(map(str.isprintable, quarantine["where"]))
     assert catalog.train_ids == list(ROWS)
     assert (catalog.test_ids, catalog.usable_test_ids) == (["x.jpg", bad], ["x.jpg"])
-    job = Job("data", None, tmp_path / "saved", dict.fromkeys(STANDS_FOR))
+    job = Job("data", None, tmp_path / "saved", WANTED)
     job.finish(catalog.save(job.folder, quarantine), {})
     assert Catalog.load(job.folder, root).unusable_test_ids == [bad]
 
@@ -361,3 +364,17 @@ def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):
         check_test_folder(root, SIZE, SIZE + 1, memory, max_bad_share=0.5, jobs=1)
     with pytest.raises(DataError, match=r"sample_submission_v2\.csv: missing"):
         check_test_folder(tmp_path, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+
+
+def test_links_that_lead_nowhere_are_missing_images(root):
+    (root / "train_v2" / "b.jpg").unlink()
+    (root / "train_v2" / "b.jpg").symlink_to("nowhere.jpg")
+    fingerprint(root)
+    assert reasons(check(root)[1])["b.jpg", "train_v2/b.jpg"] == "missing"
+
+
+def test_a_table_that_is_no_file_is_named(root):
+    (root / "sample_submission_v2.csv").unlink()
+    os.mkfifo(root / "sample_submission_v2.csv")
+    with pytest.raises(DataError, match=r"not there: sample_submission_v2\.csv"):
+        fingerprint(root)

@@ -72,3 +72,19 @@ def test_json_round_trip_and_its_errors(tmp_path):
         read_json(tmp_path / "half.json")
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "nan.json", float("nan"))
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "shared").mkdir()
+    link = tmp_path / "ledger.csv"
+    link.symlink_to(tmp_path / "shared" / "ledger.csv")
+    write_atomic(link, b"row")
+    assert link.is_symlink()
+    assert (tmp_path / "shared" / "ledger.csv").read_bytes() == b"row"
+
+
+def test_what_the_system_refuses_is_told_with_the_targets_name(tmp_path):
+    (tmp_path / "target").mkdir()
+    with pytest.raises(OSError, match="Is a directory") as refused:
+        write_atomic(tmp_path / "target", b"")
+    assert refused.value.filename == str(tmp_path / "target")

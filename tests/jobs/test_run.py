@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -302,6 +303,78 @@ def test_what_another_process_has_set_out_to_do_is_not_started_over(make_run, oc
     with pytest.raises(ArtifactError, match=refused):
         make_run().claim(make_run().result("first"))
     assert (Path("runs/r/first/out")).read_bytes() == b"1"
+
+
+def test_a_restart_that_is_refused_brings_back_what_was_done(make_run):
+    first(make_run())
+    before = {path: path.read_bytes() for path in Path("runs/r").rglob("*.*")}
+    again = make_run("train.epochs=99", restart=True)
+    assert again.has_work(first_job(again))
+    assert {path: path.read_bytes() for path in before} == before, "nothing is begun yet"
+    assert again.begin(first_job(again))
+    assert not Path("runs/r/first/manifest.json").exists()
+    again.bring_back()  # as the stage ends in an error
+    assert {path: path.read_bytes() for path in before} == before
+    second_try = make_run("train.epochs=99", restart=True)
+    assert second_try.begin(first_job(second_try))
+    (second_try.folder / "first" / "state").write_text("some steps")
+    second_try.bring_back()
+    assert Path("runs/r/first/state").exists(), "work that has begun is kept"
+    assert stored(second_try)["train"]["epochs"] == 99
+
+
+def first_job(run):
+    return run.job("first", sections=("train",), inputs=[], files={"in.csv": "abc"})
+
+
+def test_what_is_replaced_goes_when_the_new_is_finished(make_run):
+    first(make_run())
+    assert first(make_run(restart=True), content=b"other")
+    assert (Path("runs/r/first/out")).read_bytes() == b"other"
+    assert not list(Path("runs/r/replaced").iterdir())
+
+
+def test_what_another_process_reads_is_not_started_over(make_run, occupy):
+    reading = make_run()
+    assert reading.begin(
+        reading.job("second", fold=1, sections=("predict",), inputs=[reading.result("first")])
+    )
+    code = "from pipeline.jobs.lock import Lock; import sys; from pathlib import Path\n"
+    code += "Lock(Path(sys.argv[1]), 'first').take()"
+    command = [sys.executable, "-c", code, str(Path("runs/r/locks/first").resolve())]
+    done = subprocess.run(command, cwd=DEMO.parents[1], capture_output=True, text=True, check=False)
+    assert f"first: process {os.getpid()} on" in done.stderr
+    assert "is at work on it" in done.stderr
+
+
+DAMAGED = [
+    {"outputs": {"out": None}},
+    {"outputs": {"out": "x"}},
+    {"outputs": {"out": {"bytes": 1}}},
+    {"inputs": {"data": {}}},
+    {"inputs": "x"},
+    {"files": None},
+    {"files": {"in.csv": []}},
+    {"config": 3},
+    {"metrics": []},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=str)
+def test_a_manifest_of_another_form_is_none(make_run, damage):
+    first(make_run())
+    edit_manifest(make_run().result("first"), lambda manifest: manifest.update(damage))
+    with pytest.raises(ArtifactError, match=r"manifest.json: expected a job's manifest\. Start"):
+        first(make_run())
+    with pytest.raises(ArtifactError, match="expected a job's manifest"):
+        make_run().result("first")
+
+
+@pytest.mark.parametrize("owner", ["{}", "[]", "3", '{"config": []}'])
+def test_unfinished_work_whose_owner_cannot_be_read_is_refused(make_run, owner):
+    job = third(make_run())
+    with pytest.raises(ArtifactError, match="unfinished work for something else"):
+        job.refuse_others(owner, job.folder)
 
 
 def test_a_long_list_is_cut_around_the_place_where_it_differs():

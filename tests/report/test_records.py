@@ -87,3 +87,8 @@ def test_missing_images_leave_the_outlines(run, whole):
     (problem,) = problems
     assert "images cannot be shown" in problem
     assert '"outlines"' in page
+
+
+def test_folders_that_are_no_folds_are_none(run):
+    shutil.copytree(run / "train" / "fold0", run / "train" / "fold0.bak")
+    assert rendered(run)[1] == []
