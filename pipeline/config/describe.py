@@ -77,7 +77,7 @@ def nearest(name: str, known: Collection[str]) -> str:
     """Return ` Did you mean ...? Known here: ...` for an unknown `name`."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known here: {', '.join(sorted(known))}."
+    return f"{hint} Known here: {', '.join(sorted(known)) or 'none; give the whole value'}."
 
 
 def dotted(key: Key) -> str:

@@ -220,7 +220,8 @@ def _configurations(missing: Path) -> str:
     """Return the hint for a missing file: what is in its folder, or else in the project's."""
     for folder in (missing.parent, Path("configs")):
         files = (*folder.glob("*.yaml"), *folder.glob("*/*.yaml"))
-        if names := [str(file.relative_to(folder)) for file in files]:
+        names = [str(file.relative_to(folder)) for file in files if file.name[0] != "."]
+        if names:
             return f" In {folder}:{nearest(missing.name, names)}"
     return ""
 

@@ -150,10 +150,10 @@ def _legal_runs(
 
 
 def _broken_rule(text: str, height: int, width: int) -> str:
-    if text.strip() == "-1":
+    if text.strip().lower() in ("-1", "0", "nan", "none", "null"):
         return (
-            "'-1', with which some competitions say 'no object'; here the field is blank then. "
-            "Replace it"
+            f"'{text.strip()}', with which some tables say 'no object'; here the field is blank "
+            "then. Replace it"
         )
     try:
         parse_runs(text, height, width)

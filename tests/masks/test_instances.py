@@ -64,11 +64,12 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     assert read_instances(path)["EncodedPixels"].tolist() == ["1 2", ""]
 
 
-def test_another_mark_of_an_empty_image_is_named():
-    frame = pd.DataFrame([["a.jpg", "1 2"], ["b.jpg", "-1"]], columns=COLUMNS)
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "None"])
+def test_another_mark_of_an_empty_image_is_named(text):
+    frame = pd.DataFrame([["a.jpg", "1 2"], ["b.jpg", text]], columns=COLUMNS)
     (defect,) = check_instances(frame, 4, 5, "ships.csv")
     assert (defect.row, defect.image_id) == (3, "b.jpg")
-    assert "some competitions say 'no object'" in defect.reason
+    assert "some tables say 'no object'" in defect.reason
 
 
 def test_write_refuses_other_columns(tmp_path):
