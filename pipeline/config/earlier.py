@@ -7,6 +7,7 @@ stored `config.yaml` or manifest lacks. A configuration that a person writes giv
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -65,25 +66,35 @@ def carried_over(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]
 
 def without_neutral(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
     """Leave out of a tree from `carried_over` what is neutral: new fields change nothing."""
-    kept = {}
-    for name, value in tree.items():
-        info = model.model_fields.get(name)
-        if info is None:
-            kept[name] = value
-        elif _is_tag(info) or value != _neutral(model, name, info):
-            kept[name] = _in_sections(without_neutral, info, value)
-    return kept
+    return _without(_is_neutral, model, tree)
 
 
 def without_places(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
     """Leave out of sections from `carried_over` where files lie."""
+    return _without(_is_place, model, tree)
+
+
+Test = Callable[[type[BaseModel], str, FieldInfo, Any], bool]
+"""Tells something of a field by its section, its name, the field and its value."""
+
+
+def _is_neutral(model: type[BaseModel], name: str, info: FieldInfo, value: Any) -> bool:  # noqa: ANN401
+    return not _is_tag(info) and value == _neutral(model, name, info)
+
+
+def _is_place(_model: type[BaseModel], _name: str, info: FieldInfo, _value: Any) -> bool:  # noqa: ANN401
+    return Place() in info.metadata
+
+
+def _without(test: Test, model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a tree, and of the sections in it, the fields that `test` is true of."""
     kept = {}
     for name, value in tree.items():
         info = model.model_fields.get(name)
         if info is None:
             kept[name] = value
-        elif Place() not in info.metadata:
-            kept[name] = _in_sections(without_places, info, value)
+        elif not test(model, name, info, value):
+            kept[name] = _in_sections(partial(_without, test), info, value)
     return kept
 
 

@@ -113,10 +113,10 @@ class Lock:
 
 def seen_by_other_machines(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     """Tell whether locks in a folder hold between machines, as far as its mount options say."""
-    place, options = Path("/"), ""
+    folder, place, options = folder.resolve(), Path("/"), ""
     for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
         _, mounted, _, found, *_ = line.split(" ")
         at = Path(mounted.replace("\\040", " "))
-        if folder.resolve().is_relative_to(at) and len(at.parts) >= len(place.parts):
+        if folder.is_relative_to(at) and len(at.parts) >= len(place.parts):
             place, options = at, found
     return LOCAL_ONLY.isdisjoint(options.split(","))
