@@ -169,6 +169,15 @@ class Crops(Section):
         return self
 
 
+def check_shares(batch_size: int, processes: int) -> None:
+    """Raise ConfigError where so many processes cannot share a batch."""
+    if batch_size % processes:
+        raise ConfigError(
+            f"crops.batch_size: {batch_size}: expected a multiple of {processes}, the number "
+            "of processes that share a batch."
+        )
+
+
 class Optimisation(Section):
     """One pass of training: AdamW, linear warm-up, cosine decay, clipped gradients, EMA."""
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
 from pipeline.compute.processes import ignore_signals
+from pipeline.config.schema import check_shares
 from pipeline.data.tiles import Item
 from pipeline.errors import ConfigError, DataError
 from pipeline.training.context import TrainingContext
@@ -43,11 +44,7 @@ class _Share(Sequence[tuple[int, int]]):
     """
 
     def __init__(self, keys: Sequence[tuple[int, int]], batch_size: int, group: Group) -> None:
-        if batch_size % group.size:
-            raise ConfigError(
-                f"crops.batch_size: {batch_size}: expected a multiple of {group.size}, the number "
-                "of processes that share a batch."
-            )
+        check_shares(batch_size, group.size)
         self._keys, self._group = keys, group
         self.batch_size = batch_size // group.size
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.config.schema import Optimisation
+from pipeline.config.schema import Optimisation, check_shares
 from pipeline.data.hard_examples import draw_weights, hard_maps
-from pipeline.errors import ConfigError
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 from pipeline.seeds import generator, stream_seed
@@ -61,12 +60,9 @@ def check_training(run: Run) -> None:
         from pipeline.compute.device import Device
 
         Device.choose(run.config.machine)
-    batch_size, processes = run.config.crops.batch_size, run.config.machine.processes_per_fold
-    if batch_size != "auto" and batch_size % processes:
-        raise ConfigError(
-            f"crops.batch_size: {batch_size}: expected a multiple of "
-            f"machine.processes_per_fold={processes}, as each process has its share of a batch."
-        )
+    batch_size = run.config.crops.batch_size
+    if batch_size != "auto":
+        check_shares(batch_size, run.config.machine.processes_per_fold)
 
 
 def train_fold(
