@@ -215,7 +215,7 @@ def test_an_official_vgg_gives_fcn_its_classifier_too(tmp_path, caplog, monkeypa
     from torchvision.models import vgg11
 
     state = vgg11(weights=None, init_weights=False).features.state_dict()
-    state = {f"features.{name}": value for name, value in state.items()}
+    state = {f"features.{name}": torch.rand_like(value) for name, value in state.items()}
     for index, shape in ((0, (4096, 25088)), (3, (4096, 4096)), (6, (1000, 4096))):
         state[f"classifier.{index}.weight"] = torch.full((1, 1), index + 0.5).expand(shape)
         state[f"classifier.{index}.bias"] = torch.full((1,), index + 0.25).expand(shape[0])
