@@ -1,0 +1,58 @@
+"""Measure parts of this commit against an earlier one.
+
+    python -m tests.bench.against [PART ...] [--commit 7ca2b20] [--rounds 2]
+
+What is not committed is not measured. The parts are the modules beside this one.
+"""
+
+import argparse
+import importlib
+import tempfile
+from pathlib import Path
+
+import torch
+
+from tests.bench.against.trees import Tree, Trees
+
+PARTS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+PARTS.remove("trees")
+
+
+def main() -> None:
+    """Print a line for each thing that a part measures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=PARTS)
+    parser.add_argument("--commit", default="7ca2b20", help="the earlier one; default %(default)s")
+    parser.add_argument("--rounds", type=int, default=2, help="default %(default)s")
+    arguments = parser.parse_args()
+    print(f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print("| what | old | new | ratio | goal | |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="against-") as folder:
+        trees = Trees(
+            Tree.unpacked("old", arguments.commit, Path(folder) / "old"),
+            Tree.unpacked("new", "HEAD", Path(folder) / "new"),
+        )
+        for part in arguments.parts:
+            module = importlib.import_module(f"tests.bench.against.{part}")
+            for one in module.measure(trees, rounds=arguments.rounds):
+                print(
+                    f"| {one.what} | {one.old:.4g} | {one.new:.4g} | {one.new / one.old:.2f} "
+                    f"| {one.goal:.2f} | {'reached' if one.reached else 'MISSED'} |",
+                    flush=True,
+                )
+
+
+def _processor() -> str:
+    """Name the processor, and what it computes half precision with."""
+    text = Path("/proc/cpuinfo").read_text()
+    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = facts.get("flags", "").split()
+    half = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
+    return f"{facts.get('model name', 'processor')} ({', '.join(half) or 'no bfloat16'})"
+
+
+if __name__ == "__main__":
+    main()
