@@ -206,6 +206,9 @@ def _read(path: Path, dependents: dict[Key, Key]) -> _Source:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{path}: no such configuration file.{_configurations(path)}") from None
+    except IsADirectoryError:
+        found = _configurations(path / "any")
+        raise ConfigError(f"{path}: expected a configuration file, got a folder.{found}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}. Give a file of text.") from error
     places: dict[Key, str] = {}
@@ -240,7 +243,22 @@ def _apply_override(source: _Source, override: str, paths: dict[Key, IsPath]) ->
     tree = source.tree
     if (renamed := new_name(name)) is not None:
         raise ConfigError(f"command line: {override}: is called {renamed} now. Rename it.")
-    for depth, part in enumerate(key[:-1]):
+    if key == ("base",):
+        raise ConfigError(
+            f"command line: {override}: only a file has a `base:`. Give the file as CONFIG, or "
+            "write one of your own with `base:` in it."
+        )
+    for depth, part in enumerate(key):
+        field, bracket, _ = str(part).partition("[")
+        is_last = depth == len(key) - 1
+        if isinstance(tree.get(field), list) and (bracket or not is_last):
+            whole = dotted((*key[:depth], field))
+            raise ConfigError(
+                f"command line: {override}: {whole} is a list, which is given as a whole: "
+                f"'{whole}=[...]'."
+            )
+        if is_last:
+            break
         if not isinstance(tree.get(str(part)), dict):
             known = nearest(str(part), [name for name, v in tree.items() if isinstance(v, dict)])
             raise ConfigError(

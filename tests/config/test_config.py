@@ -138,6 +138,10 @@ def test_all_defects_are_reported_at_once(tmp_path):
     [
         ("seed", r"'seed': expected key=value"),
         ("tran.epochs=1", r"there is no section 'tran'. Did you mean 'train'\?"),
+        ("train.loss[0].weight=2", r"train.loss is a list, .* as a whole: 'train.loss=\[...\]'"),
+        ("train.loss.0=2", r"train.loss is a list"),
+        ("calibrate.thresholds[1]=0.5", r"calibrate.thresholds is a list"),
+        ("base=configs/airbus.yaml", r"only a file has a `base:`"),
         ("train.epoch=1", r"command line: train.epoch: unknown key. Did you mean 'epochs'"),
         ("train.epochs=x", r"command line: train.epochs: expected a valid integer, got 'x'"),
         ("name=a #b", r"expected no comment, .* Quote the value: 'name=\"a #b\"'"),

@@ -87,6 +87,8 @@ def test_the_demo_is_the_projects_own(apart):
     (project / "configs").mkdir()
     (project / "configs" / "demo.yaml").write_bytes(DEMO.read_bytes())
     assert load_config(Path("configs/demo.yaml"), []).name == "demo"
+    with pytest.raises(ConfigError, match=f"{caller}: expected a configuration file, got"):
+        load_config(caller, [])
     with pytest.raises(ConfigError, match=f"{caller}/configs/demo2.yaml: no such configuration"):
         load_config(Path("configs/demo2.yaml"), [])
 
