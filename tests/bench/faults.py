@@ -39,7 +39,8 @@ from checkout import Checkout
 TINY = ("tests/tiny.yaml", *(f"{key}={value}" for key, value in SETTINGS.items()))
 TINY += ("calibrate.candidate_selection=null",)
 RUN = Path("runs") / "tiny"
-ENDED_WELL, HANG_S = {0, 2, 75, 130}, 240
+ENDED_WELL = {0, 2, 75, 130}
+HANG_S = 900  # ten times what the longest takes alone: other work beside it is no hang
 VERDICTS = ("fine", "traceback", "hang", "silently wrong")
 
 
@@ -118,6 +119,16 @@ def ended(checkout, *module):
     return code, log.read_text(errors="replace")
 
 
+def told_by(process):
+    """Wait for run.sh; return its code, None if it hangs, and what it printed."""
+    try:
+        told = process.communicate(timeout=HANG_S)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return None, process.communicate()[0]
+    return process.returncode, told
+
+
 def still_there(group):
     """The command lines of a process group."""
     listed = subprocess.run(
@@ -134,16 +145,15 @@ def kills(faults, chance):
         time.sleep(chance.uniform(0.5, 25))
         asked = number % 2 == 1
         script.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
-        told = script.communicate(timeout=HANG_S)[0] if asked else ""
-        script.wait()
+        code, told = told_by(script) if asked else (script.wait(), "")
         # A process that has just begun to import is gone as soon as that is done, not before.
         end = time.monotonic() + 10
         while (left := still_there(script.pid)) and time.monotonic() < end:
             time.sleep(0.1)
         verdict = "silently wrong" if left else "fine"
-        if asked and (script.returncode not in {0, 75} or "Traceback" in told):
-            verdict = "traceback"
-        faults.count("kill", f"{number}: {script.returncode}, left: {left}", verdict, told)
+        if asked and (code not in {0, 75} or "Traceback" in told):
+            verdict = "hang" if code is None else "traceback"
+        faults.count("kill", f"{number}: {code}, left: {left}", verdict, told)
         faults.finish("kill, then on", number, checkout)
 
 
@@ -154,12 +164,17 @@ def pairs(faults, _chance):
             checkout = faults.fresh(finished=case == "--restart")
             second = {"one demo": ["name=other"], "--restart": ["--restart"]}.get(case, [])
             both = [checkout.start(*TINY), checkout.start(*TINY, *second)]
-            told = [process.communicate(timeout=HANG_S)[0] for process in both]
-            codes = sorted(process.returncode for process in both)
-            fine = codes in ([0, 0], [0, 2]) and "Traceback" not in "".join(told)
-            if case == "one demo":
-                fine = fine and codes == [0, 0] and faults.submission(checkout) == 2 * faults.wanted
-            faults.count("pair", f"{case} {number}", "fine" if fine else "traceback", "".join(told))
+            codes, told = zip(*map(told_by, both), strict=True)
+            verdict = "fine"
+            if None in codes:
+                verdict = "hang"
+            elif {*codes} not in ({0}, {0, 2}) or "Traceback" in "".join(told):
+                verdict = "traceback"
+            elif case == "one demo" and (
+                2 in codes or faults.submission(checkout) != 2 * faults.wanted
+            ):
+                verdict = "silently wrong"
+            faults.count("pair", f"{case} {number}: {codes}", verdict, "".join(told))
             if case == "one demo":
                 shutil.rmtree(checkout.folder)
             else:
@@ -185,7 +200,7 @@ def uploads(faults):
             checkout.environment |= {"KAGGLE_API_TOKEN": TOKEN, "HOME": str(checkout.folder)}
             command = [*own, "--upload", "twice", "--from", "submit"]
             both = [checkout.start(*command) for _ in range(2)]
-            told = "".join(process.communicate(timeout=HANG_S)[0] for process in both)
+            told = "".join(told_by(process)[1] for process in both)
             sent = [one for one in server.submissions if f"[up{number}-" in one["description"]]
             fine = len(sent) == 1 and "Traceback" not in told
             faults.count("two uploads", number, "fine" if fine else "silently wrong", told)
