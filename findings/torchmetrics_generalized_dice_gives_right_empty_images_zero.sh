@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# torchmetrics 1.9.0 (MONAI 1.6.1 beside it): GeneralizedDiceScore scores an image 0 where truth and prediction are both empty;
-# DiceScore and MeanIoU beside it leave such images out, and MONAI's metric of the same name gives 1.
+# torchmetrics 1.9.0: GeneralizedDiceScore scores an image 0 where truth and prediction are both empty;
+# DiceScore and MeanIoU beside it leave such images out.
 #
 # One would guess that a perfect prediction scores 1. On a set with half of its images empty the highest
 # value that can be reached is 0.5.
