@@ -5,6 +5,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${PYTHON:-python3} wheels=$root/wheels site='' options=()
 
+die() { echo "gpu.sh: $*" >&2; exit 2; }
+
 usage() {
     cat <<TEXT
 tests/bench/gpu.sh [--wheels FOLDER] [options]
@@ -12,7 +14,8 @@ tests/bench/gpu.sh [--wheels FOLDER] [options]
   --wheels FOLDER  install these into a folder of their own first, beside what is there; default:
                    wheels/ in the project, if there is one. Where only torch, torchvision, timm and the
                    usual scientific libraries are, these suffice, fetched for its Python before:
-                   pip download --no-deps --only-binary=:all: -d wheels --python-version 3.12 \\
+                   pip download --no-deps --only-binary=:all: --constraint requirements.lock \\
+                     -d wheels --python-version 3.12 \\
                      --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \\
                      segmentation-models-pytorch albumentations albucore simsimd stringzilla \\
                      pydantic pydantic-core annotated-types typing-inspection
@@ -24,14 +27,13 @@ TEXT
 
 while (($#)); do
     case $1 in
-        --wheels) wheels=$(realpath "${2:?--wheels needs a folder}"); shift ;;
+        --wheels) wheels=${2:?--wheels needs a folder}; shift
+            [[ -d $wheels ]] || die "--wheels $wheels: expected a folder of wheels, found none" ;;
         -h | --help) usage; options+=("$1") ;;
         *) options+=("$1") ;;
     esac
     shift
 done
-die() { echo "gpu.sh: $*" >&2; exit 2; }
-
 if [[ -d $wheels ]]; then
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT

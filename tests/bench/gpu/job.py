@@ -23,7 +23,7 @@ TINY = sized(
 )
 """In the small size, for what takes long with any encoder."""
 
-SECONDS = sized(5, 0)
+SECONDS = sized(4, 0)
 """What one measurement takes, about."""
 
 
