@@ -40,7 +40,7 @@ if [[ -d $wheels ]]; then
     "$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile \
         --target "$site" "$wheels"/*.whl
 fi
-export PYTHONPATH=$root:$site:${PYTHONPATH:-}
+export PYTHONPATH=$root:$site:${PYTHONPATH:-} NO_ALBUMENTATIONS_UPDATE=1
 "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' ||
     die "expected torch for $python, which does not have it. PYTHON=/path/to/python names another one."
 commit=${COMMIT:-$(git -C "$root" describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)}

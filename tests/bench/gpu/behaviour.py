@@ -23,7 +23,7 @@ GIB = 2**30
 LEFT = 12 * GIB  # of the card's memory, so that it ends before MAX_CROPS do
 MANY_DIVISORS = 27_720  # crops an epoch: a multiple of each number up to 12
 SMALL_CROPS = "crops.size_px=256"
-STEPS = sized(100, 10)  # an epoch
+FP16_STEPS, KILL_STEPS = sized((100, 100), (5, 30))  # an epoch
 FORK = get_context("fork")
 
 
@@ -68,10 +68,10 @@ def fp16():
     """The loop in float16: it trains, stays finite, and skips gradients that are not."""
     with training_job(SMALL_CROPS, *TINY) as bench:
         bench.device = replace(bench.device, dtype=torch.float16)
-        context = bench.context(bench.crops(STEPS * bench.batch_size), epochs=2)
+        context = bench.context(bench.crops(FP16_STEPS * bench.batch_size), epochs=2)
         train(context, bench.network())
         history = pd.read_csv(context.job.folder / HISTORY)
-        yield Number("steps skipped, of all", history.skipped_steps.sum() / (2 * STEPS))
+        yield Number("steps skipped, of all", history.skipped_steps.sum() / (2 * FP16_STEPS))
         first, last = history.loss
         assert first + last < float("inf"), f"losses of the epochs: {first}, {last}"
         yield Number("loss of the last epoch / first epoch", last / first, at_most=1.0)
@@ -106,7 +106,7 @@ def kill():
         assert not (killed / "final.pt").exists(), "training ended before it was killed"
         # On the CPU: what has used CUDA cannot be forked again.
         state = torch.load(killed / "last.pt", map_location="cpu", weights_only=True)
-        yield Number("killed after step", state["step"], f"of {2 * STEPS}")
+        yield Number("killed after step", state["step"], f"of {2 * KILL_STEPS}")
         works[-1] = _start(killed)
         for work in works:
             work.join()
@@ -130,7 +130,7 @@ def _train(folder):
     saving = f"machine.checkpoint_minutes={sized(0.05, 1e-4)}"
     with training_job(SMALL_CROPS, saving, *TINY) as bench:
         folder.mkdir(exist_ok=True)
-        crops = bench.crops(STEPS * bench.batch_size)
+        crops = bench.crops(KILL_STEPS * bench.batch_size)
         train(bench.context(crops, epochs=2, folder=folder), bench.network())
 
 
