@@ -54,7 +54,7 @@ def memory():
         yield Number("counted for weights and activations", counted / GIB, "GiB")
         yield Number("taken at most", peak / GIB, "GiB")
         yield Number("taken / counted", peak / counted, at_most=1 / USED_SHARE)
-        del ballast
+        del ballast  # until here
 
 
 def _peak(device):
