@@ -84,7 +84,7 @@ def _arguments(argv, parts):
         return text.split(",")
 
     parser = argparse.ArgumentParser(
-        prog="gpu.sh", description=f"Parts: {', '.join(parts)}. {__doc__.partition('. ')[0]}."
+        prog="gpu.sh", description=f"Measure what only a card can tell. Parts: {', '.join(parts)}."
     )
     parser.add_argument("--only", type=names, default=list(parts), metavar="PART,PART")
     parser.add_argument("--skip", type=names, default=[], metavar="PART,PART")
