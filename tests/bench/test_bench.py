@@ -42,7 +42,7 @@ TINY += [
 ]
 STAGES_TO_CALIBRATE = sorted(path.stem for path in Path("pipeline").glob("s[0-5]_*.py"))
 MODULES = {path.stem for path in Path(__file__).parent.glob("*.py")}
-BENCHMARKS = sorted(MODULES - {"test_bench", "trials", "sizes"})
+BENCHMARKS = sorted(MODULES - {"test_bench", "test_gpu", "trials", "sizes", "machine"})
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ import resource
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -48,7 +49,8 @@ from pipeline.training import batches
 from pipeline.training.context import TrainingContext
 from pipeline.training.loop import train
 from pipeline.training.objective import WeightedSum
-from pipeline.training.step import learning_rate
+from pipeline.training.state import State
+from pipeline.training.step import Step, learning_rate
 from tests.bench.sizes import sized
 
 SIDE_PX, IMAGES, HELD_CROPS = sized((768, 24, 128), (96, 2, 8))
@@ -161,9 +163,12 @@ class Bench:
             value.item()
         return clock, network
 
-    def context(self, crops, *, epochs):
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+    def job(self, folder=None):
+        folder = folder or Path(tempfile.mkdtemp(dir=self.folder))
         wanted = {"stage": "train", "fold": 0, "seed": 0, "config": {}, "inputs": {}, "files": {}}
+        return Job("train", 0, folder, wanted)
+
+    def context(self, crops, *, epochs, folder=None):
         images = ImageDataset(
             self.paths[1:2],
             SIDE_PX,
@@ -171,10 +176,18 @@ class Bench:
             (TrueObjects(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
         )
         settings = self.config.train.model_copy(update={"epochs": epochs})
-        job = Job("train", 0, folder, wanted)
         return TrainingContext(
-            job, self.config, settings, crops, images, self.device, Group.current()
+            *(self.job(folder), self.config, settings, crops, images, self.device),
+            Group.current(),
         )
+
+    def stepper(self):
+        """The loop's own step on one fixed batch that is already there, and what it changes."""
+        context = self.context(self.crops(self.batch_size), epochs=1)
+        state = State(context, self.device.place(self.network()).train())
+        batch = next(batches.crop_batches(context, 0))
+        batch = {name: self.device.move(tensor) for name, tensor in batch.items()}
+        return state, partial(Step(context, state), batch)
 
     def ours(self, steps):
         network = self.network()
@@ -280,23 +293,28 @@ def lightning_job(bench, steps):
     return trainer, Model(), loader
 
 
-def time_steps(bench, ways, arguments):
-    """Print each way's speed in turns, and the ratios of the medians."""
+def measure_rates(bench, ways, *, rounds, steps):
+    """Print each way's speed in turns; return the medians, by CPU time and by time."""
     rates = {way: [] for way in ways}
-    batches.SETTLING_CROPS = bench.batch_size  # once a run, so not of a step
-    for turn in range(arguments.rounds):
+    batches.STATISTICS_CROPS = bench.batch_size  # once a run, so not of a step
+    for turn in range(rounds):
         for way, rate in rates.items():
             # What begins and ends a run is not a step: the difference of two lengths is.
             short, _ = getattr(bench, way)(2)
-            long, _ = getattr(bench, way)(2 + arguments.steps)
-            count = arguments.steps * bench.batch_size
+            long, _ = getattr(bench, way)(2 + steps)
+            count = steps * bench.batch_size
             rate.append([count / (long.cpu_s - short.cpu_s), count / (long.wall_s - short.wall_s)])
             cpu, wall = rate[-1]
             print(
                 f"round {turn} {way:9}: {cpu:6.1f} crops per CPU second, {wall:6.1f} per second",
                 flush=True,
             )
-    median = {way: np.median(np.array(rate), axis=0) for way, rate in rates.items()}
+    return {way: np.median(np.array(rate), axis=0) for way, rate in rates.items()}
+
+
+def time_steps(bench, ways, arguments):
+    """Print each way's speed, and the ratios."""
+    median = measure_rates(bench, ways, rounds=arguments.rounds, steps=arguments.steps)
     for way in set(median) - {"ours"}:
         cpu, wall = median["ours"] / median[way]
         print(f"ours / {way}: {cpu:.3f} by CPU time, {wall:.3f} by time")

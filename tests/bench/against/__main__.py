@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from tests.bench.against.trees import Tree, Trees
+from tests.bench.machine import processor
 
 PARTS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 PARTS.remove("trees")
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--commit", default="7ca2b20", help="the earlier one; default %(default)s")
     parser.add_argument("--rounds", type=int, default=2, help="default %(default)s")
     arguments = parser.parse_args()
-    print(f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print("| what | old | new | ratio | goal | |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="against-") as folder:
         trees = Trees(
@@ -42,16 +43,6 @@ def main() -> None:
                     f"| {one.goal:.2f} | {'reached' if one.reached else 'MISSED'} |",
                     flush=True,
                 )
-
-
-def _processor() -> str:
-    """Name the processor, and what it computes half precision with."""
-    text = Path("/proc/cpuinfo").read_text()
-    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = facts.get("flags", "").split()
-    half = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
-    return f"{facts.get('model name', 'processor')} ({', '.join(half) or 'no bfloat16'})"
 
 
 if __name__ == "__main__":

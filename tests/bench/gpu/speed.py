@@ -1,0 +1,136 @@
+"""How fast: the loop, its parts, prediction, and the loaders that feed them."""
+
+import time
+from collections import deque
+from dataclasses import replace
+from itertools import cycle, islice
+
+import torch
+from torch import nn
+
+from pipeline.inference.predict import predict_maps
+from tests.bench.gpu.job import SECONDS, TINY, call_s, job_of, training_job
+from tests.bench.gpu.part import Number
+from tests.bench.lovasz import comparisons
+from tests.bench.sizes import sized
+from tests.bench.training import SIDE_PX, measure_rates
+
+WORKERS = sized((8, 15), (0, 1))
+# Name, torch.backends.cudnn.benchmark, machine.compile.
+COMPUTED = [("plain", False, False), ("cudnn.benchmark", True, False), ("compiled", False, True)]
+PREDICT = {"none": 1200, "d4": 320}  # images, by `predict.tta`
+EMPTY_TO_SHIP = 7, 2  # 78 % of the images are empty, as in the competition
+
+
+def loop():
+    """The training loop beside the bare step."""
+    with training_job() as bench:
+        yield from _beside(bench, "bare", at_least=0.9)
+
+
+def lightning():
+    """The training loop beside smp's U-Net in Lightning's Trainer."""
+    with training_job() as bench:
+        yield from _beside(bench, "lightning", at_least=1.3)
+
+
+def _beside(bench, other, *, at_least):
+    steps = max(int(SECONDS / _step_s(bench)), sized(20, 2))
+    rates = measure_rates(bench, [other, "ours"], rounds=sized(2, 1), steps=steps)
+    (_, theirs), (_, ours) = rates[other], rates["ours"]
+    yield Number(other, theirs, "crops/s")
+    yield Number("loop", ours, "crops/s")
+    yield Number(f"loop / {other}", ours / theirs, at_least=at_least)
+
+
+def _step_s(bench):
+    """Return the seconds of the loop's step on a batch that is there."""
+    return call_s(bench.stepper()[1])
+
+
+def compiled():
+    """The loop's step as it is, with cuDNN trying its algorithms, and with torch.compile."""
+    torch.compiler.set_stance(sized("default", "force_eager"))  # a CPU compiles for minutes
+    step_s = {}
+    with training_job(*TINY) as bench:
+        machine = bench.config.machine
+        for name, tries, compiles in COMPUTED:
+            torch.backends.cudnn.benchmark = tries
+            update = {"machine": machine.model_copy(update={"compile": compiles})}
+            bench.config = bench.config.model_copy(update=update)
+            _, take = bench.stepper()
+            started = time.perf_counter()
+            take().loss.item()
+            yield Number(f"{name}: first step", time.perf_counter() - started, "s")
+            step_s[name] = call_s(take, seconds=SECONDS / 2)  # compiling leaves little time
+            yield Number(f"{name}: step", 1e3 * step_s[name], "ms")
+            if name != "plain":
+                yield Number(f"{name} / plain, in speed", step_s["plain"] / step_s[name])
+
+
+def shares():
+    """What average, clipping and optimiser take: each by itself, so at most this of a step."""
+    with training_job() as bench:
+        state, take = bench.stepper()
+        step_s = call_s(take)  # leaves gradients
+        yield Number("step", 1e3 * step_s, "ms")
+        parameters = list(state.network.parameters())
+        works = {
+            "average (EMA)": lambda: state.ema.update(1),
+            "clipping": lambda: nn.utils.clip_grad_norm_(parameters, 1.0),
+            "optimiser": state.optimizer.step,
+        }
+        for name, work in works.items():
+            yield Number(f"{name} / step", call_s(work) / step_s)
+
+
+def loaders():
+    """How long the card waits for batches: the competition's own crops and changes."""
+    changes = "network.weights=none", "machine.image_cache_mib=0", *TINY
+    with job_of("configs/airbus.yaml", *changes) as bench:
+        step_s = _step_s(bench)
+        yield Number("step on a batch that is there", bench.batch_size / step_s, "crops/s")
+        # Twice as long as others: each process is ahead by a batch when the first comes.
+        steps = max(int(2 * SECONDS / step_s), sized(100, 2))
+        for workers in WORKERS:
+            bench.device = replace(bench.device, loader_workers=workers)
+            _, rate = measure_rates(bench, ["ours"], rounds=1, steps=steps)["ours"]
+            yield Number(f"loop, {workers} loader processes", rate, "crops/s")
+            idle = max(1 - rate * step_s / bench.batch_size, 0.0)
+            yield Number(f"share of time without a batch, {workers}", idle, at_most=0.1)
+
+
+def prediction():
+    """Whole images through a network that has seen ships, by `predict` settings."""
+    changes = "crops.size_px=256", "crops.object_share=0.5", "crops.empty_share=0.3"
+    with training_job(*changes) as bench:
+        _, network = bench.ours(sized(300, 2))
+        state = network.state_dict()
+        empty, ship = (cycle(bench.paths[first::2]) for first in (0, 1))
+        mixed = cycle([empty] * EMPTY_TO_SHIP[0] + [ship] * EMPTY_TO_SHIP[1])
+        paths = [next(kind) for kind in islice(mixed, max(PREDICT.values()))]
+
+        def seconds(settings, count):
+            config = bench.config.model_copy(update={"predict": settings})
+            started = time.perf_counter()
+            maps = predict_maps(
+                config, bench.device, [state], paths[:count], height=SIDE_PX, width=SIDE_PX
+            )
+            deque(maps, maxlen=0)
+            return time.perf_counter() - started
+
+        for tta, count in PREDICT.items():
+            settings = bench.config.predict.model_copy(update={"tta": tta})
+            # What begins and ends a stage is no image: the difference of two lengths counts.
+            short, long = settings.batch_size, sized(count, 2 * settings.batch_size)
+            seconds(settings, short)
+            rate = (long - short) / (seconds(settings, long) - seconds(settings, short))
+            yield Number(f"predict.tta={tta}", rate, "images/s")
+
+
+def lovasz():
+    """The Lovász losses on a whole batch beside a loop over its images."""
+    for one in comparisons(sized("cuda", "cpu")):
+        yield Number(f"{one.name}: loop", one.loop_ms, "ms")
+        yield Number(f"{one.name}: batch", one.batch_ms, "ms")
+        yield Number(f"{one.name}: loop / batch", one.ratio, at_least=1.0)
