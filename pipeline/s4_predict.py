@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.jobs.command import run_parts
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
@@ -77,7 +77,7 @@ def work(run: Run, job: Job, part: Part) -> None:
     )
 
 
-stage = PartStage(job, work, also=(TEST,), shards=shards)
+stage = PartStage(job, work, also=(TEST,), shards=shards, preload=("pipeline.inference.predict",))
 
 if __name__ == "__main__":
-    run_parts(stage, description=__doc__)
+    run_stages("s4_predict")

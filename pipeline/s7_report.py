@@ -10,7 +10,7 @@ import logging
 
 from pipeline.errors import explain
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.run import Run
 
 LOG = logging.getLogger("pipeline.s7_report")
@@ -36,4 +36,4 @@ def stage(run: Run) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stages("s7_report")
