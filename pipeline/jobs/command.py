@@ -17,7 +17,6 @@ from functools import partial
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -33,7 +32,7 @@ from pipeline.jobs.progress import is_launched
 from pipeline.jobs.queue import as_tasks, plan
 from pipeline.jobs.ray_cluster import Cluster
 from pipeline.jobs.run import Run
-from pipeline.jobs.tasks import end_with_parent
+from pipeline.jobs.tasks import Terminated, end_with_parent, terminate
 
 LOG = logging.getLogger("pipeline")
 
@@ -161,14 +160,6 @@ EXIT_CODES = """exit codes:
 """
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came. Like Ctrl-C no error, so that nobody takes it for a defect of a file."""
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
 @contextmanager
 def exit_codes(*, resumes: bool = True) -> Iterator[None]:
     """Exit as EXIT_CODES says, without a traceback for what is no fault of the program.
@@ -178,7 +169,7 @@ def exit_codes(*, resumes: bool = True) -> Iterator[None]:
     """
     # run.sh starts stages in the background, where the shell turns Ctrl-C off.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     except PipelineError as error:
@@ -188,7 +179,7 @@ def exit_codes(*, resumes: bool = True) -> Iterator[None]:
         LOG.warning("%s", stopped)
         sys.exit(stopped.code)
     except KeyboardInterrupt as asked:
-        terminated = isinstance(asked, _Terminated)
+        terminated = isinstance(asked, Terminated)
         LOG.warning(
             "%s. Run the same command again: it %s.",
             "stopped by SIGTERM" if terminated else "interrupted",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import Stopped
 from pipeline.jobs.board import board_for, end_of
-from pipeline.jobs.tasks import POLL_S, Engine, Task, Work, end
+from pipeline.jobs.tasks import POLL_S, Engine, Task, Work, end, terminate
 
 LOG = logging.getLogger(__name__)
 TAIL_LINES = 20
@@ -36,14 +36,14 @@ def launch(
         task.log.parent.mkdir(parents=True, exist_ok=True)
         task.log.touch()
         task.progress.unlink(missing_ok=True)
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         failure = _first_failure(tasks, engine, has_work)
     except KeyboardInterrupt:
         raise Stopped("stopped, and what was running with it.") from None
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
         for task in tasks:
             task.progress.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from pipeline.compute.processes import end_with
@@ -131,9 +132,9 @@ class Processes:
 
 def _become(command: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
     """Be `python -m command` in this process, which the server has forked."""
-    output = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
+    with Path(log).open("ab") as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
     os.environ.clear()
     os.environ.update(environment, **{PARENT: str(os.getppid())})
     signal.signal(signal.SIGTERM, lambda *_: os._exit(Stopped.code))  # there is nothing to save yet
@@ -162,6 +163,16 @@ def _members(task: Task) -> list[dict[str, str]]:
         group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | (progress if rank == 0 else {})
         for rank in range(task.processes)
     ]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Like Ctrl-C no error, so that nobody takes it for a defect of a file."""
+
+
+def terminate(number: int, _frame: FrameType | None) -> None:
+    """Handle SIGTERM. One is enough: of a whole group's, run.sh passes on its own, too."""
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated
 
 
 def end(works: Collection[Work]) -> None:
