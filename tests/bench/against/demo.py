@@ -1,4 +1,4 @@
-"""The demo from nothing to its report, rendering included, and the run after it that finds all done.
+"""The demo from nothing to its report, and the run after it that finds all done.
 
 SMALL=1 takes a smaller demo that trains for less, in which starting weighs more.
 """
