@@ -132,32 +132,33 @@ if [[ -z $to ]]; then [[ $folds == all ]] && to=report || to=finetune; fi
 [[ $folds == all || " data split train finetune " == *" $to "* ]] ||
     die "--folds $folds: expected --to finetune or earlier, got --to $to, which needs all folds"
 
-# Run one stage, if it lies between --from and --to. $1: its module, the rest: its own flags.
-# SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.
-# It ends with this script, also by kill -9. 143: SIGTERM came before it could do anything.
+# Take up a stage, if it lies between --from and --to. $1: its module, the rest: its own flags.
 stage() {
-    local name=${1#s?_} module=$1 code=0 interrupted=1
-    shift
-    [[ $name == "$from" ]] && reached=1
-    [[ $reached == 1 ]] || return 0
-    ((asked == 0)) || exit "$asked"
-    PIPELINE_PARENT=$$ "$PY" -m "pipeline.$module" --config "$config" \
-        "${restart[@]}" "$@" "${overrides[@]}" &
-    trap 'asked=75 interrupted=1; kill -TERM $! 2>/dev/null || true' TERM
-    trap 'asked=130 interrupted=1' INT
-    while ((interrupted)); do interrupted=0; wait $! && code=0 || code=$?; done
-    ((code == 0)) || exit "$((code == 143 ? 75 : code))"
-    [[ $name == "$to" ]] && exit 0
+    [[ ${1#s?_} == "$from" ]] && reached=1
+    ((reached)) && chosen+=("$1") flags+=("${@:2}")
+    [[ ${1#s?_} == "$to" ]] && reached=0
     return 0
 }
 
-asked=0 # the exit code to end with, once a signal asks for an end
+# Do the stages taken up, in one process: a fold need not wait for another to go on to the next one.
+# SIGTERM is passed on to it, Ctrl-C reaches it by itself; its exit code, once it has saved, is ours.
+# It ends with this script, also by kill -9. 143: SIGTERM came before it could do anything.
+run_stages() {
+    local IFS=, code=0 interrupted=1
+    PIPELINE_PARENT=$$ "$PY" -m pipeline.jobs "${chosen[*]}" --config "$config" \
+        "${restart[@]}" "${flags[@]}" "${overrides[@]}" &
+    trap 'interrupted=1; kill -TERM $! 2>/dev/null || true' TERM
+    trap 'interrupted=1' INT
+    while ((interrupted)); do interrupted=0; wait $! && code=0 || code=$?; done
+    exit "$((code == 143 ? 75 : code))"
+}
+
 trap 'exit 75' TERM
 setup ""
 # What Kaggle would refuse is told before the work.
 [[ ${#upload[@]} == 0 ]] || "$PY" -m pipeline.s6_submit --config "$config" --check "${upload[@]}" "${overrides[@]}"
 spread=(--jobs "$jobs" --engine "$engine") # the parts of a stage over GPUs, cores or a cluster
-reached=0
+chosen=() flags=() reached=0
 stage s0_data                                      # data.root, or the rendered demo -> checked images
 stage s1_split                                     # -> folds/<data>.csv, no scene in two folds
 stage s2_train --folds "$folds" "${spread[@]}"     # BCE - ln Dice -> an EMA network a fold
@@ -166,3 +167,4 @@ stage s4_predict "${spread[@]}"                    # D4 augmentation -> probabil
 stage s5_calibrate                                 # out-of-fold maps -> rules, the out-of-fold F2
 stage s6_submit "${upload[@]}"                     # test maps -> submissions/<run>-<hash>.csv
 stage s7_report                                    # all of it -> runs/<name>/report/index.html
+run_stages

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.config.schema import Config
 from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 from pipeline.networks.before_work import check_before_work
@@ -77,4 +77,4 @@ def _provide(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stages("s0_data")

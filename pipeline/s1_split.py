@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pipeline.data.catalog import Catalog
 from pipeline.jobs.artifacts import read_json, write_atomic
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import MANIFEST
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
@@ -101,4 +101,4 @@ def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stages("s1_split")

@@ -4,11 +4,11 @@ Reads the checked data and the folds. Writes `runs/<name>/train/fold<k>/`: final
 history.csv, last.pt (the state to resume from).
 """
 
-from pipeline.jobs.command import run_parts
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
-from pipeline.training.fold import check_training, train_fold, training_job
+from pipeline.training.fold import IMPORTS, check_training, train_fold, training_job
 
 
 def job(run: Run, part: Part) -> Job | None:
@@ -21,7 +21,7 @@ def work(run: Run, job: Job, part: Part) -> None:
     train_fold(run, job, part.fold, run.config.train, start=None)
 
 
-stage = PartStage(job, work, check=check_training)
+stage = PartStage(job, work, check=check_training, preload=IMPORTS)
 
 if __name__ == "__main__":
-    run_parts(stage, description=__doc__)
+    run_stages("s2_train")

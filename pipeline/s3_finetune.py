@@ -4,11 +4,11 @@ Reads `train/fold<k>/final.pt`, the checked data and the folds. Writes
 `runs/<name>/finetune/fold<k>/` with the same files as stage 2, by the same loop.
 """
 
-from pipeline.jobs.command import run_parts
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
-from pipeline.training.fold import check_training, train_fold, training_job
+from pipeline.training.fold import IMPORTS, check_training, train_fold, training_job
 
 
 def job(run: Run, part: Part) -> Job | None:
@@ -22,7 +22,7 @@ def work(run: Run, job: Job, part: Part) -> None:
     train_fold(run, job, part.fold, run.config.finetune, start=start)
 
 
-stage = PartStage(job, work, check=check_training)
+stage = PartStage(job, work, check=check_training, preload=IMPORTS)
 
 if __name__ == "__main__":
-    run_parts(stage, description=__doc__)
+    run_stages("s3_finetune")

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.jobs.command import run_parts
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
 
 TEST = "test"
-MIN_PER_SHARD = 2000
-"""Images, times networks, below which a shard is not worth the seconds its process takes to start.
-"""
+MIN_PER_SHARD = 50
+"""Images, times networks, below which a shard is not worth the time its process takes to start."""
 
 
 def job(run: Run, part: Part) -> Job:
@@ -52,6 +51,8 @@ def shards(run: Run, part: Part, places: int) -> int:
     """Return how many shards the part is worth where so many processes have a place."""
     if run.config.predict.ensemble is not None:
         return 1
+    if part.name != TEST and places <= run.config.folds.count:
+        return 1  # the folds fill the places already
     passes = len(images(run, part)) * len(networks(run, part))
     return max(min(places, passes // MIN_PER_SHARD), 1)
 
@@ -77,7 +78,7 @@ def work(run: Run, job: Job, part: Part) -> None:
     )
 
 
-stage = PartStage(job, work, also=(TEST,), shards=shards)
+stage = PartStage(job, work, also=(TEST,), shards=shards, preload=("pipeline.inference.predict",))
 
 if __name__ == "__main__":
-    run_parts(stage, description=__doc__)
+    run_stages("s4_predict")

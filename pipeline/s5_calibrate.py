@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.calibration import Calibrate
 from pipeline.jobs.artifacts import write_json
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.run import Run
 from pipeline.maps import as_level
 
@@ -141,4 +141,4 @@ def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":
 
 
 if __name__ == "__main__":
-    run_stage(stage, description=__doc__)
+    run_stages("s5_calibrate")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.catalog import Catalog, read_test_truth
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
-from pipeline.jobs.command import run_stage
+from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("pipeline.s6_submit")
 SUBMISSIONS = Path("submissions")
+FLAGS = {
+    "upload": {"metavar": "MESSAGE", "help": "send the submission to Kaggle, wait for its score"},
+    "check": {
+        "action": "store_true",
+        "help": "with --upload: only ask Kaggle whether a submission could be sent",
+    },
+    "scores": {"action": "store_true", "help": "only refresh the scores of what was sent"},
+}
 
 
 def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool = False) -> None:
@@ -161,18 +169,4 @@ def _show_scores(slug: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(
-        stage,
-        description=__doc__,
-        flags={
-            "upload": {
-                "metavar": "MESSAGE",
-                "help": "send the submission to Kaggle, wait for its score",
-            },
-            "check": {
-                "action": "store_true",
-                "help": "with --upload: only ask Kaggle whether a submission could be sent",
-            },
-            "scores": {"action": "store_true", "help": "only refresh the scores of what was sent"},
-        },
-    )
+    run_stages("s6_submit")

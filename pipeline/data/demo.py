@@ -6,6 +6,7 @@ a competitor gets the truth of the test images (`hidden/`) and the scene of ever
 the competition's do and a random split would leak.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ def render_demo(
         write_atomic(temporary / "scenes.csv", table.encode())
         settings |= {"train_tiles": train_tiles, "test_tiles": test_tiles}
         write_json(temporary / "demo.json", settings | {"empty_share": empty_share})
+        os.sync()
         temporary.replace(root)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -126,7 +128,7 @@ def _render_part(
             image_id = next(free)
             top, left = cut.row * (tile_px // 3), cut.col * (tile_px // 3)
             tile = picture[top : top + tile_px, left : left + tile_px]
-            write_atomic(folder / image_id, _jpeg(tile, quality, sampling))
+            write_atomic(folder / image_id, _jpeg(tile, quality, sampling), sync=False)
             ships = encode_labels(cut.labels_hw) or [""]
             instances += [(image_id, encoded) for encoded in ships]
             places.append((image_id, scene.name, cut.row, cut.col))

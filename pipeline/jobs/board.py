@@ -60,14 +60,17 @@ class Lines:
 
 
 class Table:
-    """Keeps a row for each task at the bottom of the terminal."""
+    """Keeps a row for each part at the bottom of the terminal, with the last of its tasks begun."""
 
     def __init__(self, states: Mapping[Task, str]) -> None:
         self._states, self._shown = states, 0.0
+        self._parts: dict[str, list[Task]] = {}
+        for task in states:
+            self._parts.setdefault(task.part, []).append(task)
         head = ROW.format("fold", "stage", "epoch", "loss", "images/s", "time left")
         self._rows: list[tqdm[Any]] = [
             tqdm(desc=text, bar_format="{desc}", position=position, dynamic_ncols=True)
-            for position, text in enumerate([head, *[""] * len(states)])
+            for position, text in enumerate([head, *[""] * len(self._parts)])
         ]
 
     def __enter__(self) -> Self:
@@ -85,8 +88,10 @@ class Table:
             self._write()
 
     def _write(self) -> None:
-        for row, (task, state) in zip(self._rows[1:], self._states.items(), strict=True):
-            row.set_description_str(_row(task, state))
+        for row, tasks in zip(self._rows[1:], self._parts.values(), strict=True):
+            begun = [task for task in tasks if self._states[task] != "waiting"]
+            task = (begun or tasks[:1])[-1]
+            row.set_description_str(_row(task, self._states[task]))
 
 
 def _row(task: Task, state: str) -> str:

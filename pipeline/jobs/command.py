@@ -1,8 +1,8 @@
 """The command line that all stages share, and how a stage ends.
 
-A stage file ends in `run_stage(stage)`, or in `run_parts(stage)` where its work divides into folds:
-flags are few and the same everywhere, a knob is a configuration field. EXIT_CODES says how it ends;
-where it did not get to the end, it has said how to resume.
+A stage file ends in `run_stages` with its own name; run.sh calls it with those of several, by
+`python -m pipeline.jobs`. Flags are few and the same everywhere, a knob is a configuration field.
+EXIT_CODES says how it ends; where it did not get to the end, it has said how to resume.
 """
 
 import argparse
@@ -11,11 +11,12 @@ import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
+from itertools import groupby
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -23,41 +24,17 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from pipeline.config.load import load_config
 from pipeline.config.schema import Config
 from pipeline.errors import PipelineError, Stopped, explain
-from pipeline.jobs.job import Job
 from pipeline.jobs.launch import launch
 from pipeline.jobs.local import ThisMachine, at_once
 from pipeline.jobs.lock import seen_by_other_machines
 from pipeline.jobs.parts import Part, PartStage, read_parts
 from pipeline.jobs.progress import is_launched
+from pipeline.jobs.queue import as_tasks, plan
 from pipeline.jobs.ray_cluster import Cluster
 from pipeline.jobs.run import Run
-from pipeline.jobs.tasks import Task, end_with_parent
+from pipeline.jobs.tasks import Terminated, end_with_parent, terminate
 
 LOG = logging.getLogger("pipeline")
-
-
-def run_stage(
-    stage: Callable[..., None],
-    *,
-    description: str | None,
-    flags: Mapping[str, dict[str, Any]] | None = None,
-) -> None:
-    """Parse the command line, open the run, call `stage`, and exit the process if it fails.
-
-    Args:
-        stage: The stage's work on a `Run`.
-        description: What `--help` says.
-        flags: The stage's own flags by name, each with argparse's settings; `stage` takes their
-            values by name.
-    """
-    end_with_parent()
-    flags = flags or {}
-    arguments = _parse(description, flags)
-    own = {name: getattr(arguments, name) for name in flags}
-    with exit_codes():
-        config = load_config(arguments.config, arguments.overrides)
-        with _opened(config, restart=arguments.restart) as run:
-            stage(run, **own)
 
 
 PARTS_FLAGS: Mapping[str, dict[str, Any]] = {
@@ -71,41 +48,87 @@ PARTS_FLAGS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def run_parts(stage: PartStage, *, description: str | None) -> None:
-    """Do like `run_stage` for a stage whose work divides into parts, here or in other processes.
+def run_stages(*names: str) -> None:
+    """Do stages in turn on the run that the command line names; exit the process if one fails.
+
+    A stage's module has a `stage`: a `PartStage`, or a function that does its work on a `Run` and
+    takes the values of the module's `FLAGS`, if it has any, by name. `PartStage`s that follow each
+    other are done as one queue.
 
     Args:
-        stage: The stage.
-        description: What `--help` says.
+        names: Of the stages' modules.
     """
     end_with_parent()
-    arguments = _parse(description, PARTS_FLAGS)
+    modules = {name: import_module(f"pipeline.{name}") for name in names}
+    own_flags = {
+        name: PARTS_FLAGS if isinstance(module.stage, PartStage) else getattr(module, "FLAGS", {})
+        for name, module in modules.items()
+    }
+    flags = {name: settings for own in own_flags.values() for name, settings in own.items()}
+    arguments = _parse(modules[names[0]].__doc__ if len(names) == 1 else None, flags)
     with exit_codes():
         config = load_config(arguments.config, arguments.overrides)
-        known = [*map(str, range(config.folds.count)), *stage.also]
-        parts = read_parts(arguments.folds, known, shards=stage.shards is not None)
-        at_once(arguments.jobs)  # a wrong number is refused even where nothing is left to do
-        with _opened(config, restart=arguments.restart) as run:
-            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-                _work_together(run, stage, parts)
-                return
-            jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
-            todo = {part: own for part, own in jobs.items() if run.has_work(own)}
-            _claim(run, todo)
-            if todo:
-                if arguments.engine == "local" and not is_launched():
-                    stage.check(run)
-                todo = _launched(arguments, run, stage, todo)
-            for part, own in todo.items():
-                if run.begin(own, part=part):
-                    stage.work(run, own, part)
+        # What is wrong is refused before any stage begins, even where nothing is left to do.
+        parts = {
+            name: (module.stage, _read_parts(config, module.stage, arguments))
+            for name, module in modules.items()
+            if isinstance(module.stage, PartStage)
+        }
+        _begin_log(Path("runs") / config.name)
+        for is_queue, group in groupby(names, key=lambda name: name in parts or name):
+            with _opened(config, restart=arguments.restart) as run:
+                if is_queue is True:
+                    _do_parts(run, {name: parts[name] for name in group}, arguments)
+                else:
+                    (name,) = group
+                    given = {flag: getattr(arguments, flag) for flag in own_flags[name]}
+                    modules[name].stage(run, **given)
 
 
-def _claim(run: Run, jobs: Mapping[Part, Job]) -> None:
-    """Claim jobs until this process ends; for a task, its launcher has."""
-    if not is_launched():
-        for part, job in jobs.items():
-            run.claim(job, shared=part.shards > 1)
+def _read_parts(config: Config, stage: PartStage, arguments: argparse.Namespace) -> list[Part]:
+    at_once(arguments.jobs)
+    known = [*map(str, range(config.folds.count)), *stage.also]
+    return read_parts(arguments.folds, known, shards=stage.shards is not None)
+
+
+def _do_parts(
+    run: Run, stages: Mapping[str, tuple[PartStage, list[Part]]], arguments: argparse.Namespace
+) -> None:
+    """Do parts of stages, in this process or, where several can run at a time, in others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        for stage, parts in stages.values():
+            _work_together(run, stage, parts)
+        return
+    steps = plan(run, stages)
+    if not steps:
+        return
+    if not is_launched():  # else the launcher has
+        for step in steps:
+            run.claim(step.planned, shared=step.part.shards > 1)
+        if arguments.engine == "local":
+            for check in dict.fromkeys(step.stage.check for step in steps):
+                check(run)
+    engine = _engine(arguments, run.config.machine.device)
+    given = ("--config", str(arguments.config), *arguments.overrides)
+    tasks, side_by_side = as_tasks(run, steps, engine, given)
+    run.planned.clear()  # they are finished where they are read from now on
+    if side_by_side or arguments.engine == "ray":
+        for step in steps:
+            run.start_over(step.planned)
+        code = launch([*tasks], engine, has_work=lambda task: run.has_work(tasks[task].job(run)))
+        if code != 0:
+            sys.exit(code)
+        return
+    for step in steps:
+        job = step.job(run)
+        if run.begin(job, part=step.part):
+            step.stage.work(run, job, step.part)
+
+
+def _engine(arguments: argparse.Namespace, device: str) -> ThisMachine | Cluster:
+    if arguments.engine == "ray":
+        return Cluster(arguments.jobs, device=device)
+    return ThisMachine(arguments.jobs, use_gpus=device != "cpu")
 
 
 def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
@@ -116,8 +139,9 @@ def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
         if not group.leads:
             LOG.setLevel(logging.WARNING)
         jobs = {part: own for part in parts if (own := stage.job(run, part)) is not None}
-        if group.leads:
-            _claim(run, jobs)
+        for part, own in jobs.items():
+            if group.leads and not is_launched():
+                run.claim(own, shared=part.shards > 1)
         for part, own in jobs.items():
             if not group.decided(partial(run.begin, own)):
                 continue
@@ -128,67 +152,12 @@ def _work_together(run: Run, stage: PartStage, parts: list[Part]) -> None:
                 stage.work(run, own, part)
 
 
-def _launched(
-    arguments: argparse.Namespace, run: Run, stage: PartStage, todo: dict[Part, Job]
-) -> dict[Part, Job]:
-    """Do the parts in other processes, if there is room for several; return what is left to do."""
-    device, shards = run.config.machine.device, stage.shards
-    processes = run.config.machine.processes_per_fold if shards is None else 1
-    engine: ThisMachine | Cluster
-    if arguments.engine == "ray":
-        engine = Cluster(arguments.jobs, device=device, processes=processes)
-    else:
-        engine = ThisMachine(arguments.jobs, use_gpus=device != "cpu", processes=processes)
-    cut = {part: part.cut(shards(run, part, engine.places)) if shards else [part] for part in todo}
-    tasks = [
-        _task(arguments, run, own, shard, processes)
-        for part, own in todo.items()
-        for shard in cut[part]
-    ]
-    if engine.share(len(tasks)) == 1 and arguments.engine == "local" and processes == 1:
-        return todo
-    for own in todo.values():
-        run.start_over(own)
-    code = launch(tasks, engine)
-    if code != 0:
-        sys.exit(code)
-    # The whole part puts together what its shards did.
-    return {part: own for part, own in todo.items() if len(cut[part]) > 1}
-
-
-def _task(arguments: argparse.Namespace, run: Run, job: Job, part: Part, processes: int) -> Task:
-    """Return the task that does `part` of `job` in a process of its own."""
-    stage = job.stage.partition("/")[0]
-    files = run.folder / "logs" / f"{stage}-{str(part).translate({58: '-', 47: 'of'})}"
-    return Task(
-        label=job.label if part.shards == 1 else f"{job.label} shard {part.shard}/{part.shards}",
-        stage=stage,
-        part=str(part),
-        command=(
-            f"pipeline.{Path(sys.argv[0]).stem}",
-            *("--config", str(arguments.config), "--folds", str(part)),
-            *arguments.overrides,
-        ),
-        log=files.with_suffix(".log"),
-        progress=files.with_suffix(".json"),
-        processes=processes,
-    )
-
-
 EXIT_CODES = """exit codes:
   0    done
   2    an error that says what to do
   75   asked to stop (SIGTERM; Ctrl-C in training) and saved: the same command resumes it
   130  Ctrl-C elsewhere: likewise
 """
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came. Like Ctrl-C no error, so that nobody takes it for a defect of a file."""
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
 
 
 @contextmanager
@@ -200,7 +169,7 @@ def exit_codes(*, resumes: bool = True) -> Iterator[None]:
     """
     # run.sh starts stages in the background, where the shell turns Ctrl-C off.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     except PipelineError as error:
@@ -210,7 +179,7 @@ def exit_codes(*, resumes: bool = True) -> Iterator[None]:
         LOG.warning("%s", stopped)
         sys.exit(stopped.code)
     except KeyboardInterrupt as asked:
-        terminated = isinstance(asked, _Terminated)
+        terminated = isinstance(asked, Terminated)
         LOG.warning(
             "%s. Run the same command again: it %s.",
             "stopped by SIGTERM" if terminated else "interrupted",
@@ -230,15 +199,8 @@ def exit_codes(*, resumes: bool = True) -> Iterator[None]:
 
 @contextmanager
 def _opened(config: Config, *, restart: bool) -> Iterator[Run]:
-    """Open the run and its log."""
+    """Open the run; a restart of which nothing came changes nothing."""
     run = Run(config, restart=restart)
-    _log_to(run.folder / "run.log")
-    if not seen_by_other_machines(run.folder):
-        LOG.warning(
-            "%s: locks hold on this machine alone, say the mount options: start a run on no other "
-            "machine at the same time, or mount the folder with locks.",
-            run.folder.resolve(),
-        )
     with logging_redirect_tqdm():
         try:
             yield run
@@ -285,12 +247,19 @@ class _RunLog(logging.handlers.MemoryHandler):
         return os.access(place, os.W_OK) and not self._path.is_dir()
 
 
-def _log_to(path: Path) -> None:
+def _begin_log(folder: Path) -> None:
     """Send the log to the terminal, and with the time to the run's own file."""
     on_screen = logging.StreamHandler()
     on_screen.setLevel(logging.INFO)
     on_screen.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[on_screen, _RunLog(path)], force=True)
+    handlers = [on_screen, _RunLog(folder / "run.log")]
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     # Libraries speak up only when something is wrong.
     logging.getLogger().setLevel(logging.WARNING)
     LOG.setLevel(logging.DEBUG)
+    if not seen_by_other_machines(folder):
+        LOG.warning(
+            "%s: locks hold on this machine alone, say the mount options: start a run on no other "
+            "machine at the same time, or mount the folder with locks.",
+            folder.resolve(),
+        )

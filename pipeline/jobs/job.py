@@ -47,7 +47,8 @@ class Job:
         stage: The stage's name, which is also its folder's.
         fold: The fold, or None for a stage that is not per fold.
         folder: Where the outputs and the manifest lie.
-        wanted: What the manifest must say: configuration sections and the inputs' identities.
+        wanted: What the manifest must say: configuration sections and the inputs' identities. Empty
+            while an input is planned, see `Run`.
         aliases: What earlier versions called the identities in it, the oldest last.
         inputs: The jobs that it reads.
         replaced: Where its result before is while it is started over.

@@ -1,63 +1,65 @@
-"""This machine, divided into places: each runs one task at a time on GPUs or cores of its own."""
+"""This machine, divided among tasks: each has GPUs or cores of its own."""
 
 import os
 import shutil
 import subprocess
+from collections import Counter
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.tasks import Processes, Task
 
 
 class ThisMachine:
-    """As many places as tasks may run at once.
+    """This machine, whose GPUs or else cores tasks have to themselves.
 
     Args:
         jobs: How many tasks at once, or "auto": as many as there are GPUs for, else cores.
         use_gpus: False leaves GPUs alone.
-        processes: Of each task; each has a GPU to itself, or its share of the cores.
-
-    Attributes:
-        places: How many there are.
 
     Raises:
-        ConfigError: `jobs` is neither "auto" nor a positive number, or a task needs more GPUs than
-            there are.
+        ConfigError: `jobs` is neither "auto" nor a positive number.
     """
 
-    def __init__(self, jobs: str, *, use_gpus: bool, processes: int = 1) -> None:
+    def __init__(self, jobs: str, *, use_gpus: bool) -> None:
+        self._jobs = at_once(jobs)
         self._gpus = _gpus() if use_gpus else []
-        self._processes = processes
+        self._cores = len(os.sched_getaffinity(0))
+        self._running: list[tuple[Task, Processes, list[str]]] = []
+
+    def places(self, processes: int) -> int:
+        """Return how many tasks of so many processes run at a time.
+
+        Raises:
+            ConfigError: One needs more GPUs than there are.
+        """
         if self._gpus and processes > len(self._gpus):
             raise ConfigError(
                 f"machine.processes_per_fold: {processes}: expected at most {len(self._gpus)}, the "
                 f"number of GPUs here, as each process has one to itself."
             )
-        self._cores = len(os.sched_getaffinity(0))
-        self.places = at_once(jobs) or max((len(self._gpus) or self._cores) // processes, 1)
-        self._work: dict[int, Processes] = {}
+        return self._jobs or max((len(self._gpus) or self._cores) // processes, 1)
 
-    def share(self, tasks: int) -> int:
-        """Return how many of so many tasks run at a time, and divide the machine among those."""
-        self.places = min(self.places, tasks)
-        return self.places
-
-    def environment(self, place: int) -> dict[str, str]:
-        """Return what keeps the processes in a place to themselves."""
-        threads = max(self._cores // (self.places * self._processes), 1)
-        environment = {"OMP_NUM_THREADS": str(threads)}
-        if self._gpus:
-            turns = range(place * self._processes, (place + 1) * self._processes)
-            own = [self._gpus[turn % len(self._gpus)] for turn in turns]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-        return environment
+    def cores(self, tasks: int, processes: int) -> int:
+        """Return the share of each of so many tasks, a core for each process at least."""
+        return max(self._cores // tasks, processes)
 
     def start(self, task: Task) -> Processes | None:
-        """Start a task in a free place; None if there is none."""
-        for place in range(self.places):
-            if place not in self._work or self._work[place].poll() is not None:
-                self._work[place] = Processes(task, self.environment(place))
-                return self._work[place]
-        return None
+        """Start a task; None if what it needs is not free yet."""
+        self._running = [each for each in self._running if each[1].poll() is None]
+        uses = Counter(gpu for _, _, gpus in self._running for gpu in gpus)
+        if self._jobs:
+            full = len(self._running) >= self._jobs
+        elif self._gpus:
+            full = len(self._gpus) - len(uses) < task.processes
+        else:
+            used = sum(other.cores for other, _, _ in self._running)
+            full = used > 0 and used + task.cores > self._cores
+        if full:
+            return None
+        gpus = sorted(self._gpus, key=uses.__getitem__)[: task.processes]
+        work = Processes(task, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
+        self._running.append((task, work, gpus))
+        return work
 
 
 def at_once(jobs: str) -> int | None:

@@ -68,6 +68,7 @@ class PartStage:
         also: Names of parts beside the folds.
         shards: In how many shards to cut a part for so many places, where `work` takes shards.
         check: Raises a PipelineError for what `work` would refuse, before anything is begun.
+        preload: Modules that `work` imports and that take seconds: once for all processes.
     """
 
     job: Callable[[Run, Part], Job | None]
@@ -75,6 +76,7 @@ class PartStage:
     also: tuple[str, ...] = ()
     shards: Callable[[Run, Part, int], int] | None = None
     check: Callable[[Run], None] = lambda _: None
+    preload: tuple[str, ...] = ()
 
 
 def read_parts(text: str, known: Sequence[str], *, shards: bool) -> list[Part]:

@@ -28,35 +28,45 @@ class Cluster:
     Args:
         jobs: How many tasks at once, or "auto": as many as the cluster has room for.
         device: cpu, cuda, or auto: GPUs where the cluster has any.
-        processes: Of each task; each has a GPU of its own, or a core at least.
 
     Raises:
-        ConfigError: Ray is not installed, there is no cluster, or none of its nodes is large enough
-            for a task.
+        ConfigError: `jobs` is neither "auto" nor a positive number, Ray is not installed, or there
+            is no cluster.
     """
 
-    def __init__(self, jobs: str, *, device: str, processes: int = 1) -> None:
-        ray = _connected()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = device == "cuda" or (device == "auto" and any("GPU" in node for node in nodes))
-        kind = "GPU" if gpus else "CPU"
-        self._nodes = [node for node in nodes if node.get(kind, 0) >= processes]
-        if not self._nodes:
-            raise ConfigError(
-                f"--engine ray: expected a node with at least {processes} {kind}, which a task of "
-                f"machine.device={device} needs, got {len(nodes)} nodes without. Add one."
-            )
+    def __init__(self, jobs: str, *, device: str) -> None:
         self._jobs = at_once(jobs)
-        self._gpus, self._cores = processes if gpus else 0, processes
-        self.places = sum(int(node[kind]) // processes for node in self._nodes)
+        ray = _connected()
+        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._device = device
+        self._gpus = device == "cuda" or (device == "auto" and any("GPU" in x for x in self._nodes))
         self._work: list[_Remote] = []
 
-    def share(self, tasks: int) -> int:
-        """Return how many of so many tasks run at a time, and give each its share of the cores."""
-        self.places = min(self._jobs or self.places, tasks)
-        cores = [int(node.get("CPU", 0)) for node in self._nodes]
-        self._cores = max(min(*cores, sum(cores) // self.places), self._cores)
-        return self.places
+    def _fitting(self, processes: int) -> list[dict[str, float]]:
+        """Return the nodes that are large enough for a task of so many processes."""
+        kind = "GPU" if self._gpus else "CPU"
+        return [node for node in self._nodes if node.get(kind, 0) >= processes]
+
+    def places(self, processes: int) -> int:
+        """Return how many tasks of so many processes run at a time.
+
+        Raises:
+            ConfigError: No node is large enough for one.
+        """
+        kind = "GPU" if self._gpus else "CPU"
+        nodes = self._fitting(processes)
+        if not nodes:
+            raise ConfigError(
+                f"--engine ray: expected a node with at least {processes} {kind}, which a task of "
+                f"machine.device={self._device} needs, got {len(self._nodes)} nodes without. Add "
+                "one."
+            )
+        return self._jobs or sum(int(node[kind]) // processes for node in nodes)
+
+    def cores(self, tasks: int, processes: int) -> int:
+        """Return the share of each of so many tasks: it fits onto each node that may get it."""
+        cores = [int(node.get("CPU", 0)) for node in self._fitting(processes)]
+        return max(min(*cores, sum(cores) // tasks), processes)
 
     def start(self, task: Task) -> "_Remote | None":
         """Hand a task to the cluster; None while as many run as may."""
@@ -66,8 +76,8 @@ class Cluster:
 
         remote = ray.remote(_work).options(
             name=task.label,
-            num_gpus=self._gpus,
-            num_cpus=self._cores,
+            num_gpus=task.processes if self._gpus else 0,
+            num_cpus=task.cores,
             max_retries=RETRIES,
             retry_exceptions=[_Preempted],
         )

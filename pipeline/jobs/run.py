@@ -33,6 +33,10 @@ class Run:
     Args:
         config: The resolved configuration; `config.name` names the folder.
         restart: Jobs that are asked for are started over: their folders are removed.
+
+    Attributes:
+        planned: Folders of jobs that are to be finished before others of this run read them: until
+            then those others are known by folder and inputs only, enough to claim or to wait.
     """
 
     def __init__(self, config: Config, *, restart: bool) -> None:
@@ -42,6 +46,7 @@ class Run:
         self._claims: dict[Path, Lock] = {}
         self._read: dict[Path, Lock] = {}
         self._config_before: bytes | None = None
+        self.planned: set[Path] = set()
         self.folder = Path("runs") / config.name
 
     def job(
@@ -66,6 +71,9 @@ class Run:
             ArtifactError: An input is not finished.
         """
         folder = self._folder_of(stage, fold)
+        replaced = self.folder / "replaced" / str(folder.relative_to(self.folder)).replace("/", "-")
+        if any(read.folder in self.planned for read in inputs):
+            return Job(stage, fold, folder, {}, inputs=inputs, replaced=replaced)
         config = self._sections({*sections})
         read = {job.folder: job.identities for job in inputs}
         ours = [each for each in read if each.is_relative_to(self.folder)]
@@ -79,7 +87,6 @@ class Run:
             "files": (files or {}) | of_other_runs,
         }
         aliases = {each: now for now, *earlier in read.values() for each in earlier}
-        replaced = self.folder / "replaced" / str(folder.relative_to(self.folder)).replace("/", "-")
         return Job(stage, fold, folder, wanted, aliases, inputs, replaced)
 
     def _sections(self, names: set[str]) -> dict[str, Any]:
@@ -95,6 +102,8 @@ class Run:
         """
         folder = self._folder_of(stage, fold)
         job = Job(stage, fold, folder, {})
+        if folder in self.planned:
+            return job
         manifest = job.manifest
         now = self._sections({*manifest["config"], "seed"})
         then = as_now(manifest["config"], {*manifest["config"]}) | {"seed": manifest["seed"]}
@@ -141,12 +150,14 @@ class Run:
         return self.folder / stage / ("" if fold is None else f"fold{fold}")
 
     def has_work(self, job: Job) -> bool:
-        """Tell whether the job has work to do; with `restart` it has, once.
+        """Tell whether the job has work to do; with `restart`, or planned inputs, it has, once.
 
         Raises:
             ArtifactError: It was finished for something else.
         """
         if self.restart and job.folder not in self._started_over:
+            return True
+        if any(read.folder in self.planned for read in job.inputs):
             return True
         done = job.is_done()
         if done:

@@ -2,22 +2,30 @@
 
 A task is one part of a stage: a command, the files it writes to, and how many processes share it.
 An engine starts it, here or elsewhere, and gives back work to wait for.
+
+The processes are forks of a server that has imported what takes them seconds, once for all.
 """
 
+import multiprocessing
 import os
+import runpy
+import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from pipeline.compute.processes import end_with
+from pipeline.errors import Stopped
 from pipeline.jobs.progress import PROGRESS
 
 PARENT = "PIPELINE_PARENT"
+SERVER = multiprocessing.get_context("forkserver")
 POLL_S = 0.1
 GRACE_S = 25.0
 """To save in, once asked to end: Kubernetes and SLURM kill after 30."""
@@ -35,6 +43,9 @@ class Task:
         log: What the processes print is appended here.
         progress: Where they tell how far they are.
         processes: How many work on the part together, each a rank of one group.
+        cores: Of the machine that they share.
+        after: Tasks that have to be done before it starts.
+        preload: Modules that all processes need, and that take seconds to import.
     """
 
     label: str
@@ -44,6 +55,9 @@ class Task:
     log: Path
     progress: Path
     processes: int = 1
+    cores: int = 1
+    after: tuple["Task", ...] = ()
+    preload: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -62,6 +76,12 @@ class Work(Protocol):
 class Engine(Protocol):
     """Where tasks run."""
 
+    def places(self, processes: int) -> int:
+        """Return how many tasks of so many processes run at a time, if there are enough."""
+
+    def cores(self, tasks: int, processes: int) -> int:
+        """Return how many cores each of so many tasks has while they run at a time."""
+
     def start(self, task: Task) -> Work | None:
         """Start a task; None if there is no room for it yet."""
 
@@ -78,23 +98,20 @@ class Processes:
     """
 
     def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
-        common = {**os.environ, **environment, PARENT: str(os.getpid())}
-        self._members: list[subprocess.Popen[bytes]] = []
-        with task.log.open("ab") as log:
-            for member in _members(task):
-                self._members.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", *task.command],
-                        env=common | member,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
+        threads = {"OMP_NUM_THREADS": str(task.cores // task.processes)}
+        common = {**os.environ, **threads, **environment}
+        # What the first task names is imported for all; only the server itself needs the first.
+        SERVER.set_forkserver_preload(["pipeline.jobs.server", *task.preload])
+        self._members: list[ForkServerProcess] = [
+            SERVER.Process(target=_become, args=(task.command, str(task.log), common | member))
+            for member in _members(task)
+        ]
+        for process in self._members:
+            process.start()
 
     def poll(self) -> int | None:
         """Return the first exit code that is not 0; 0 when all have ended; None before."""
-        codes = [member.poll() for member in self._members]
+        codes = [member.exitcode for member in self._members]
         failed = [code for code in codes if code]
         if failed:
             self.kill()
@@ -110,7 +127,25 @@ class Processes:
         """End those that still run, and wait for it."""
         for member in self._members:
             member.kill()
-            member.wait()
+            member.join()
+
+
+def _become(command: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
+    """Be `python -m command` in this process, which the server has forked."""
+    with Path(log).open("ab") as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
+    os.environ.clear()
+    os.environ.update(environment, **{PARENT: str(os.getppid())})
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(Stopped.code))  # there is nothing to save yet
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if "torch" in sys.modules:  # which has read the server's OMP_NUM_THREADS
+        import torch
+
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    sys.argv = [*command]
+    sys.path.insert(0, str(Path.cwd()))
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 def _members(task: Task) -> list[dict[str, str]]:
@@ -128,6 +163,16 @@ def _members(task: Task) -> list[dict[str, str]]:
         group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} | (progress if rank == 0 else {})
         for rank in range(task.processes)
     ]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Like Ctrl-C no error, so that nobody takes it for a defect of a file."""
+
+
+def terminate(number: int, _frame: FrameType | None) -> None:
+    """Handle SIGTERM. One is enough: of a whole group's, run.sh passes on its own, too."""
+    signal.signal(number, signal.SIG_IGN)
+    raise Terminated
 
 
 def end(works: Collection[Work]) -> None:

@@ -5,6 +5,8 @@ the ways up, `frame` the one normalisation and the one pad rule, `weights` what 
 from. `python -m pipeline.commands.list_networks` prints them all.
 """
 
-from pipeline.networks.torchvision_operators import declare_missing_operators
+import sys
 
-declare_missing_operators()
+from pipeline.networks.torchvision_operators import BeforeTorchvision
+
+sys.meta_path.insert(0, BeforeTorchvision())

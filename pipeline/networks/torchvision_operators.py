@@ -6,20 +6,33 @@ networks need none of these operators: with the two schemas declared, smp and ti
 """
 
 import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_declared: list[torch.library.Library] = []  # a library that is collected takes its schemas along
+_declared: list["torch.library.Library"] = []  # one that is collected takes its schemas along
 
 
-def declare_missing_operators() -> None:
-    """Declare the schemas of `nms` and `qnms`, unless torch has CUDA or torchvision brings them.
+class BeforeTorchvision(MetaPathFinder):
+    """Finds nothing, but sees the first import of torchvision coming, and no other has to wait."""
 
-    Must run before the first import of torchvision; a second call does nothing.
-    """
+    def find_spec(self, name: str, *_: object) -> None:
+        """Declare what is missing, once."""
+        if name == "torchvision" and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            _declare_missing_operators()
+
+
+def _declare_missing_operators() -> None:
+    """Declare the schemas of `nms` and `qnms`, unless torch has CUDA or torchvision brings them."""
+    import torch
+
     if _declared or torch.version.cuda is not None or _operators_load():
         return
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
@@ -30,6 +43,8 @@ def declare_missing_operators() -> None:
 
 def _operators_load() -> bool:
     """Tell whether torchvision's operator library loads here; torchvision would load the same."""
+    import torch
+
     found = importlib.util.find_spec("torchvision")
     for folder in (found.submodule_search_locations or []) if found else []:
         for suffix in EXTENSION_SUFFIXES:

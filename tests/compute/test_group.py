@@ -145,16 +145,16 @@ with exit_codes(), Group.joined(Machine.model_construct(device="cpu")) as group,
 """
 
 
-def test_a_process_that_fails_ends_and_so_do_the_others(tmp_path):
+def test_a_process_that_fails_ends_and_so_do_the_others(tmp_path, monkeypatch):
     (tmp_path / "failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
     task = Task("", "", "", ("failing",), tmp_path / "log", tmp_path / "told", 2)
-    paths = f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"
-    work = Processes(task, ENVIRONMENT | {"PYTHONPATH": paths})
-    wait_until(lambda: work._members[1].poll() is not None, within_s=280)
+    work = Processes(task, ENVIRONMENT)
+    wait_until(lambda: work._members[1].exitcode is not None, within_s=280)
     ended = time.monotonic()
-    wait_until(lambda: work._members[0].poll() is not None, within_s=280)
+    wait_until(lambda: work._members[0].exitcode is not None, within_s=280)
     assert time.monotonic() - ended < 10
-    assert [member.poll() for member in work._members] == [1, 2]
+    assert [member.exitcode for member in work._members] == [1, 2]
     told = (tmp_path / "log").read_text()
     assert "7.jpg: gone bad" in told
     assert "process 0 of the group failed\nTraceback" in told

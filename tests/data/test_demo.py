@@ -183,7 +183,7 @@ def test_ships_stand_off_from_the_water(root):
 
 
 def test_nothing_is_left_where_rendering_fails(tmp_path, monkeypatch):
-    def full(path, content):
+    def full(path, content, **_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(demo, "write_atomic", full)

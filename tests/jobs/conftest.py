@@ -30,7 +30,7 @@ def make_tasks(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(tmp_path)
 
-    def make(*parts, failing="", sleep_s=0.2, processes=1):
+    def make(*parts, failing="", sleep_s=0.2, processes=1, cores=1, after=()):
         return [
             Task(
                 label=f"train fold {part}",
@@ -40,6 +40,8 @@ def make_tasks(tmp_path, monkeypatch):
                 log=Path("logs") / f"{part}.log",
                 progress=Path("logs") / f"{part}.json",
                 processes=processes,
+                cores=max(cores, processes),
+                after=tuple(after),
             )
             for part in parts
         ]

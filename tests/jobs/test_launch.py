@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -42,14 +43,15 @@ def test_elsewhere_than_on_a_terminal_the_lines_of_the_logs_come(tmp_path, make_
 
 def test_a_terminal_gets_one_table_with_a_row_for_each(tmp_path, make_tasks, capsys):
     first, second, third = make_tasks("0", "1", "test:0/2")
+    after_first = replace(first, stage="finetune", after=(first,))
     first.progress.parent.mkdir()
     told = {"epoch": "3/7", "loss": 0.47981, "images_per_s": 141.26, "left_s": 62.3}
     first.progress.write_text(json.dumps(told))
-    states = {first: "running", second: "running", third: "waiting"}
+    states = {first: "running", second: "running", after_first: "waiting", third: "waiting"}
     with Table(states) as table:
         table.show()
         drawn = capsys.readouterr().err
-        states[first] = "done"
+        states |= {first: "done", after_first: "stopped"}
     drawn, left = (re.sub(r"\x1b\[A|\r", "\n", each) for each in (drawn, capsys.readouterr().err))
     rows = [row.split() for row in drawn.splitlines() if row.strip()]
     assert ["fold", "stage", "epoch", "loss", "images/s", "time", "left"] in rows
@@ -59,7 +61,7 @@ def test_a_terminal_gets_one_table_with_a_row_for_each(tmp_path, make_tasks, cap
     assert [row.split()[0] for row in left.splitlines() if row.strip()][-4:] == [
         *("fold", "0", "1", "test:0/2")
     ]
-    assert "done" in left
+    assert ["0", "finetune", "3/7", "0.4798", "141.3", "stopped"] in [row.split() for row in left.splitlines()]
 
 
 def test_what_an_earlier_run_told_is_forgotten(make_tasks):

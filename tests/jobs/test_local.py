@@ -45,14 +45,28 @@ def test_processes_of_a_task_are_ranks_of_a_group_each_with_a_gpu(
     tmp_path, make_tasks, monkeypatch
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4")
-    machine = ThisMachine("auto", use_gpus=True, processes=2)
-    assert machine.places == 2
+    machine = ThisMachine("auto", use_gpus=True)
+    assert machine.places(2) == 2
     assert launch(make_tasks("0", "1", processes=2), machine) == 0
     records = seen(tmp_path)
     assert set(records) == {"0-0", "0-1", "1-0", "1-1"}
     assert {one["WORLD_SIZE"] for one in records.values()} == {"2"}
     assert {one["CUDA_VISIBLE_DEVICES"] for one in records.values()} == {"0,1", "2,3"}
     assert [bool(records[f"0-{rank}"]["PIPELINE_PROGRESS"]) for rank in (0, 1)] == [True, False]
+
+
+def test_what_is_free_goes_to_the_next_stages_task(tmp_path, make_tasks, monkeypatch):
+    """A fold's second task starts while another's first runs, on the GPUs that the first had."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    short, long = *make_tasks("0"), *make_tasks("1", sleep_s=2)
+    nexts = make_tasks("2", after=[short]), make_tasks("3", after=[long])
+    both = make_tasks("4", processes=2, after=[nexts[0][0], nexts[1][0]])
+    tasks = [short, long, *nexts[0], *nexts[1], *both]
+    assert launch(tasks, ThisMachine("auto", use_gpus=True)) == 0
+    records = seen(tmp_path)
+    assert records["2-0"]["end"] < records["1-0"]["end"] < records["3-0"]["start"]
+    assert records["2-0"]["CUDA_VISIBLE_DEVICES"] == records["0-0"]["CUDA_VISIBLE_DEVICES"]
+    assert records["3-0"]["end"] < min(records["4-0"]["start"], records["4-1"]["start"])
 
 
 def test_a_lost_member_ends_the_group_and_gives_its_code(make_tasks):
@@ -64,7 +78,7 @@ def test_a_lost_member_ends_the_group_and_gives_its_code(make_tasks):
     while (code := work.poll()) is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert code == 128 + signal.SIGKILL
-    assert all(member.poll() is not None for member in work._members)
+    assert all(member.exitcode is not None for member in work._members)
 
 
 def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
@@ -78,7 +92,7 @@ def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
         "import sys, time; from pathlib import Path\n"
         "from pipeline.jobs.tasks import Processes, Task\n"
         "task = Task('', '', '', ('child',), Path('log'), Path('progress'))\n"
-        "work = Processes(task, {'PYTHONPATH': ':'.join(['.', *sys.path])})\n"
+        "work = Processes(task, {})\n"
         "print(work._members[0].pid, flush=True); time.sleep(60)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
@@ -92,20 +106,24 @@ def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
     wait_until(lambda: not running(child), within_s=20)
 
 
-@pytest.mark.parametrize(("jobs", "count"), [("1", 1), ("2", 2), ("9", 3)])
-def test_the_number_of_places_is_as_asked_but_not_above_the_tasks(monkeypatch, jobs, count):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert ThisMachine(jobs, use_gpus=True).share(3) == count
+@pytest.mark.parametrize(("jobs", "count"), [("1", 1), ("2", 2), ("9", 9), ("auto", 3)])
+def test_the_number_of_places_is_as_asked_else_that_of_the_gpus(monkeypatch, jobs, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5")
+    assert ThisMachine(jobs, use_gpus=True).places(1) == count
 
 
-def test_auto_is_one_per_gpu_where_there_are_gpus(monkeypatch):
+def test_tasks_share_gpus_only_where_more_are_asked_for(tmp_path, make_tasks, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    machine = ThisMachine("auto", use_gpus=True)
-    assert [machine.environment(i)["CUDA_VISIBLE_DEVICES"] for i in range(machine.places)] == [
-        "2",
-        "3",
-    ]
-    assert "CUDA_VISIBLE_DEVICES" not in ThisMachine("auto", use_gpus=False).environment(0)
+    assert launch(make_tasks("0", "1", "2", sleep_s=1), ThisMachine("3", use_gpus=True)) == 0
+    records = [seen(tmp_path)[f"{part}-0"] for part in range(3)]
+    assert max(one["start"] for one in records) < min(one["end"] for one in records)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in records] == ["2", "3", "2"]
+
+
+def test_no_task_gets_a_gpu_where_none_is_wanted(tmp_path, make_tasks, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert launch(make_tasks("0"), ThisMachine("auto", use_gpus=False)) == 0
+    assert seen(tmp_path)["0-0"]["CUDA_VISIBLE_DEVICES"] == "2,3"
 
 
 @pytest.mark.parametrize(
@@ -123,20 +141,21 @@ def test_gpus_are_counted_by_their_own_lines(tmp_path, monkeypatch, listed, plac
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    assert ThisMachine("auto", use_gpus=True).places == places
+    assert ThisMachine("auto", use_gpus=True).places(1) == places
 
 
-def test_cores_are_divided_among_what_runs(monkeypatch):
+def test_cores_are_divided_among_what_runs(tmp_path, make_tasks, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    for jobs, processes, tasks, threads in (
-        ("2", 1, 5, "4"),
-        ("auto", 1, 2, "4"),
-        ("auto", 2, 9, "1"),
-        ("1", 2, 9, "4"),
-    ):
-        machine = ThisMachine(jobs, use_gpus=False, processes=processes)
-        machine.share(tasks)
-        assert machine.environment(0)["OMP_NUM_THREADS"] == threads
+    machine = ThisMachine("auto", use_gpus=False)
+    assert [machine.places(processes) for processes in (1, 2, 9)] == [8, 4, 1]
+    for tasks, processes, cores in ((2, 1, 4), (5, 1, 1), (1, 2, 8), (4, 2, 2), (1, 9, 9)):
+        assert machine.cores(tasks, processes) == cores
+    tasks = [*make_tasks("0", cores=5), *make_tasks("1", cores=3), *make_tasks("2", cores=8)]
+    assert launch(tasks, machine) == 0
+    records = [seen(tmp_path)[f"{part}-0"] for part in range(3)]
+    assert [one["OMP_NUM_THREADS"] for one in records] == ["5", "3", "8"]
+    assert records[1]["start"] < records[0]["end"]
+    assert max(one["end"] for one in records[:2]) < records[2]["start"]
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "many", "1.5"])
@@ -148,4 +167,4 @@ def test_a_wrong_number_of_jobs_is_named(jobs):
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(ConfigError, match=r"processes_per_fold: 2: expected at most 1"):
-        ThisMachine("auto", use_gpus=True, processes=2)
+        ThisMachine("auto", use_gpus=True).places(2)

@@ -106,10 +106,10 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch):
 @pytest.mark.parametrize(
     ("device", "processes", "tasks", "expected"),
     [
-        ("auto", 1, 5, (5, 1, 12)),
-        ("cuda", 4, 2, (2, 4, 32)),
-        ("cuda", 8, 9, (1, 8, 32)),
-        ("cpu", 1, 9, (9, 0, 8)),
+        ("auto", 1, 5, (5, 12)),
+        ("cuda", 4, 2, (2, 32)),
+        ("cuda", 8, 9, (1, 32)),
+        ("cpu", 1, 9, (9, 8)),
     ],
 )
 def test_tasks_ask_for_gpus_and_for_their_share_of_the_cores(
@@ -120,13 +120,13 @@ def test_tasks_ask_for_gpus_and_for_their_share_of_the_cores(
     nodes = [{"Alive": True, "Resources": each} for each in resources]
     monkeypatch.setattr(ray, "init", lambda **_: None)
     monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {"Alive": False, "Resources": {}}])
-    cluster = Cluster("auto", device=device, processes=processes)
-    places = cluster.share(tasks)
-    assert (places, cluster._gpus, cluster._cores) == expected
+    cluster = Cluster("auto", device=device)
+    places = min(cluster.places(processes), tasks)
+    assert (places, cluster.cores(places, processes)) == expected
 
 
 def test_a_task_larger_than_every_node_is_refused(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda **_: None)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
     with pytest.raises(ConfigError, match=r"at least 1 GPU, .* got 1 nodes without"):
-        Cluster("auto", device="cuda")
+        Cluster("auto", device="cuda").places(1)

@@ -1,17 +1,20 @@
 """Two commits, unpacked, and what a command costs in each."""
 
+import ctypes
 import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[3]
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Cost(NamedTuple):
@@ -45,6 +48,8 @@ class Tree:
         Raises:
             RuntimeError: It failed; with the end of what it printed.
         """
+        # What a command leaves behind comes to this process, which waits for it and counts it.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
         program = ["./run.sh"] if command[0] == "run.sh" else [sys.executable, "-m", command[0]]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(
@@ -56,7 +61,11 @@ class Tree:
             text=True,
             check=False,
         )
-        wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall_s = time.perf_counter() - started
+        with suppress(ChildProcessError):
+            while os.wait():
+                pass
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             raise RuntimeError(
                 f"{self.name}: {' '.join(command)}: exit code {done.returncode}\n"
