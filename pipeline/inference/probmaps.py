@@ -84,7 +84,8 @@ class MapWriter:
                 f"{path}: unfinished maps of another version. {self._job.restart_hint}"
             )
         # Version 0.3.0 did not record it; on CPUs it was float32.
-        self.precisions += set(recorded.get("precisions", ["float32"])) - set(self.precisions)
+        known = recorded.get("precisions", ["float32"])
+        self.precisions += [each for each in known if each not in self.precisions]
         return [tuple(row) for row in recorded["rows"]]
 
     @property
