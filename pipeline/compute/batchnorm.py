@@ -1,7 +1,8 @@
 """BatchNorm over the whole batch of a group of processes, on CPUs.
 
 torch's SyncBatchNorm is for GPUs alone. Here each process computes mean and variance of its own
-images, all of them meet, and the whole batch's follow from them; so do the gradients.
+images, all of them meet, and the whole batch's follow from them; so do the gradients. As in torch's
+own, statistics and arithmetic are float32, whatever the images are.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ def _batch_norm(  # noqa: PLR0917  torch's own arguments
         return functional.batch_norm(
             images, running_mean, running_var, weight, bias, momentum=momentum, eps=eps
         )
+    dtype, images = images.dtype, images.float()
     axes = [axis for axis in range(images.ndim) if axis != 1]
     every = _gathered(torch.stack([images.mean(axes), images.var(axes, unbiased=False)]))
     means, variances = every.unbind(1)
@@ -61,7 +63,7 @@ def _batch_norm(  # noqa: PLR0917  torch's own arguments
     shape = [-1 if axis == 1 else 1 for axis in range(images.ndim)]
     scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
     shift = (0 if bias is None else bias) - mean * scale
-    return images * scale.view(shape) + shift.view(shape)
+    return (images * scale.view(shape) + shift.view(shape)).to(dtype)
 
 
 def _gathered(own: Tensor) -> Tensor:

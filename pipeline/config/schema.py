@@ -222,6 +222,7 @@ class Machine(Section):
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Neutral("auto")]
     amp: Annotated[bool, Neutral(False)]
+    half_missing: Annotated[Literal["float32", "refuse"], Neutral("float32")]
     processes_per_fold: Annotated[Count, Neutral(1)]
     compile: Annotated[bool, Neutral(False)]
     loader_workers: Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], Neutral(0)]

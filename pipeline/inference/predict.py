@@ -4,6 +4,7 @@ Images and the folds' weights enter; 8-bit probability maps of object, and of co
 networks tell it, leave: the mean over symmetries, and over networks where several see an image.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels
 from pipeline.networks.build import build_trained
+
+LOG = logging.getLogger(__name__)
 
 
 def predict(
@@ -50,9 +53,12 @@ def predict(
         width: The same.
     """
     writer = MapWriter(job, part, floor=config.predict.floor)
-    device = Device.choose(config.machine)
     own, written = part.of(list(images)), writer.written
     todo = [name for name in own if name not in written]
+    device = Device.choose(config.machine)
+    if todo:
+        device = device.resuming(job.label, writer.precisions, config.machine)
+        LOG.info("%s: predicts %d images on %s", job.label, len(todo), device)
     maps = predict_maps(
         config,
         device,

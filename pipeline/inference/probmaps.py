@@ -60,6 +60,9 @@ class MapWriter:
         part: What of the job is written here.
         floor: Maps with a maximum probability below are not stored.
 
+    Attributes:
+        precisions: That networks have computed maps in, each once.
+
     Raises:
         ArtifactError: The folder holds the unfinished maps of another configuration.
     """
@@ -67,6 +70,7 @@ class MapWriter:
     def __init__(self, job: Job, part: Part, *, floor: float) -> None:
         self._job, self._part, self._floor = job, part, floor
         self._records = job.folder / "records"
+        self.precisions: list[str] = []
         self._own = self._records / f"{part.shard}of{part.shards}.json"
         records = {path: self._rows_of(path) for path in sorted(self._records.glob("*.json"))}
         self._rows = records.pop(self._own, [])
@@ -79,6 +83,9 @@ class MapWriter:
             raise ArtifactError(
                 f"{path}: unfinished maps of another version. {self._job.restart_hint}"
             )
+        # Version 0.3.0 did not record it; on CPUs it was float32.
+        known = recorded.get("precisions", ["float32"])
+        self.precisions += [each for each in known if each not in self.precisions]
         return [tuple(row) for row in recorded["rows"]]
 
     @property
@@ -104,7 +111,8 @@ class MapWriter:
 
     def _record(self) -> None:
         os.sync()  # a record names only maps that are on the disk; syncing each costs far more
-        write_json(self._own, {"owner": self._job.owner, "columns": COLUMNS, "rows": self._rows})
+        told = {"owner": self._job.owner, "precisions": self.precisions, "columns": COLUMNS}
+        write_json(self._own, told | {"rows": self._rows})
 
     def end(self, image_ids: Sequence[str], device: str) -> None:
         """Record the maps; where the part is whole, write the index of all and finish the job.
@@ -131,7 +139,7 @@ class MapWriter:
             )
         write_atomic(self._job.folder / "index.csv", index.to_csv(index=False).encode())
         metrics = {"images": len(index), "stored": int((index.bytes > 0).sum())}
-        self._job.finish(["index.csv"], metrics, device)
+        self._job.finish(["index.csv"], metrics, device, ", ".join(self.precisions) or None)
         shutil.rmtree(self._records)
 
 

@@ -202,13 +202,20 @@ class Job:
             )
         return path
 
-    def finish(self, outputs: list[str], metrics: dict[str, Any], device: str = "cpu") -> None:
+    def finish(
+        self,
+        outputs: list[str],
+        metrics: dict[str, Any],
+        device: str = "cpu",
+        precision: str | None = None,
+    ) -> None:
         """Write the manifest: from now on the job is done.
 
         Args:
             outputs: File names relative to the folder, all complete.
             metrics: What the job measured, JSON values.
             device: What it ran on.
+            precision: What networks computed in, if there were any.
         """
         wall_s = time.monotonic() - self.started
         write_json(
@@ -226,6 +233,7 @@ class Job:
                 "versions": {"pipeline": __version__, "python": platform.python_version()}
                 | {name: version(name) for name in LIBRARIES},
                 "device": device,
+                "precision": precision,
                 "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
                 "wall_s": round(wall_s, 2),
             },

@@ -62,7 +62,7 @@ def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps |
     """Yield `(ImageId, maps)` in the sample's order; None as a run's stored maps have it."""
     config, usable = package.config, catalog.usable_test_ids
     device = Device.choose(config.machine)
-    LOG.info("predicting %d images on %s", len(usable), device.name)
+    LOG.info("predicting %d images on %s", len(usable), device)
     maps = predict_maps(
         config,
         device,

@@ -86,7 +86,9 @@ def glance(key: str, title: str, records: Records) -> Panel:
     if tested is not None:
         shown["test images"] = (tested["test_f2"], None)
         facts["F2 of test images"] = _score(tested["test_f2"])
-    devices = {m["device"] for m in manifests if m["stage"] in {"train", "finetune"}}
+    trained = [m for m in manifests if m["stage"] in {"train", "finetune"}]
+    # Version 0.3.0 did not record the precision.
+    devices = {" in ".join(filter(None, [m["device"], m.get("precision")])) for m in trained}
     facts["time of all jobs"] = _duration(sum(m["wall_s"] for m in manifests))
     facts["trained on"] = ", ".join(sorted(devices)) or "–"
     config = records.find("config.yaml")

@@ -60,6 +60,14 @@ def train(context: TrainingContext, network: SegmentationNetwork) -> None:
     if group.decided(state.path.is_file):
         state.load()
         LOG.info("%s: resumes at step %d", job.label, state.step)
+    context, device = state.context, state.context.device
+    LOG.info("%s: trains on %s", job.label, device)
+    if group.any(device.precision != group.decided(lambda: device.precision)):
+        raise ConfigError(
+            f"machine.processes_per_fold: {job.label}: expected processes that compute in the same "
+            f"precision, got {device.precision} in one of them and another elsewhere. Start them "
+            "on machines of one kind, or a new training with machine.amp=false."
+        )
     batch_size, parts = context.crops.batch_size, state.parts * group.size
     if batch_size % parts:
         raise ConfigError(
@@ -76,7 +84,8 @@ def train(context: TrainingContext, network: SegmentationNetwork) -> None:
         final = {"model": state.ema.network.state_dict()}
         write_atomic(job.folder / "final.pt", lambda file: torch.save(final, file))
         sizes = {"size_px": context.crops.size_px, "batch_size": batch_size, "parts": state.parts}
-        job.finish(OUTPUTS, state.history[-1] | sizes, device.name)
+        precision = ", ".join(state.precisions)
+        job.finish(OUTPUTS, state.history[-1] | sizes, device.name, precision)
 
 
 class _Loop:
@@ -188,6 +197,7 @@ class _Loop:
                 "is done stays.",
             ),
             context.group.whole_batch_statistics(context.device.where),
+            context.device.autocast(),
         ):
             state.ema.estimate_statistics(self._statistics_images(epoch, size))
 

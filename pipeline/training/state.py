@@ -1,13 +1,15 @@
 """The state of a training: everything that one which resumes needs, and nothing else.
 
 The weights, their average, the optimiser, the scaler, the running epoch's sums, the rows of the
-epochs done, and the number of steps taken: resuming gives the bits of a run that was never
-interrupted, from any step. On disk it is whole, undamaged and of this very job, or refused.
+epochs done, the number of steps taken, and the precision they were taken in: resuming gives the
+bits of a run that was never interrupted, from any step. On disk it is whole, undamaged and of this
+very job, or refused.
 """
 
 import time
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +90,8 @@ class State:
         network: On the device; its weights are the start.
 
     Attributes:
+        context: Of the training; after `load` in the precision that it goes on in.
+        precisions: That steps were taken in, one after the other; the last is the running one.
         parts: In how many parts a step's batch is computed.
         step: Optimisation steps done, over all epochs.
         seconds: Of the running epoch, by phase.
@@ -100,12 +104,12 @@ class State:
         network: SegmentationNetwork,
     ) -> None:
         settings, device = context.settings, context.device
-        self._context, self.job, self.network = context, context.job, network
+        self.context, self.job, self.network = context, context.job, network
         self.ema = Ema(network, settings.ema_decay)
         self.optimizer = torch.optim.AdamW(
             _decayed(network, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
-        self.scaler = device.scaler()
+        self.scaler, self.precisions = device.scaler(), [device.precision]
         self.sums = EpochSums(context.loss.terms, device.where)
         self.step, self.parts = 0, self._parts_asked() or 1
         self.seconds = dict.fromkeys(
@@ -118,7 +122,7 @@ class State:
 
         It is of the run, the fold, the step and, past the first of a group, of the process.
         """
-        rank = self._context.group.rank
+        rank = self.context.group.rank
         process = [rank] if rank else []
         run = self.job.wanted["seed"], self.job.stage, str(self.job.fold)
         torch.manual_seed(stream_seed(*run, self.step, purpose, *process))
@@ -147,8 +151,10 @@ class State:
         Raises:
             ArtifactError: It is damaged, the state of another job, or not the same in all
                 processes.
+            ConfigError: This machine lacks its precision, and may not go on in another.
         """
-        state, group = self._read(), self._context.group
+        state, group = self._read(), self.context.group
+        self._go_on_in(state)
         for name, part in self._parts().items():
             if state.get(name):  # of another precision there is no scaler's
                 part.load_state_dict(state[name])
@@ -162,6 +168,15 @@ class State:
                 f"{self.step} here and of step {first} in the first process. Put the runs' folder "
                 "on storage that all nodes share."
             )
+
+    def _go_on_in(self, state: dict[str, Any]) -> None:
+        """Take the precision that a state was saved in, or the one that may stand in for it."""
+        device = self.context.device
+        # Version 0.3.0 did not save it, and trained in float32 on CPUs.
+        before = device.precision if device.is_cuda else "float32"
+        precisions = state.setdefault("precisions", [before])
+        device = device.resuming(self.job.label, precisions, self.context.machine)
+        self.context, self.scaler = replace(self.context, device=device), device.scaler()
 
     def _read(self) -> dict[str, Any]:
         path, hint = self.path, self.job.restart_hint
@@ -182,7 +197,7 @@ class State:
 
     def _parts_asked(self) -> int | None:
         """Return the parts that the configuration asks for; None for `auto`."""
-        asked = self._context.machine.accumulate
+        asked = self.context.machine.accumulate
         return None if asked == "auto" else asked
 
     def _parts(self) -> dict[str, Any]:
@@ -192,10 +207,10 @@ class State:
             "optimizer": self.optimizer,
             "sums": self.sums,
         }
-        return parts | ({"scaler": self.scaler} if self._context.device.scales else {})
+        return parts | ({"scaler": self.scaler} if self.context.device.scales else {})
 
 
-_VALUES = ("step", "parts", "seconds", "history")
+_VALUES = ("step", "parts", "seconds", "history", "precisions")
 
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

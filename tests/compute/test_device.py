@@ -1,14 +1,16 @@
-"""What a card computes in, and what of its memory and its cores is to be had."""
+"""What a processor or a card computes in, and what of its memory and its cores is to be had."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from toy_training import Network, context, draw_images
+from torch import nn
+from torch.nn import functional
 
+from pipeline.compute import device as device_module
 from pipeline.compute.device import Device
 from pipeline.config.load import load_config
-from pipeline.training.state import State
+from pipeline.data.targets import probabilities
 
 pytestmark = pytest.mark.unit
 
@@ -38,23 +40,47 @@ def test_bfloat16_that_is_emulated_does_not_count(card, native, half):
     assert Device.choose(machine("machine.amp=false")).dtype == torch.float32
 
 
-def state_on(folder, dtype):
-    device = Device(torch.device("cpu"), dtype, 0)
-    images = draw_images(folder)
-    return State(context(folder, images, device=device), Network())
-
-
 @pytest.mark.parametrize(
-    ("saved", "loaded"), [(torch.float32, torch.float16), (torch.float16, torch.float32)]
+    ("flags", "expected"),
+    [
+        ("avx512_bf16 amx_bf16 amx_tile", torch.bfloat16),
+        ("avx512f avx512_bf16", torch.float32),  # half of it gains nothing
+        (None, torch.float32),
+    ],
 )
-def test_a_run_goes_on_in_another_precision(tmp_path, saved, loaded):
-    before = state_on(tmp_path, saved)
-    before.step = 7
-    before.save()
-    after = state_on(tmp_path, loaded)
-    after.load()
-    assert after.step == 7
-    assert after.scaler.get_scale() == (65536 if loaded == torch.float16 else 1)
+def test_a_cpu_computes_in_bfloat16_where_it_has_amx(tmp_path, monkeypatch, flags, expected):
+    facts = tmp_path / "cpuinfo"
+    if flags is not None:
+        facts.write_text(f"model name\t: some\nflags\t\t: fpu {flags} fsrm\nbogomips\t: 5199\n")
+    monkeypatch.setattr(device_module, "Path", lambda _path: facts)
+    assert Device.choose(machine("machine.device=cpu")).dtype == expected
+    without = Device.choose(machine("machine.device=cpu", "machine.amp=false"))
+    assert str(without) == "cpu in float32"
+
+
+def test_half_precision_stays_out_of_what_it_would_spoil():
+    bf16 = Device(torch.device("cpu"), torch.bfloat16, 0)
+    images_nchw = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last) + 30
+    convolution, norm = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, momentum=1.0)
+    with bf16.autocast():
+        hidden = convolution(images_nchw)
+        normed = norm(hidden)
+    assert hidden.dtype == normed.dtype == torch.bfloat16
+    assert norm.running_mean.dtype == norm.weight.dtype == torch.float32
+    assert torch.allclose(norm.running_mean, hidden.float().mean((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(norm.running_var, hidden.float().var((0, 2, 3)), rtol=1e-3)
+    assert probabilities(normed, "ship").dtype == torch.float32
+    normed.float().square().mean().backward()
+    assert convolution.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_resampling_rounds_once(mode):
+    halves = torch.randn(2, 8, 7, 7).bfloat16().to(memory_format=torch.channels_last)
+    exact = functional.interpolate(halves.float(), scale_factor=4, mode=mode)
+    with Device(torch.device("cpu"), torch.bfloat16, 0).autocast():
+        found = functional.interpolate(halves, scale_factor=4, mode=mode)
+    assert (found.float() - exact).abs().max() <= 2**-8 * exact.abs().max()
 
 
 def test_memory_that_was_freed_counts_as_free(monkeypatch):

@@ -21,6 +21,7 @@ from torch import nn
 from toy_training import context, draw_images
 from waiting import wait_until
 
+from pipeline.compute import batchnorm
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
 from pipeline.jobs.tasks import Processes, Task
@@ -58,7 +59,8 @@ def train_once(folder, *overrides):
     folder.mkdir(exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     images = draw_images(folder / "images")
-    train(context(folder, images, "image_head.weight=0.5", *overrides), Network())
+    in_float32 = ["image_head.weight=0.5", "machine.amp=false", *overrides]
+    train(context(folder, images, *in_float32), Network())
 
 
 HERE = Path(__file__).parent
@@ -100,6 +102,27 @@ def test_two_processes_give_the_result_of_one(tmp_path, alone):
         .all()
     )
     assert json.loads((tmp_path / "two" / "manifest.json").read_text())["metrics"]
+
+
+def test_statistics_of_a_group_are_float32_in_half_precision(monkeypatch):
+    monkeypatch.setattr(batchnorm, "_gathered", lambda own: own.unsqueeze(0))
+    images = (torch.randn(4, 8, 6, 6) + 30).bfloat16()
+    ours, torchs = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+    with batchnorm.WholeBatchStatistics():
+        found = ours(images)
+    expected = torchs(images)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), expected.float(), atol=2**-6)
+    assert torch.allclose(ours.running_mean, torchs.running_mean)
+    assert torch.allclose(ours.running_var, torchs.running_var)
+
+
+def test_processes_of_different_precision_are_refused(tmp_path, monkeypatch):
+    alone = context(tmp_path, draw_images(tmp_path), "machine.amp=false")
+    # No state is saved; the leader, elsewhere, computes in half precision.
+    monkeypatch.setattr(Group, "decided", lambda _, decide: decide() and "bfloat16")
+    with pytest.raises(ConfigError, match=r"same precision, got float32 in one of them"):
+        train(alone, Network())
 
 
 def test_two_nodes_stopped_on_the_way_are_gone_on_with_by_one_process(tmp_path, alone):

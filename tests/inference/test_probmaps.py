@@ -72,6 +72,18 @@ def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypa
     assert not (tmp_path / "records").exists()
 
 
+def test_the_manifest_names_every_precision_that_maps_were_predicted_in(tmp_path, maps):
+    for shard, precision in enumerate(["bfloat16", "float32"]):
+        part = Part("test", shard, 2)
+        writer = MapWriter(job_in(tmp_path), part, floor=0.2)
+        writer.precisions = [precision]
+        for image_id in part.of(list(maps)):
+            writer.add(image_id, ImageMaps(maps[image_id]))
+        writer.end(list(maps), "cpu")
+    write(tmp_path, maps)
+    assert job_in(tmp_path).manifest["precision"] == "bfloat16, float32"
+
+
 def test_a_record_is_written_after_its_maps_are_on_the_disk(tmp_path, maps, monkeypatch):
     order = []
     record = probmaps.write_json

@@ -223,7 +223,10 @@ def test_memory_that_does_not_suffice_names_the_settings(
 
 def test_a_batch_in_parts_has_the_gradients_of_the_whole(tmp_path, images):
     # Without BatchNorm and with a loss that is a mean over pixels nothing else differs.
-    options = ["train.loss=[{name: bce, weight: 1.0, label_smoothing: 0.0}]"]
+    options = [
+        "train.loss=[{name: bce, weight: 1.0, label_smoothing: 0.0}]",
+        "machine.amp=false",
+    ]
     whole = run(tmp_path / "1", images, *options, network=Network(norm=False))
     options.append("machine.accumulate=2")
     parts = run(tmp_path / "2", images, *options, network=Network(norm=False))
