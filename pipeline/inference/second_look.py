@@ -37,8 +37,10 @@ from pipeline.seeds import generator
 
 LOG = logging.getLogger(__name__)
 FILE = "second_look.json"
-MIN_IMAGES, MAX_IMAGES, SHARE = 64, 400, 0.1
-"""How many of a fold's images are predicted completely."""
+SHARE, MIN_IMAGES, MAX_IMAGES = 0.1, 64, 400
+"""Of a fold's images, that are predicted completely to choose by."""
+MAX_SHARE = 0.25
+"""Where that takes more of them nothing is chosen, and all are."""
 LEVELS = (0.5, 0.4, 0.3, 0.2, 0.1)
 MARGINS_PX = (32, 64, 96, 128, 192)
 MARGIN_IMAGES = 32
@@ -100,7 +102,7 @@ def most_careful(looks: Iterable[Look | None]) -> Look | None:
 def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dict[str, Any]:
     """Choose on a sample of the images, whose maps are written; return what FILE holds."""
     count = min(max(round(SHARE * len(images)), MIN_IMAGES), MAX_IMAGES)
-    if len(images) < 4 * count:
+    if count > MAX_SHARE * len(images):
         LOG.info("%s: %d images are too few to choose where to look again", job.label, len(images))
         return {"look": None, "images": 0, "tried": []}
     draw = generator(run.config.seed, "second look", str(job.fold))

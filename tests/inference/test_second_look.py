@@ -1,0 +1,117 @@
+"""Where to look again is chosen once for a fold, whoever comes first, and everyone uses it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from all_stages import do_parts
+
+from pipeline import s4_predict
+from pipeline.commands._runs import open_run
+from pipeline.errors import ArtifactError
+from pipeline.inference import second_look
+from pipeline.inference.mean_network import MeanNetwork
+from pipeline.inference.probmaps import MapReader
+from pipeline.inference.regions import Look
+from pipeline.inference.second_look import FILE, look_of_run, most_careful
+from pipeline.jobs.artifacts import read_json, write_json
+from pipeline.jobs.parts import Part
+from pipeline.jobs.run import Run
+
+STORED = Path(__file__).parents[1] / "stored_runs" / "0.3.0"
+
+
+@pytest.mark.unit
+def test_of_several_choices_the_most_careful_is_taken():
+    assert most_careful([Look(0.5, 32), Look(0.3, 96)]) == Look(0.3, 96)
+    assert most_careful([Look(0.5, 32), None]) is None
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """The stored run, predicted once with all passes everywhere and once looking again."""
+    shutil.copytree(STORED, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr(second_look, "MIN_IMAGES", 2)
+    monkeypatch.setattr(second_look, "MAX_SHARE", 0.4)
+    stored = open_run("tiny")
+
+    def predicted(name, **settings):
+        shutil.copytree(stored.folder, stored.folder.with_name(name))
+        shutil.rmtree(Path("runs", name, "predict"))
+        predict = stored.config.predict.model_copy(update=settings)
+        config = stored.config.model_copy(update={"name": name, "predict": predict})
+        return Run(config, restart=False)
+
+    return predicted("whole"), predicted("looks", look_again=True)
+
+
+def maps_of(run, part):
+    own = s4_predict.job(run, Part(part))
+    images = s4_predict.images(run, Part(part))
+    reader = MapReader(own, images, 96, 96, contact=False)
+    return {name: (reader.read(name) or reader.background(name)).prob_hw for name in images}
+
+
+@pytest.mark.contract
+def test_the_sample_is_complete_and_shards_and_resumed_work_give_the_same_maps(runs, monkeypatch):
+    whole, looks = runs
+    do_parts(s4_predict.stage, whole, ["0"])
+    assert not (whole.folder / "predict" / "oof" / "fold0" / FILE).exists()
+    shard = Part("0", 1, 2)
+    own = s4_predict.job(looks, shard)
+    assert looks.begin(own, part=shard)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(second_look, "write_json", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            s4_predict.work(looks, own, shard)
+    s4_predict.work(looks, own, shard)
+    own.release()
+    do_parts(s4_predict.stage, looks, ["0"])
+    choice = read_json(looks.folder / "predict" / "oof" / "fold0" / FILE)
+    assert choice["images"] == 2
+    assert choice["tried"][-1]["taken"] is (choice["look"] is not None)
+    complete, found = maps_of(whole, "0"), maps_of(looks, "0")
+    same = [name for name in found if np.array_equal(found[name], complete[name])]
+    assert len(same) >= 2
+
+    shutil.rmtree(looks.folder / "predict")
+    do_parts(s4_predict.stage, looks, ["0"])
+    again = maps_of(looks, "0")
+    assert all(np.abs(again[name].astype(int) - found[name]).max() <= 1 for name in found)
+
+
+@pytest.mark.contract
+def test_the_test_images_wait_for_no_fold_and_get_the_most_careful_choice(runs, monkeypatch):
+    _, looks = runs
+    made, init = [], MeanNetwork.__init__
+
+    def told(self, config, device, states, look=None):
+        made.append(look)
+        init(self, config, device, states, look)
+
+    monkeypatch.setattr(MeanNetwork, "__init__", told)
+    monkeypatch.setattr(second_look, "_choose", lambda *_: {"look": {"level": 0.3, "margin_px": 8}})
+    do_parts(s4_predict.stage, looks, ["test"])
+    assert made == [Look(0.3, 8)]
+    monkeypatch.setattr(second_look, "_choose", None)
+    do_parts(s4_predict.stage, looks, ["0", "1"])
+    assert look_of_run(looks) == Look(0.3, 8)
+
+    path = looks.folder / "predict" / "oof" / "fold1" / FILE
+    write_json(path, read_json(path) | {"look": None})
+    with pytest.raises(ArtifactError, match="damaged: expected SHA-256"):
+        look_of_run(looks)
+
+
+@pytest.mark.contract
+def test_a_fold_of_few_images_is_computed_completely(runs, monkeypatch):
+    whole, looks = runs
+    monkeypatch.setattr(second_look, "MIN_IMAGES", 3)
+    for run in runs:
+        do_parts(s4_predict.stage, run, ["0", "1", "test"])
+    assert look_of_run(looks) is None
+    for part in ("0", "1", "test"):
+        ours, theirs = maps_of(looks, part), maps_of(whole, part)
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
