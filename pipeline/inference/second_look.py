@@ -37,7 +37,7 @@ from pipeline.seeds import generator
 
 LOG = logging.getLogger(__name__)
 FILE = "second_look.json"
-SHARE, MIN_IMAGES, MAX_IMAGES = 0.1, 64, 400
+SHARE, MIN_IMAGES, MAX_IMAGES = 0.05, 64, 400
 """Of a fold's images, that are predicted completely to choose by."""
 MAX_SHARE = 0.25
 """Where that takes more of them nothing is chosen, and all are."""
@@ -101,13 +101,15 @@ def most_careful(looks: Iterable[Look | None]) -> Look | None:
 
 def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dict[str, Any]:
     """Choose on a sample of the images, whose maps are written; return what FILE holds."""
-    count = min(max(round(SHARE * len(images)), MIN_IMAGES), MAX_IMAGES)
-    if count > MAX_SHARE * len(images):
-        LOG.info("%s: %d images are too few to choose where to look again", job.label, len(images))
-        return {"look": None, "images": 0, "tried": []}
+    count = min(max(round(SHARE * len(images)), MIN_IMAGES), MAX_IMAGES, len(images))
     draw = generator(run.config.seed, "second look", str(job.fold))
     names = sorted(draw.choice(list(images), count, replace=False).tolist())
-    sample = _Sample(run, names, [images[name] for name in names], trained)
+    objects = Catalog.of(run).objects()
+    truth = [objects[name] for name in names]
+    if count > MAX_SHARE * len(images) or not any(truth):
+        LOG.info("%s: too few images or objects to choose where to look again", job.label)
+        return {"look": None, "images": 0, "tried": []}
+    sample = _Sample(run, [images[name] for name in names], truth, trained)
     writer = MapWriter(job, Part(str(job.fold)), floor=run.config.predict.floor)
     written = writer.written
     for name, complete in zip(names, sample.complete, strict=True):
@@ -137,16 +139,17 @@ class _Sample:
         complete: Their maps after all passes.
     """
 
-    def __init__(self, run: Run, names: Sequence[str], paths: Sequence[Path], trained: Job) -> None:
+    def __init__(
+        self, run: Run, paths: Sequence[Path], truth: Sequence[list[str]], trained: Job
+    ) -> None:
         config, catalog = run.config, Catalog.of(run)
         device, state = Device.choose(config.machine), trained_state(trained)
         once = config.predict.model_copy(update={"tta": "none"})
         self._once = MeanNetwork(config.model_copy(update={"predict": once}), device, [state])
-        self._paths, self._shape = paths, (catalog.height, catalog.width)
+        self._paths, self._truth = paths, truth
+        self._shape = catalog.height, catalog.width
         self._first = [one.prob_hw for one in self._maps(self._once)]
         self.complete = list(self._maps(MeanNetwork(config, device, [state])))
-        objects = catalog.objects()
-        self._truth = [objects[name] for name in names]
         self._f2 = self._scores([one.prob_hw for one in self.complete])
 
     def _maps(self, network: MeanNetwork) -> Iterator[ImageMaps]:
@@ -182,16 +185,19 @@ class _Sample:
 
     def trial(self, look: Look) -> dict[str, Any]:
         """Compare what is found after a look with what is found after all passes."""
-        looked, again_px = [first_hw.copy() for first_hw in self._first], 0
+        looked = [first_hw.copy() for first_hw in self._first]
+        again_px = np.zeros(len(looked))
         for place, seen_hw in enumerate(looked):
             for core, window in self._regions(place, look):
                 seen_hw[core.slices] = self.complete[place].prob_hw[core.slices]
-                again_px += window.area_px
+                again_px[place] += window.area_px
+        again, empty = again_px / looked[0].size, np.array([not one for one in self._truth])
         best = self._f2.mean(0).argmax()
         lost = self._f2[:, best] - self._scores(looked)[:, best]
         error, changed = lost.std(ddof=1) / len(lost) ** 0.5, (lost != 0).mean()
         figures = {
-            "looked_at_again": again_px / sum(one.size for one in looked),
+            "looked_at_again": again.mean(),
+            "of_empty_images": again[empty].mean() if empty.any() else 0.0,
             "f2_lost": lost.mean(),
             "standard_error": error,
             "changed": changed,
