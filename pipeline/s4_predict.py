@@ -3,8 +3,9 @@
 Reads `finetune/fold<k>/final.pt` of all folds. Writes `runs/<name>/predict/oof/fold<k>/`, the
 training images of each fold by the network that never saw their scenes, and
 `runs/<name>/predict/test/`, the test images by the mean over folds: index.csv and one 8-bit image
-per map that rises above the floor. With `predict.ensemble` both are the mean of other runs' maps.
-Several processes may share a part: each takes a shard.
+per map that rises above the floor. With `predict.look_again` a first pass decides where the others
+look; second_look.json of each fold says how that was chosen. With `predict.ensemble` both are the
+mean of other runs' maps. Several processes may share a part: each takes a shard.
 """
 
 from pathlib import Path

@@ -21,11 +21,11 @@ class Look:
     """How far down and how far around to look again.
 
     Attributes:
-        level: An object is possible in a cell that holds a pixel of this probability.
+        threshold: An object is possible in a cell that holds a pixel of this probability.
         margin_px: What the network must see around a pixel to answer as in the whole image.
     """
 
-    level: float
+    threshold: float
     margin_px: int
 
 
@@ -87,7 +87,7 @@ def find_regions(prob_nhw: Tensor, look: Look, stride: int) -> list[list[Region]
     image = Box(0, 0, height, width)
     return [
         _regions(cells_hw.astype(np.uint8), image, look.margin_px, stride)
-        for cells_hw in (cells_nhw >= look.level).cpu().numpy()
+        for cells_hw in (cells_nhw >= look.threshold).cpu().numpy()
     ]
 
 

@@ -1,8 +1,8 @@
 """How far down and how far around to look again, chosen on images that the network never saw.
 
 Some images of a fold, drawn by the run's seed, are predicted completely, and keep those maps. The
-margin is the smallest that lets windows answer as the whole image does; the level is the highest
-that changes nothing of account in what is found in those images. Both hold for the fold's other
+margin is the smallest that lets windows answer as the whole image does; the threshold is the
+highest that changes nothing of account in what is found in them. Both hold for the fold's other
 images; the test images get the most careful of all folds' choices.
 """
 
@@ -41,7 +41,7 @@ SHARE, MIN_IMAGES, MAX_IMAGES = 0.05, 64, 400
 """Of a fold's images, that are predicted completely to choose by."""
 MAX_SHARE = 0.25
 """Where that takes more of them nothing is chosen, and all are."""
-LEVELS = (0.5, 0.4, 0.3, 0.2, 0.1)
+THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.1)
 MARGINS_PX = (32, 64, 96, 128, 192)
 MARGIN_IMAGES = 32
 SAME_SHARE, SAME_LEVELS = 0.99, 13
@@ -96,7 +96,7 @@ def most_careful(looks: Iterable[Look | None]) -> Look | None:
     chosen = [one for one in every if one is not None]
     if len(chosen) < len(every):
         return None
-    return Look(min(one.level for one in chosen), max(one.margin_px for one in chosen))
+    return Look(min(one.threshold for one in chosen), max(one.margin_px for one in chosen))
 
 
 def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dict[str, Any]:
@@ -117,18 +117,18 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
             writer.add(name, complete)
     writer.record()
     margin_px, tried = sample.margin_px(), []
-    for level in LEVELS:
-        look = Look(level, margin_px)
+    for threshold in THRESHOLDS:
+        look = Look(threshold, margin_px)
         tried.append(sample.trial(look))
         if tried[-1]["taken"]:
             LOG.info(
                 "%s: all passes where the first reaches %g, and %d px around: on %d images F2 is "
                 "%.4f lower, with a standard error of %.4f",
-                *(job.label, level, margin_px, count),
+                *(job.label, threshold, margin_px, count),
                 *(tried[-1][figure] for figure in ("f2_lost", "standard_error")),
             )
             return {"look": asdict(look), "images": count, "tried": tried}
-    LOG.info("%s: all passes everywhere, as every level changes what is found", job.label)
+    LOG.info("%s: all passes everywhere, as every threshold changes what is found", job.label)
     return {"look": None, "images": count, "tried": tried}
 
 
@@ -168,9 +168,9 @@ class _Sample:
     def _same_share(self, margin_px: int) -> float:
         """Return the share of pixels of objects that answer in windows as in the whole image."""
         images, same = ImageDataset(self._paths, *self._shape), list[npt.NDArray[np.bool_]]()
-        hopeful = [n for n, one in enumerate(self._first) if one.max() >= as_level(LEVELS[0])]
+        hopeful = [n for n, one in enumerate(self._first) if one.max() >= as_level(THRESHOLDS[0])]
         for place in hopeful[:MARGIN_IMAGES]:
-            for core, window in self._regions(place, Look(LEVELS[0], margin_px)):
+            for core, window in self._regions(place, Look(THRESHOLDS[0], margin_px)):
                 chances = self._once(images[place]["image_chw"][None, :, *window.slices])
                 (seen,) = as_maps(chances, [self._paths[place]])
                 ours_hw = seen.prob_hw[core.within(window).slices].astype(int)
@@ -198,6 +198,7 @@ class _Sample:
         figures = {
             "looked_at_again": again.mean(),
             "of_empty_images": again[empty].mean() if empty.any() else 0.0,
+            "of_others": again[~empty].mean(),
             "f2_lost": lost.mean(),
             "standard_error": error,
             "changed": changed,

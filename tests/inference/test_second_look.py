@@ -92,7 +92,9 @@ def test_the_test_images_wait_for_no_fold_and_get_the_most_careful_choice(runs, 
         init(self, config, device, states, look)
 
     monkeypatch.setattr(MeanNetwork, "__init__", told)
-    monkeypatch.setattr(second_look, "_choose", lambda *_: {"look": {"level": 0.3, "margin_px": 8}})
+    monkeypatch.setattr(
+        second_look, "_choose", lambda *_: {"look": {"threshold": 0.3, "margin_px": 8}}
+    )
     do_parts(s4_predict.stage, looks, ["test"])
     assert made == [Look(0.3, 8)]
     monkeypatch.setattr(second_look, "_choose", None)
