@@ -1,11 +1,12 @@
 """Where to look again is chosen once for a fold, whoever comes first, and everyone uses it."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from all_stages import do_parts
+from all_stages import do_parts, run_stages
 
 from pipeline import s4_predict
 from pipeline.commands._runs import open_run
@@ -18,6 +19,9 @@ from pipeline.inference.second_look import FILE, look_of_run, most_careful
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
+from pipeline.package import build
+from pipeline.package.contents import Package
+from pipeline.package.predict import predict_package
 
 STORED = Path(__file__).parents[1] / "stored_runs" / "0.3.0"
 
@@ -38,13 +42,17 @@ def runs(tmp_path, monkeypatch):
     stored = open_run("tiny")
 
     def predicted(name, **settings):
-        shutil.copytree(stored.folder, stored.folder.with_name(name))
-        shutil.rmtree(Path("runs", name, "predict"))
+        later = shutil.ignore_patterns("predict", "calibrate", "submit", "report")
+        shutil.copytree(stored.folder, stored.folder.with_name(name), ignore=later)
         predict = stored.config.predict.model_copy(update=settings)
         config = stored.config.model_copy(update={"name": name, "predict": predict})
         return Run(config, restart=False)
 
     return predicted("whole"), predicted("looks", look_again=True)
+
+
+def choose_always(monkeypatch, look):
+    monkeypatch.setattr(second_look, "_choose", lambda *_: {"look": asdict(look)})
 
 
 def maps_of(run, part):
@@ -92,9 +100,7 @@ def test_the_test_images_wait_for_no_fold_and_get_the_most_careful_choice(runs, 
         init(self, config, device, states, look)
 
     monkeypatch.setattr(MeanNetwork, "__init__", told)
-    monkeypatch.setattr(
-        second_look, "_choose", lambda *_: {"look": {"threshold": 0.3, "margin_px": 8}}
-    )
+    choose_always(monkeypatch, Look(0.3, 8))
     do_parts(s4_predict.stage, looks, ["test"])
     assert made == [Look(0.3, 8)]
     monkeypatch.setattr(second_look, "_choose", None)
@@ -105,6 +111,20 @@ def test_the_test_images_wait_for_no_fold_and_get_the_most_careful_choice(runs, 
     write_json(path, read_json(path) | {"look": None})
     with pytest.raises(ArtifactError, match="damaged: expected SHA-256"):
         look_of_run(looks)
+
+
+@pytest.mark.contract
+def test_a_package_finds_what_the_run_has_submitted(runs, monkeypatch):
+    _, looks = runs
+    choose_always(monkeypatch, Look(0.3, 8))
+    run_stages(looks, ["s4_predict", "s5_calibrate", "s6_submit"])
+    monkeypatch.setattr(build, "add_wheels", lambda *_: None)
+    package = build.build_package(looks, "nobody", []) / "dataset"
+    assert Package.open(package).look == Look(0.3, 8)
+    (data,) = Path("data").glob("demo-*")
+    predict_package(package, data, Path("submission.csv"))
+    sent = looks.folder / "submit" / "submission.csv"
+    assert Path("submission.csv").read_bytes() == sent.read_bytes()
 
 
 @pytest.mark.contract
