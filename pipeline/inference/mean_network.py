@@ -18,8 +18,10 @@ from pipeline.inference.regions import Look, Region, find_regions
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained
 
-BATCHES_AT_ONCE = 4
-"""Batches whose windows are put together: more of them have one size."""
+BATCHES_AT_ONCE = {"cpu": 4, "cuda": 16}
+"""Batches whose windows are put together: of more, more have one size, which a card needs to be
+busy; 128 images of 768 px take it a gigabyte.
+"""
 
 
 @dataclass
@@ -65,7 +67,8 @@ class MeanNetwork:
 
     Attributes:
         device: Where to compute.
-        images_at_once: How many images to predict together.
+        batch_size: Images in a forward pass; of smaller windows, as many pixels.
+        batches_at_once: How many batches to predict together.
         work: What was computed so far.
 
     Raises:
@@ -80,7 +83,7 @@ class MeanNetwork:
         look: Look | None = None,
     ) -> None:
         self.device, self._kind, self._look = device, config.targets.kind, look
-        self._batch_size = config.predict.batch_size
+        self.batch_size = config.predict.batch_size
         self._symmetries = SYMMETRIES[config.predict.tta]
         channels, image_head = CHANNELS[self._kind], config.image_head.weight > 0
         self._networks = [
@@ -89,7 +92,8 @@ class MeanNetwork:
             ).eval()
             for state in states
         ]
-        self.images_at_once = self._batch_size * (1 if look is None else BATCHES_AT_ONCE)
+        at_once = BATCHES_AT_ONCE["cuda" if device.is_cuda else "cpu"]
+        self.batches_at_once = 1 if look is None else at_once
         self.work = Work(len(self._networks) * len(self._symmetries))
 
     @property
@@ -134,7 +138,7 @@ class MeanNetwork:
         as_it_is, *turned = self._symmetries
         each = [
             mean_probability(first, some_nchw, (as_it_is,), self._kind)
-            for some_nchw in torch.split(inputs_nchw, self._batch_size)
+            for some_nchw in torch.split(inputs_nchw, self.batch_size)
         ]
         first_nchw = torch.cat([one.maps_nchw for one in each])
         heads = [one.image for one in each if one.image is not None]
@@ -142,7 +146,7 @@ class MeanNetwork:
         self.work.add(regions, first_nchw.shape[2:].numel())
         maps_nchw = first_nchw.clone()
         passes = [(first, tuple(turned)), *((network, self._symmetries) for network in others)]
-        for some in _batches(regions, self._batch_size * first_nchw.shape[2:].numel()):
+        for some in _batches(regions, self.batch_size * first_nchw.shape[2:].numel()):
             windows_nchw = torch.stack([inputs_nchw[n, :, *one.window.slices] for n, one in some])
             total_nchw = torch.stack([first_nchw[n, :, *one.window.slices] for n, one in some])
             for network, symmetries in passes:

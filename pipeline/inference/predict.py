@@ -6,6 +6,7 @@ networks tell it, leave: the mean over symmetries, and over networks where sever
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -124,14 +125,16 @@ def predict_maps(
     """
     loader = DataLoader(
         ImageDataset(paths, height, width),
-        network.images_at_once,
+        network.batch_size,
         num_workers=network.device.loader_workers,
         pin_memory=network.device.is_cuda,
         worker_init_fn=ignore_signals,
     )
-    for first, batch in zip(range(0, len(paths), network.images_at_once), loader, strict=True):
-        mean = network(batch["image_chw"])
+    batches, first = iter(loader), 0
+    while some := [batch["image_chw"] for batch in islice(batches, network.batches_at_once)]:
+        mean = network(torch.cat(some))
         yield from as_maps(mean, paths[first:])
+        first += len(mean.maps_nchw)
 
 
 def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
