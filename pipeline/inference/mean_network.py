@@ -110,7 +110,7 @@ class MeanNetwork:
         """
         count, _, height, width = images_nchw.shape
         room = self.device.room_for(
-            f"predict.batch_size: {count} images of {height} x {width} px",
+            f"predict.batch_size: {min(count, self.batch_size)} images of {height} x {width} px",
             advice="Lower predict.batch_size; where that is 1 already, set machine.device=cpu.",
         )
         with room, self.device.autocast():
