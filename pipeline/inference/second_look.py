@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.compute.device import Device
 from pipeline.data.catalog import Catalog
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.mean_network import MeanNetwork
-from pipeline.inference.predict import as_maps, predict_maps, trained_state
+from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.regions import Look, Region, find_regions
 from pipeline.jobs.artifacts import read_json, write_json
@@ -30,7 +31,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
-from pipeline.maps import MAX_LEVEL, ImageMaps, ProbabilityMap, as_level
+from pipeline.maps import MAX_LEVEL, ImageMaps, ProbabilityMap, as_level, as_levels
 from pipeline.masks.rle import Labels, decode_labels
 from pipeline.metrics.f2 import score_labels
 from pipeline.seeds import generator
@@ -42,7 +43,7 @@ SHARE, MIN_IMAGES, MAX_IMAGES = 0.05, 64, 400
 MAX_SHARE = 0.25
 """Where that takes more of them nothing is chosen, and all are."""
 THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.1)
-MARGINS_PX = (32, 64, 96, 128, 192)
+MARGINS_PX = (32, 48, 64, 80, 96, 128, 192)
 MARGIN_IMAGES = 32
 SAME_SHARE, SAME_LEVELS = 0.99, 13
 """Windows see enough if so many of the pixels that matter answer so nearly the same."""
@@ -158,37 +159,18 @@ class _Sample:
         return iter(tqdm(maps, "sample", len(self._paths), unit="image", disable=None))
 
     def margin_px(self) -> int:
-        """Return the least margin that lets windows answer as the whole image; all of it if none.
-
-        Networks differ: one that averages over its whole input answers otherwise in any window.
-        """
-        enough = (margin for margin in MARGINS_PX if self._same_share(margin) >= SAME_SHARE)
-        return next(enough, max(self._shape))
-
-    def _same_share(self, margin_px: int) -> float:
-        """Return the share of pixels of objects that answer in windows as in the whole image."""
-        images, same = ImageDataset(self._paths, *self._shape), list[npt.NDArray[np.bool_]]()
-        hopeful = [n for n, one in enumerate(self._first) if one.max() >= as_level(THRESHOLDS[0])]
-        for place in hopeful[:MARGIN_IMAGES]:
-            for core, window in self._regions(place, Look(THRESHOLDS[0], margin_px)):
-                chances = self._once(images[place]["image_chw"][None, :, *window.slices])
-                (seen,) = as_maps(chances, [self._paths[place]])
-                ours_hw = seen.prob_hw[core.within(window).slices].astype(int)
-                whole_hw = self._first[place][core.slices].astype(int)
-                counts = np.maximum(ours_hw, whole_hw) >= as_level(RULES[0][0])
-                same.append((abs(ours_hw - whole_hw) <= SAME_LEVELS)[counts])
-        return float(np.concatenate(same).mean()) if same else 0.0
-
-    def _regions(self, place: int, look: Look) -> list[Region]:
-        first_nhw = torch.from_numpy(self._first[place][None] / np.float32(MAX_LEVEL))
-        return find_regions(first_nhw, look, self._once.stride)[0]
+        """Return what windows must hold around a core, as some images with objects tell."""
+        images, least = ImageDataset(self._paths, *self._shape), as_level(THRESHOLDS[0])
+        places = [n for n, one in enumerate(self._first) if one.max() >= least][:MARGIN_IMAGES]
+        pixels = [images[n]["image_chw"] for n in places]
+        return measure_margin(self._once, pixels, [self._first[n] for n in places], self._shape)
 
     def trial(self, look: Look) -> dict[str, Any]:
         """Compare what is found after a look with what is found after all passes."""
         looked = [first_hw.copy() for first_hw in self._first]
         again_px = np.zeros(len(looked))
         for place, seen_hw in enumerate(looked):
-            for core, window in self._regions(place, look):
+            for core, window in _regions(seen_hw, look, self._once.stride):
                 seen_hw[core.slices] = self.complete[place].prob_hw[core.slices]
                 again_px[place] += window.area_px
         again, empty = again_px / looked[0].size, np.array([not one for one in self._truth])
@@ -211,6 +193,46 @@ class _Sample:
         """Return the F2 of each image under each of RULES, (images, rules)."""
         truth = (decode_labels(texts, *self._shape) for texts in self._truth)
         return np.array([_image_scores(*one) for one in zip(maps, truth, strict=True)])
+
+
+def measure_margin(
+    network: MeanNetwork,
+    images_chw: Sequence[Tensor],
+    first: Sequence[ProbabilityMap],
+    shape: tuple[int, int],
+) -> int:
+    """Return the least of MARGINS_PX that lets windows answer as the whole image, or all of it.
+
+    Networks differ: one that averages over its whole input answers otherwise in any window.
+
+    Args:
+        network: A single pass.
+        images_chw: uint8 (3, h, w) each.
+        first: What it says of them.
+        shape: Their height and width.
+    """
+
+    def same_share(margin_px: int) -> float:
+        """Return the share of pixels of objects that answer in windows as in the whole image."""
+        same = [np.empty(0, np.bool_)]
+        look = Look(THRESHOLDS[0], margin_px)
+        for image_chw, first_hw in zip(images_chw, first, strict=True):
+            for core, window in _regions(first_hw, look, network.stride):
+                seen_nchw = network(image_chw[None, :, *window.slices]).maps_nchw
+                seen_hw = as_levels(seen_nchw[0, 0, *core.within(window).slices]).cpu().numpy()
+                pair = np.stack([seen_hw, first_hw[core.slices]]).astype(int)
+                counts = pair.max(0) >= as_level(RULES[0][0])
+                same.append((abs(pair[0] - pair[1]) <= SAME_LEVELS)[counts])
+        found = np.concatenate(same)
+        return float(found.sum() / max(len(found), 1))
+
+    enough = (margin for margin in MARGINS_PX if same_share(margin) >= SAME_SHARE)
+    return next(enough, max(shape))
+
+
+def _regions(first_hw: ProbabilityMap, look: Look, stride: int) -> list[Region]:
+    prob_nhw = torch.from_numpy(first_hw[None] / np.float32(MAX_LEVEL))
+    return find_regions(prob_nhw, look, stride)[0]
 
 
 def _image_scores(prob_hw: ProbabilityMap, true_hw: Labels) -> list[float]:

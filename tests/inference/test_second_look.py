@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from all_stages import do_parts, run_stages
 
 from pipeline import s4_predict
@@ -15,10 +16,12 @@ from pipeline.inference import second_look
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.probmaps import MapReader
 from pipeline.inference.regions import Look
-from pipeline.inference.second_look import FILE, look_of_run, most_careful
+from pipeline.inference.second_look import FILE, look_of_run, measure_margin, most_careful
+from pipeline.inference.tta import Chances
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
+from pipeline.maps import as_levels
 from pipeline.package import build
 from pipeline.package.contents import Package
 from pipeline.package.predict import predict_package
@@ -30,6 +33,36 @@ STORED = Path(__file__).parents[1] / "stored_runs" / "0.3.0"
 def test_of_several_choices_the_most_careful_is_taken():
     assert most_careful([Look(0.5, 32), Look(0.3, 96)]) == Look(0.3, 96)
     assert most_careful([Look(0.5, 32), None]) is None
+
+
+class Sums:
+    """A network that answers with the brightness within a reach, None: less that of its input."""
+
+    stride = 8
+
+    def __init__(self, reach_px):
+        self._reach_px = reach_px
+
+    def __call__(self, images):
+        grey = images.float().mean(1, keepdim=True) / 255
+        size = 2 * (self._reach_px or 0) + 1
+        near = torch.nn.functional.avg_pool2d(grey, size, 1, size // 2, count_include_pad=False)
+        of_all = 0 if self._reach_px else 7 * grey.mean((2, 3), keepdim=True)
+        return Chances((near - of_all).clamp(min=0), None)
+
+
+@pytest.mark.unit
+def test_the_margin_is_what_the_network_sees():
+    image_chw = torch.zeros(3, 250, 300, dtype=torch.uint8)
+    image_chw[:, 90:150, 110:170] = 255
+    margins_px = {}
+    for reach_px in (10, None):
+        network = Sums(reach_px)
+        first_hw = as_levels(network(image_chw[None]).maps_nchw)[0, 0].numpy()
+        margins_px[reach_px] = measure_margin(network, [image_chw], [first_hw], (250, 300))
+    assert margins_px[10] == 32
+    assert margins_px[None] > 64, "windows are nearly the whole image there"
+    assert measure_margin(Sums(10), [], [], (250, 300)) == 300
 
 
 @pytest.fixture
