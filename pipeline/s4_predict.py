@@ -3,11 +3,13 @@
 Reads `finetune/fold<k>/final.pt` of all folds. Writes `runs/<name>/predict/oof/fold<k>/`, the
 training images of each fold by the network that never saw their scenes, and
 `runs/<name>/predict/test/`, the test images by the mean over folds: index.csv and one 8-bit image
-per map that rises above the floor. With `predict.ensemble` both are the mean of other runs' maps.
-Several processes may share a part: each takes a shard.
+per map that rises above the floor. With `predict.look_again` a first pass decides where the others
+look; second_look.json of each fold says how that was chosen. With `predict.ensemble` both are the
+mean of other runs' maps. Several processes may share a part: each takes a shard.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
@@ -15,6 +17,9 @@ from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part, PartStage
 from pipeline.jobs.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.inference.regions import Look
 
 TEST = "test"
 MIN_PER_SHARD = 50
@@ -65,6 +70,7 @@ def work(run: Run, job: Job, part: Part) -> None:
         predict_ensemble(run, run.config.predict.ensemble, job, part, list(images(run, part)))
         return
     from pipeline.inference.predict import predict
+    from pipeline.inference.second_look import FILE, looks_again
 
     catalog = Catalog.of(run)
     predict(
@@ -75,6 +81,20 @@ def work(run: Run, job: Job, part: Part) -> None:
         networks(run, part),
         height=catalog.height,
         width=catalog.width,
+        look=_look(run, part) if looks_again(run) else None,
+        also=[FILE] if looks_again(run) and part.name != TEST else [],
+    )
+
+
+def _look(run: Run, part: Part) -> "Look | None":
+    """Return where all passes over the part's images are computed, None for everywhere."""
+    from pipeline.inference.second_look import look_of_fold, most_careful
+
+    folds = range(run.config.folds.count) if part.name == TEST else [part.fold]
+    wholes = [Part(str(fold)) for fold in folds]
+    return most_careful(
+        look_of_fold(run, job(run, whole), images(run, whole), networks(run, whole)[0])
+        for whole in wholes
     )
 
 

@@ -29,7 +29,7 @@ ALLOWED = {
     "data": {"compute", "config", "jobs", "masks"},
     "networks": {"compute", "config", "jobs"},
     "training": {"compute", "config", "data", "jobs", "metrics", "networks"},
-    "inference": {"compute", "config", "data", "jobs", "networks"},
+    "inference": {"compute", "config", "data", "jobs", "masks", "metrics", "networks"},
     "separation": {"masks"},
     "selection": {"compute", "masks", "metrics", "separation"},
     "calibration": {"config", "masks", "metrics", "selection", "separation"},

@@ -138,12 +138,15 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
     """
     from pipeline.compute.device import Device
     from pipeline.data.catalog import Catalog
-    from pipeline.inference.predict import MeanNetwork, as_maps, trained_networks, trained_state
+    from pipeline.inference.mean_network import MeanNetwork
+    from pipeline.inference.predict import as_maps, trained_networks, trained_state
+    from pipeline.inference.second_look import look_of_run
     from pipeline.inference.windows import predict_windows
 
     config, trained = run.config, trained_networks(run)
     catalog = Catalog.of(run)
-    network = MeanNetwork(config, Device.choose(config.machine), map(trained_state, trained))
+    states, look = map(trained_state, trained), look_of_run(run)
+    network = MeanNetwork(config, Device.choose(config.machine), states, look)
 
     def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":
         mean = predict_windows(

@@ -205,10 +205,12 @@ class Ensemble(Section):
 class Predict(Section):
     """Inference on whole images; a map whose maximum is below `floor` is not stored.
 
-    No rule that calibration tries may look lower.
+    No rule that calibration tries may look lower. With `look_again` one pass decides where no
+    object is possible; see `pipeline.inference.second_look`.
     """
 
     tta: Annotated[Literal["d4", "flips", "none"], Neutral("none")]
+    look_again: Annotated[bool, Neutral(False)]
     batch_size: Annotated[Count, Neutral(1)]
     floor: Annotated[Share, Neutral(0.0)]
     ensemble: Annotated[Ensemble | None, Neutral(None)]

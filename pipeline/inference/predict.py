@@ -5,7 +5,8 @@ networks tell it, leave: the mean over symmetries, and over networks where sever
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -16,17 +17,17 @@ from tqdm import tqdm
 from pipeline.compute.device import Device
 from pipeline.compute.processes import ignore_signals
 from pipeline.config.schema import Config
-from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.probmaps import MapWriter
-from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
+from pipeline.inference.regions import Look
+from pipeline.inference.tta import Chances
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels
-from pipeline.networks.build import build_trained
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def predict(
     *,
     height: int,
     width: int,
+    look: Look | None,
+    also: Sequence[str],
 ) -> None:
     """Write the maps of a part's images; where the part is whole, finish the job.
 
@@ -51,30 +54,28 @@ def predict(
         trained: The networks whose mean is predicted.
         height: Of every image, px.
         width: The same.
+        look: Where all passes are computed; None: everywhere.
+        also: Files in the job's folder that are its outputs, too.
     """
     writer = MapWriter(job, part, floor=config.predict.floor)
     own, written = part.of(list(images)), writer.written
     todo = [name for name in own if name not in written]
+    done = len(own) - len(todo)
+    progress = Progress(len(own), done)
     device = Device.choose(config.machine)
     if todo:
         device = device.resuming(job.label, writer.precisions, config.machine)
         LOG.info("%s: predicts %d images on %s", job.label, len(todo), device)
-    maps = predict_maps(
-        config,
-        device,
-        map(trained_state, trained),
-        [images[name] for name in todo],
-        height=height,
-        width=width,
-    )
-    done = len(own) - len(todo)
-    progress = Progress(len(own), done)
-    with tqdm(total=len(own), initial=done, desc=job.label, unit="image", disable=None) as bar:
-        for name, of_image in zip(todo, maps, strict=True):
-            writer.add(name, of_image)
-            bar.update()
-            progress.update(1)
-    writer.end(list(images), device.name)
+        network = MeanNetwork(config, device, map(trained_state, trained), look)
+        maps = predict_maps(network, [images[name] for name in todo], height=height, width=width)
+        with tqdm(total=len(own), initial=done, desc=job.label, unit="image", disable=None) as bar:
+            for name, of_image in zip(todo, maps, strict=True):
+                writer.add(name, of_image)
+                bar.update()
+                progress.update(1)
+        if look is not None:
+            LOG.info("%s: %s", job.label, network.work)
+    writer.end(list(images), device.name, also=also)
 
 
 def trained_networks(run: Run) -> list[Job]:
@@ -104,72 +105,14 @@ def trained_state(source: Job) -> dict[str, Tensor]:
     return model
 
 
-class MeanNetwork:
-    """Networks as one: the mean over networks and symmetries.
-
-    Args:
-        config: For the network and the symmetries.
-        device: Where to compute.
-        states: The whole state of each network.
-
-    Raises:
-        ArtifactError: A state is that of another network.
-    """
-
-    def __init__(self, config: Config, device: Device, states: Iterable[dict[str, Tensor]]) -> None:
-        self._device, self._kind = device, config.targets.kind
-        self._symmetries = SYMMETRIES[config.predict.tta]
-        channels, image_head = CHANNELS[self._kind], config.image_head.weight > 0
-        self._networks = [
-            device.place(
-                build_trained(config.network, channels, state, image_head=image_head)
-            ).eval()
-            for state in states
-        ]
-
-    @torch.inference_mode()
-    def __call__(self, images_nchw: Tensor) -> Chances:
-        """Predict uint8 (N, 3, H, W).
-
-        Raises:
-            ConfigError: Memory does not suffice for so many images.
-        """
-        count, _, height, width = images_nchw.shape
-        room = self._device.room_for(
-            f"predict.batch_size: {count} images of {height} x {width} px",
-            advice="Lower predict.batch_size; where that is 1 already, set machine.device=cpu.",
-        )
-        with room, self._device.autocast():
-            inputs = self._device.move(images_nchw)
-            each = [
-                mean_probability(network, inputs, self._symmetries, self._kind)
-                for network in self._networks
-            ]
-        if len(each) == 1:
-            return each[0]
-        heads = [one.image for one in each if one.image is not None]
-        return Chances(
-            torch.stack([one.maps_nchw for one in each]).mean(0),
-            torch.stack(heads).mean(0) if heads else None,
-        )
-
-
 @torch.inference_mode()
 def predict_maps(
-    config: Config,
-    device: Device,
-    states: Iterable[dict[str, Tensor]],
-    paths: Sequence[Path],
-    *,
-    height: int,
-    width: int,
+    network: MeanNetwork, paths: Sequence[Path], *, height: int, width: int
 ) -> Iterator[ImageMaps]:
-    """Yield the probability maps of each image: the mean over networks and symmetries.
+    """Yield the probability maps of each image.
 
     Args:
-        config: For the network, the symmetries and the batches.
-        device: Where to compute.
-        states: The whole state of each network.
+        network: The networks whose mean is predicted.
         paths: The images, all of them readable.
         height: Of every image, px.
         width: The same.
@@ -178,23 +121,22 @@ def predict_maps(
         Maps of (height, width), in the order of `paths`.
 
     Raises:
-        ArtifactError: A state is that of another network, or a probability is not a number.
+        ArtifactError: A probability is not a number.
         ConfigError: Memory does not suffice for a batch.
         DataError: An image cannot be read.
     """
-    if not paths:
-        return
-    network = MeanNetwork(config, device, states)
     loader = DataLoader(
         ImageDataset(paths, height, width),
-        config.predict.batch_size,
-        num_workers=device.loader_workers,
-        pin_memory=device.is_cuda,
+        network.batch_size,
+        num_workers=network.device.loader_workers,
+        pin_memory=network.device.is_cuda,
         worker_init_fn=ignore_signals,
     )
-    for first, batch in zip(range(0, len(paths), config.predict.batch_size), loader, strict=True):
-        mean = network(batch["image_chw"])
+    batches, first = iter(loader), 0
+    while some := [batch["image_chw"] for batch in islice(batches, network.batches_at_once)]:
+        mean = network(torch.cat(some))
         yield from as_maps(mean, paths[first:])
+        first += len(mean.maps_nchw)
 
 
 def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:

@@ -107,24 +107,26 @@ class MapWriter:
         row = (image_id, round(highest, 4), round(mean, 6), maps.image_prob, size, digest)
         self._rows.append(row)
         if len(self._rows) % RECORD_EVERY == 0:
-            self._record()
+            self.record()
 
-    def _record(self) -> None:
+    def record(self) -> None:
+        """Have the maps on the disk, and a record of them."""
         os.sync()  # a record names only maps that are on the disk; syncing each costs far more
         told = {"owner": self._job.owner, "precisions": self.precisions, "columns": COLUMNS}
         write_json(self._own, told | {"rows": self._rows})
 
-    def end(self, image_ids: Sequence[str], device: str) -> None:
+    def end(self, image_ids: Sequence[str], device: str, *, also: Sequence[str] = ()) -> None:
         """Record the maps; where the part is whole, write the index of all and finish the job.
 
         Args:
             image_ids: The images that the whole part must have, each once.
             device: What they were predicted on.
+            also: Other files in the job's folder that are its outputs.
 
         Raises:
             ArtifactError: An image is missing, is there twice, or is none of the part's.
         """
-        self._record()
+        self.record()
         if self._part.shards > 1:
             return
         index = pd.DataFrame(self._others + self._rows, columns=COLUMNS).sort_values("ImageId")
@@ -139,7 +141,8 @@ class MapWriter:
             )
         write_atomic(self._job.folder / "index.csv", index.to_csv(index=False).encode())
         metrics = {"images": len(index), "stored": int((index.bytes > 0).sum())}
-        self._job.finish(["index.csv"], metrics, device, ", ".join(self.precisions) or None)
+        precision = ", ".join(self.precisions) or None
+        self._job.finish(["index.csv", *also], metrics, device, precision)
         shutil.rmtree(self._records)
 
 

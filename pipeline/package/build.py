@@ -6,6 +6,7 @@ Everything is written beside the target and appears by one rename, whole or not 
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from safetensors.torch import save
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
+from pipeline.inference.second_look import look_of_run
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
@@ -100,8 +102,10 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     write_json(folder / RULES, read_json(calibrated.checked("rules.json"))["rules"])
     write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
     add_wheels(folder, wheels)
+    look = look_of_run(run)
     manifest = {
         "run": run.config.name,
+        "look": None if look is None else asdict(look),
         "height": catalog.height,
         "width": catalog.width,
         "made_of": {

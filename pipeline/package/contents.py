@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.config.load import load_stored_config
 from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
+from pipeline.inference.regions import Look
 from pipeline.jobs.artifacts import read_json
 from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.rules import AnyRules, read_rules
@@ -60,6 +61,7 @@ class Package:
         folder: Where it is.
         config: The run's resolved configuration.
         rules: Its calibrated rules.
+        look: Where the run computed all passes over test images; None: everywhere.
         height: Of the images it learned from, px.
         width: The same.
     """
@@ -67,6 +69,7 @@ class Package:
     folder: Path
     config: Config
     rules: AnyRules
+    look: Look | None
     height: int
     width: int
 
@@ -97,6 +100,7 @@ class Package:
             folder=folder,
             config=config,
             rules=read_rules(read_json(source), str(source)),
+            look=Look(**manifest["look"]) if manifest.get("look") else None,
             height=manifest["height"],
             width=manifest["width"],
         )

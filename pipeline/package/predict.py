@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline.compute.device import Device
 from pipeline.data.catalog import Catalog, check_test_folder
+from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
 from pipeline.maps import ImageMaps
@@ -64,9 +65,7 @@ def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps |
     device = Device.choose(config.machine)
     LOG.info("predicting %d images on %s", len(usable), device)
     maps = predict_maps(
-        config,
-        device,
-        package.states(),
+        MeanNetwork(config, device, package.states(), package.look),
         [catalog.test_path(name) for name in usable],
         height=catalog.height,
         width=catalog.width,

@@ -23,6 +23,7 @@ from pipeline.compute.device import Device
 from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.targets import CHANNELS
+from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter
 from pipeline.jobs.job import Job
@@ -48,7 +49,8 @@ def whole(config, state, paths, catalog, folder):
     job = Job("predict/test", None, folder, WANTED)
     writer = MapWriter(job, Part("test"), floor=config.predict.floor)
     device, shape = Device.choose(config.machine), (catalog.height, catalog.width)
-    maps = predict_maps(config, device, [state], paths, height=shape[0], width=shape[1])
+    network = MeanNetwork(config, device, [state])
+    maps = predict_maps(network, paths, height=shape[0], width=shape[1])
     names = [f"{number}.jpg" for number in range(len(paths))]
     for name, of_image in zip(names, maps, strict=True):
         writer.add(name, of_image)

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.compute.device import Device
-from pipeline.config.load import load_config
-from pipeline.errors import ArtifactError, ConfigError
-from pipeline.inference import predict
-from pipeline.inference.predict import MeanNetwork, as_maps
+from pipeline.errors import ArtifactError
+from pipeline.inference.predict import as_maps
 from pipeline.inference.tta import Chances
 
 pytestmark = pytest.mark.unit
@@ -42,31 +39,3 @@ def test_the_image_heads_answer_goes_with_the_maps():
     assert (one.image_prob, two.image_prob) == (0.25, 0.333333)
     with pytest.raises(ArtifactError, match="expected probabilities, got NaN"):
         list(as_maps(Chances(maps_nchw, image / torch.tensor([1.0, 0.0])), PATHS))
-
-
-def a_mean_network(monkeypatch, count):
-    monkeypatch.setattr(predict, "build_trained", lambda *_, **__: torch.nn.Identity())
-    device = Device(torch.device("cpu"), torch.float32, 0)
-    return MeanNetwork(load_config(Path("configs/demo.yaml"), []), device, [{}] * count)
-
-
-def test_memory_that_does_not_suffice_names_the_setting(monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB")
-
-    monkeypatch.setattr(predict, "mean_probability", full)
-    network = a_mean_network(monkeypatch, 1)
-    said = (
-        r"predict.batch_size: 2 images of 8 x 6 px do not fit .* of cpu \(.*memory. Tried .* 9 GiB"
-    )
-    with pytest.raises(ConfigError, match=said):
-        network(torch.zeros(2, 3, 8, 6, dtype=torch.uint8))
-
-
-def test_several_networks_answer_with_their_mean(monkeypatch):
-    answers = [torch.tensor([0.0, 0.1]), torch.tensor([1.0, 0.3])]
-    each = iter([Chances(one.view(1, 2, 1, 1), None) for one in answers])
-    monkeypatch.setattr(predict, "mean_probability", lambda *_: next(each))
-    network = a_mean_network(monkeypatch, 2)
-    maps_nchw, _ = network(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
-    assert maps_nchw.flatten().tolist() == pytest.approx([0.5, 0.2])

@@ -1,0 +1,173 @@
+"""Networks as one: their mean over symmetries, everywhere or only where it can matter.
+
+Images enter, probabilities leave. The mean takes a pass through every network for every symmetry,
+and most of an image holds nothing: with a `Look`, one pass says where an object is possible, and
+the others see only windows around that, those of one size together.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.compute.device import Device
+from pipeline.config.schema import Config
+from pipeline.data.targets import CHANNELS
+from pipeline.inference.regions import Look, Region, find_regions
+from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
+from pipeline.networks.build import build_trained
+
+BATCHES_AT_ONCE = {"cpu": 4, "cuda": 16}
+"""Batches whose windows are put together: of more, more have one size, which a card needs to be
+busy; 128 images of 768 px take it a gigabyte.
+"""
+
+
+@dataclass
+class Work:
+    """What a network has computed.
+
+    Attributes:
+        passes: How often a pixel goes through a network that is looked at in every way.
+        images: How many there were.
+        ended: How many of them the first pass ended.
+        pixels: How often a pixel of them went through a network, in whole images.
+    """
+
+    passes: int
+    images: int = 0
+    ended: int = 0
+    pixels: float = 0.0
+
+    def add(self, regions: Sequence[Sequence[Region]], image_px: int) -> None:
+        """Count a batch of which these regions were looked at again."""
+        again_px = sum(one.window.area_px for of_image in regions for one in of_image)
+        self.images += len(regions)
+        self.ended += sum(not of_image for of_image in regions)
+        self.pixels += len(regions) + (self.passes - 1) * again_px / image_px
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ended} of {self.images} images ended after the first pass; "
+            f"{self.pixels / max(self.images, 1):.1f} passes an image instead of {self.passes}"
+        )
+
+
+class MeanNetwork:
+    """Networks as one: the mean over networks and symmetries.
+
+    Args:
+        config: For the network, the symmetries and the batches.
+        device: Where to compute.
+        states: The whole state of each network.
+        look: The mean is taken only where the first network's answer to an image as it is leaves an
+            object possible; elsewhere, and for the image head, that answer stands. None: the mean
+            is taken everywhere.
+
+    Attributes:
+        device: Where to compute.
+        batch_size: Images in a forward pass; of smaller windows, as many pixels.
+        batches_at_once: How many batches to predict together.
+        work: What was computed so far.
+
+    Raises:
+        ArtifactError: A state is that of another network.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        device: Device,
+        states: Iterable[dict[str, Tensor]],
+        look: Look | None = None,
+    ) -> None:
+        self.device, self._kind, self._look = device, config.targets.kind, look
+        self.batch_size = config.predict.batch_size
+        self._symmetries = SYMMETRIES[config.predict.tta]
+        channels, image_head = CHANNELS[self._kind], config.image_head.weight > 0
+        self._networks = [
+            device.place(
+                build_trained(config.network, channels, state, image_head=image_head)
+            ).eval()
+            for state in states
+        ]
+        at_once = BATCHES_AT_ONCE["cuda" if device.is_cuda else "cpu"]
+        self.batches_at_once = 1 if look is None else at_once
+        self.work = Work(len(self._networks) * len(self._symmetries))
+
+    @property
+    def stride(self) -> int:
+        """Of the networks, px."""
+        return self._networks[0].stride
+
+    @torch.inference_mode()
+    def __call__(self, images_nchw: Tensor) -> Chances:
+        """Predict uint8 (N, 3, H, W).
+
+        Raises:
+            ConfigError: Memory does not suffice for so many images.
+        """
+        count, _, height, width = images_nchw.shape
+        room = self.device.room_for(
+            f"predict.batch_size: {min(count, self.batch_size)} images of {height} x {width} px",
+            advice="Lower predict.batch_size; where that is 1 already, set machine.device=cpu.",
+        )
+        with room, self.device.autocast():
+            inputs = self.device.move(images_nchw)
+            if self._look is None:
+                return self._mean(inputs)
+            return self._look_again(inputs, self._look)
+
+    def _mean(self, inputs_nchw: Tensor) -> Chances:
+        each = [
+            mean_probability(network, inputs_nchw, self._symmetries, self._kind)
+            for network in self._networks
+        ]
+        if len(each) == 1:
+            return each[0]
+        heads = [one.image for one in each if one.image is not None]
+        return Chances(
+            torch.stack([one.maps_nchw for one in each]).mean(0),
+            torch.stack(heads).mean(0) if heads else None,
+        )
+
+    def _look_again(self, inputs_nchw: Tensor, look: Look) -> Chances:
+        """Return the first pass, and where it leaves an object possible the mean of all passes."""
+        first, *others = self._networks
+        as_it_is, *turned = self._symmetries
+        each = [
+            mean_probability(first, some_nchw, (as_it_is,), self._kind)
+            for some_nchw in torch.split(inputs_nchw, self.batch_size)
+        ]
+        first_nchw = torch.cat([one.maps_nchw for one in each])
+        heads = [one.image for one in each if one.image is not None]
+        regions = find_regions(first_nchw[:, 0], look, self.stride)
+        self.work.add(regions, first_nchw.shape[2:].numel())
+        maps_nchw = first_nchw.clone()
+        passes = [(first, tuple(turned)), *((network, self._symmetries) for network in others)]
+        for some in _batches(regions, self.batch_size * first_nchw.shape[2:].numel()):
+            windows_nchw = torch.stack([inputs_nchw[n, :, *one.window.slices] for n, one in some])
+            total_nchw = torch.stack([first_nchw[n, :, *one.window.slices] for n, one in some])
+            for network, symmetries in passes:
+                mean_nchw = mean_probability(
+                    network, windows_nchw, symmetries, self._kind
+                ).maps_nchw
+                total_nchw += mean_nchw * len(symmetries)
+            total_nchw /= self.work.passes
+            for (n, one), mean_chw in zip(some, total_nchw, strict=True):
+                maps_nchw[n, :, *one.core.slices] = mean_chw[:, *one.core.within(one.window).slices]
+        return Chances(maps_nchw, torch.cat(heads) if heads else None)
+
+
+def _batches(
+    regions: Sequence[Sequence[Region]], most_px: int
+) -> Iterator[list[tuple[int, Region]]]:
+    """Yield regions of all images, each with its image's number, whose windows have one size."""
+    by_shape: dict[tuple[int, int], list[tuple[int, Region]]] = {}
+    for number, of_image in enumerate(regions):
+        for one in of_image:
+            by_shape.setdefault(one.window.shape, []).append((number, one))
+    for (height, width), same in by_shape.items():
+        count = max(most_px // (height * width), 1)
+        yield from (same[first : first + count] for first in range(0, len(same), count))
