@@ -84,7 +84,7 @@ def test_a_lost_member_ends_the_group_and_gives_its_code(make_tasks):
 LAUNCHER = """
 import signal, sys, time; from pathlib import Path
 from pipeline.jobs.tasks import Processes, Task
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, lambda *_: None)
 work = Processes(Task('', '', '', ('child',), Path('log'), Path('progress')), {})
 print(work._members[0].pid, flush=True)
 while work.poll() is None: time.sleep(.1)
