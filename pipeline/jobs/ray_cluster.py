@@ -39,13 +39,13 @@ class Cluster:
         ray = _connected()
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._device = device
-        self._gpus = device == "cuda" or (device == "auto" and any("GPU" in x for x in self._nodes))
+        gpus = device == "cuda" or (device == "auto" and any("GPU" in node for node in self._nodes))
+        self._kind = "GPU" if gpus else "CPU"
         self._work: list[_Remote] = []
 
     def _fitting(self, processes: int) -> list[dict[str, float]]:
         """Return the nodes that are large enough for a task of so many processes."""
-        kind = "GPU" if self._gpus else "CPU"
-        return [node for node in self._nodes if node.get(kind, 0) >= processes]
+        return [node for node in self._nodes if node.get(self._kind, 0) >= processes]
 
     def places(self, processes: int) -> int:
         """Return how many tasks of so many processes run at a time.
@@ -53,15 +53,14 @@ class Cluster:
         Raises:
             ConfigError: No node is large enough for one.
         """
-        kind = "GPU" if self._gpus else "CPU"
         nodes = self._fitting(processes)
         if not nodes:
             raise ConfigError(
-                f"--engine ray: expected a node with at least {processes} {kind}, which a task of "
-                f"machine.device={self._device} needs, got {len(self._nodes)} nodes without. Add "
-                "one."
+                f"--engine ray: expected a node with at least {processes} {self._kind}, which a "
+                f"task of machine.device={self._device} needs, got {len(self._nodes)} nodes "
+                "without. Add one."
             )
-        return self._jobs or sum(int(node[kind]) // processes for node in nodes)
+        return self._jobs or sum(int(node[self._kind]) // processes for node in nodes)
 
     def cores(self, tasks: int, processes: int) -> int:
         """Return the share of each of so many tasks: it fits onto each node that may get it."""
@@ -76,7 +75,7 @@ class Cluster:
 
         remote = ray.remote(_work).options(
             name=task.label,
-            num_gpus=task.processes if self._gpus else 0,
+            num_gpus=task.processes if self._kind == "GPU" else 0,
             num_cpus=task.cores,
             max_retries=RETRIES,
             retry_exceptions=[_Preempted],

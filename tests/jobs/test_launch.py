@@ -61,7 +61,9 @@ def test_a_terminal_gets_one_table_with_a_row_for_each(tmp_path, make_tasks, cap
     assert [row.split()[0] for row in left.splitlines() if row.strip()][-4:] == [
         *("fold", "0", "1", "test:0/2")
     ]
-    assert ["0", "finetune", "3/7", "0.4798", "141.3", "stopped"] in [row.split() for row in left.splitlines()]
+    assert ["0", "finetune", "3/7", "0.4798", "141.3", "stopped"] in [
+        row.split() for row in left.splitlines()
+    ]
 
 
 def test_what_an_earlier_run_told_is_forgotten(make_tasks):

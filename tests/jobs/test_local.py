@@ -81,29 +81,55 @@ def test_a_lost_member_ends_the_group_and_gives_its_code(make_tasks):
     assert all(member.exitcode is not None for member in work._members)
 
 
-def test_a_killed_launcher_leaves_nothing_behind(tmp_path):
-    """A process that a launcher started asks the kernel to end with it."""
-    (tmp_path / "child.py").write_text(
-        "import time; from pathlib import Path\n"
-        "from pipeline.jobs.tasks import end_with_parent\n"
-        "end_with_parent(); Path('alive').touch(); time.sleep(60)\n"
-    )
-    script = (
-        "import sys, time; from pathlib import Path\n"
-        "from pipeline.jobs.tasks import Processes, Task\n"
-        "task = Task('', '', '', ('child',), Path('log'), Path('progress'))\n"
-        "work = Processes(task, {})\n"
-        "print(work._members[0].pid, flush=True); time.sleep(60)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+LAUNCHER = """
+import signal, sys, time; from pathlib import Path
+from pipeline.jobs.tasks import Processes, Task
+signal.signal(signal.SIGTERM, lambda *_: None)
+work = Processes(Task('', '', '', ('child',), Path('log'), Path('progress')), {})
+print(work._members[0].pid, flush=True)
+while work.poll() is None: time.sleep(.1)
+sys.exit(work.poll())
+"""
+CHILD = """
+import signal, sys, time; from pathlib import Path
+from pipeline.jobs.tasks import end_with_parent
+def save(*_):
+    time.sleep(0.5); Path('saved').touch(); sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+end_with_parent(); Path('alive').touch(); time.sleep(60)
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """A launcher in a process group of its own, and the number of its task's process."""
+    (tmp_path / "child.py").write_text(CHILD)
     launcher = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-c", LAUNCHER],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     child = int(launcher.stdout.readline())
     wait_until((tmp_path / "alive").exists, within_s=20)
+    yield launcher, child
+    launcher.kill()
+
+
+def test_a_killed_launcher_leaves_nothing_behind(launched):
+    """The server asks the kernel to end with its launcher, and its forks to end with it."""
+    launcher, child = launched
     launcher.kill()
     launcher.wait()
     wait_until(lambda: not running(child), within_s=20)
+
+
+def test_sigterm_to_all_processes_lets_tasks_save(tmp_path, launched):
+    launcher, _ = launched
+    os.killpg(launcher.pid, signal.SIGTERM)
+    assert launcher.wait(timeout=20) == 75
+    assert (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize(("jobs", "count"), [("1", 1), ("2", 2), ("9", 9), ("auto", 3)])
