@@ -23,8 +23,13 @@ CASES = [
     Case(
         "ResNet18 U-Net, 256 px",
         2.2,
-        ["network.encoder=resnet18", "network.options={}", "data.demo.tile_px=258"]
-        + ["crops.size_px=256", "crops.per_epoch=160"],
+        [
+            "network.encoder=resnet18",
+            "network.options={}",
+            "data.demo.tile_px=258",
+            "crops.size_px=256",
+            "crops.per_epoch=160",
+        ],
     ),
     Case("the demo's network, 64 px, 1 thread", 1.1, ["machine.threads=1"]),
 ]
