@@ -143,7 +143,9 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
 
     config, trained = run.config, trained_networks(run)
     catalog = Catalog.of(run)
-    network = MeanNetwork(config, Device.choose(config.machine), map(trained_state, trained))
+    device = Device.choose(config.machine)
+    LOG.info("predicting on %s", device)
+    network = MeanNetwork(config, device, map(trained_state, trained))
 
     def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":
         mean = predict_windows(
