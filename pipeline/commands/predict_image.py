@@ -145,8 +145,9 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
 
     config, trained = run.config, trained_networks(run)
     catalog = Catalog.of(run)
-    states, look = map(trained_state, trained), look_of_run(run)
-    network = MeanNetwork(config, Device.choose(config.machine), states, look)
+    device, look = Device.choose(config.machine), look_of_run(run)
+    LOG.info("predicting on %s", device)
+    network = MeanNetwork(config, device, map(trained_state, trained), look)
 
     def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":
         mean = predict_windows(

@@ -153,7 +153,8 @@ def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
     if len(wrong):
         raise ArtifactError(
             f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
-            "networks. Weights are damaged or half precision overflows: try machine.amp=false."
+            "networks. Weights are damaged, or half precision overflows: then start over with "
+            "machine.amp=false."
         )
     for (prob_hw, *contact), chance in zip(as_levels(maps_nchw).cpu().numpy(), heads, strict=True):
         # Rounded here, so that it is the same with and without a file in between.

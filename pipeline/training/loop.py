@@ -51,8 +51,8 @@ def train(context: TrainingContext, network: SegmentationNetwork) -> None:
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
         ArtifactError: The checkpoint is damaged or another job's, gradients stay not finite, or the
             disk is full.
-        ConfigError: Memory does not suffice; a loader process was killed; or the group does not
-            divide the batch.
+        ConfigError: Memory does not suffice; a loader process was killed; the group does not divide
+            the batch, or differs in precision; or that of the checkpoint is missing here.
         DataError: An image cannot be read; the state is saved.
     """
     job, device, group = context.job, context.device, context.group

@@ -15,8 +15,8 @@ START += [f"{stage}.epochs=1" for stage in ("train", "finetune")]
 START += [f"{stage}.validation_images=1" for stage in ("train", "finetune")]
 LARGE = ["network.encoder=resnet34", "network.options={}", "data.demo.tile_px=768"]
 CASES = [
-    ("ResNet34 U-Net, 768 px", 2.5, 30, [*LARGE, "predict.batch_size=2"]),
-    ("the demo's network, 144 px, 1 thread", 1.1, 2000, ["machine.threads=1"]),
+    ("ResNet34 U-Net, 768 px", 2.5, 20, [*LARGE, "predict.batch_size=2"]),
+    ("the demo's network, 144 px, 1 thread", 1.1, 1000, ["machine.threads=1"]),
 ]
 STAGES = ["s0_data", "s1_split", "s2_train", "s3_finetune"]
 
