@@ -20,8 +20,9 @@ from pipeline.calibration.measure import (
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
+from pipeline.selection.candidates import Chosen, LearntSelection
 from pipeline.selection.rules import AnyRules
-from pipeline.selection.submission import find_instances
+from pipeline.selection.submission import draw_instances
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import in_order
 from pipeline.separation.foreground import Packed, pack
@@ -60,9 +61,26 @@ class Problem:
         measure = partial(measure_segments, cuts=cuts)
         return SegmentTable.joined(in_order(measure, self._tasks(self._images), self._jobs))
 
-    def objects(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
-        """Return the instances that each fold's rules find in what `measure` has read."""
-        return find_instances(self._images, fold_rules, jobs=self._jobs)
+    def objects(
+        self,
+        fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+        chosen: Mapping[int, tuple[int, ...]],
+    ) -> pd.DataFrame:
+        """Return the instances that each fold's rules find in what `measure` has read.
+
+        Args:
+            fold_rules: Of each fold.
+            chosen: Where rules are learnt, the segments that they submit of each image, by its
+                index; of other images they submit none.
+        """
+        images = []
+        for image, (image_id, fold, packed) in enumerate(self._images):
+            rules: AnyRules | Chosen = fold_rules[fold]
+            if isinstance(rules, LearntSelection):
+                rules = Chosen(rules.cuts, chosen.get(image, ()))
+                packed = packed if rules.segments else None  # noqa: PLW2901
+            images.append((image_id, rules, packed))
+        return draw_instances(images, jobs=self._jobs)
 
     def _read(self) -> Iterator[_Image]:
         for image_id, fold, maps in self._maps:

@@ -1,7 +1,6 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 
 import pandas as pd
 
@@ -9,6 +8,7 @@ from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances
 from pipeline.masks.rle import encode_labels
+from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import in_order
@@ -64,19 +64,26 @@ def find_instances(
     Returns:
         Instances in the order given.
     """
-    chunks = in_order(partial(_find_chunk, rules=rules), foregrounds, jobs)
-    rows = [row for chunk in chunks for row in chunk]
+    images = ((image_id, rules[fold], packed) for image_id, fold, packed in foregrounds)
+    return draw_instances(images, jobs=jobs)
+
+
+def draw_instances(
+    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], *, jobs: int
+) -> pd.DataFrame:
+    """Do as `find_instances`; each image comes with what finds its objects."""
+    rows_of_chunks = in_order(_find_chunk, images, jobs)
+    rows = [row for rows in rows_of_chunks for row in rows]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
 def _find_chunk(
-    items: list[tuple[str, int, Packed | None]],
-    rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+    images: list[tuple[str, AnyRules | Chosen, Packed | None]],
 ) -> list[tuple[str, str]]:
     rows = []
-    for image_id, fold, packed in items:
+    for image_id, rules, packed in images:
         with about(image_id):
-            labels_hw = None if packed is None else rules[fold].find(unpack(packed))
+            labels_hw = None if packed is None else rules.find(unpack(packed))
         texts = [] if labels_hw is None else encode_labels(labels_hw)
         rows += [(image_id, text) for text in texts or [""]]
     return rows

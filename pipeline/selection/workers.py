@@ -29,20 +29,20 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def in_order(
-    function: Callable[[list[Item]], Result], items: Iterable[Item], jobs: int
+    function: Callable[[list[Item]], Result], items: Iterable[Item], jobs: int, chunk: int = CHUNK
 ) -> Iterator[Result]:
-    """Apply `function` to lists of `CHUNK` items each in `jobs` processes, in order.
+    """Apply `function` to lists of `chunk` items each in `jobs` processes, in order.
 
     At most 2 `jobs` lists wait at a time, so the maps of a whole competition never lie in memory.
     With one job all happens in this process.
     """
     if jobs == 1:
-        yield from map(function, _chunks(items, CHUNK))
+        yield from map(function, _chunks(items, chunk))
         return
     waiting: deque[Future[Result]] = deque()
     with worker_pool(jobs) as pool:
-        for chunk in _chunks(items, CHUNK):
-            waiting.append(pool.submit(function, chunk))
+        for part in _chunks(items, chunk):
+            waiting.append(pool.submit(function, part))
             if len(waiting) > 2 * jobs:
                 yield waiting.popleft().result()
         while waiting:

@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
 from pipeline.separation.foreground import Foreground, foreground_of
-from pipeline.separation.segments import FEATURES, draw_segments, find_segments
+from pipeline.separation.segments import FEATURES, cut_segments, draw_segments, find_segments
 from pipeline.separation.separate import Separation, find_components
 
 pytestmark = pytest.mark.unit
@@ -65,7 +65,8 @@ def slow_features(prob_hw, mask_hw, others, threshold):
 @pytest.mark.parametrize("seed", range(4))
 def test_features_parents_and_drawing(seed):
     maps = a_map(seed)
-    segments = find_segments(foreground_of(maps, 60), CUTS)
+    foreground = foreground_of(maps, 60)
+    segments = find_segments(foreground, CUTS)
     assert len(segments.parent) >= 5
     masks, number = [], 0
     for cut in CUTS:
@@ -88,7 +89,8 @@ def test_features_parents_and_drawing(seed):
                 assert (masks[parent] | ~mask_hw).all()
                 growth = np.log(masks[parent].sum() / mask_hw.sum())
                 assert measured["growth"] == pytest.approx(min(growth, 4), abs=1e-5)
-            assert ((draw_segments(segments, [number]) > 0) == mask_hw).all()
+            cuts = cut_segments(foreground, CUTS, last=number)
+            assert ((draw_segments(foreground, cuts, [number]) > 0) == mask_hw).all()
             number += 1
         masks += of_cut
     assert number == len(segments.parent)
@@ -98,11 +100,14 @@ def test_cutting_out_the_part_changes_nothing():
     maps = a_map(9, (60, 300))
     foreground = foreground_of(maps, 60)
     assert foreground.maps.prob_hw.size < maps.prob_hw.size / 2
-    small, large = find_segments(foreground, CUTS), find_segments(whole(maps), CUTS)
+    frame = whole(maps)
+    small, large = find_segments(foreground, CUTS), find_segments(frame, CUTS)
     np.testing.assert_array_equal(small.features, large.features)
     np.testing.assert_array_equal(small.parent, large.parent)
     chosen = [0, len(small.parent) - 1]
-    np.testing.assert_array_equal(draw_segments(small, chosen), draw_segments(large, chosen))
+    np.testing.assert_array_equal(
+        draw_segments(foreground, small.cuts, chosen), draw_segments(frame, large.cuts, chosen)
+    )
 
 
 def test_a_rectangle_measures_its_sides():
@@ -121,10 +126,11 @@ def test_segments_that_share_pixels_are_drawn_once():
     prob_hw = np.zeros((9, 9), np.uint8)
     prob_hw[2:7, 2:7] = 100
     prob_hw[4, 4] = 250
-    segments = find_segments(foreground_of(ImageMaps(prob_hw), 60), CUTS)
-    assert (draw_segments(segments, [0, 1]) == (prob_hw > 0)).all()
-    assert draw_segments(segments, [1, 0])[4, 4] == 1
-    assert draw_segments(segments, [1, 0])[2, 2] == 2
+    foreground = foreground_of(ImageMaps(prob_hw), 60)
+    cuts = cut_segments(foreground, CUTS)
+    assert (draw_segments(foreground, cuts, [0, 1]) == (prob_hw > 0)).all()
+    assert draw_segments(foreground, cuts, [1, 0])[4, 4] == 1
+    assert draw_segments(foreground, cuts, [1, 0])[2, 2] == 2
 
 
 def test_no_pixel_high_enough():
@@ -132,7 +138,7 @@ def test_no_pixel_high_enough():
     foreground = whole(ImageMaps(np.zeros((5, 6), np.uint8)))
     segments = find_segments(foreground, CUTS)
     assert segments.features.shape == (0, len(FEATURES))
-    assert (draw_segments(segments, []) == np.zeros((5, 6))).all()
+    assert (draw_segments(foreground, segments.cuts, []) == np.zeros((5, 6))).all()
 
 
 def test_cuts_by_contact_need_the_channel():
