@@ -8,8 +8,9 @@ is looked at again.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from pipeline.masks.rle import decode_labels, parse_rows
 from pipeline.metrics.f2 import hits_from_areas
 from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
-from pipeline.separation.separate import Components, Separation, find_components
+from pipeline.separation.separate import Components, Separation, find_merged
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,22 @@ def measure_components(
 ) -> dict[Separation, Found]:
     """Measure some maps, cut in each of the ways."""
     found: dict[Separation, list[Found]] = {how: [] for how in separations}
+    # The ways that differ in nothing but what they merge share the watershed.
+    families: dict[Separation, list[Separation]] = {}
+    for how in sorted(separations, key=attrgetter("merge_below_px")):
+        families.setdefault(replace(how, merge_below_px=0), []).append(how)
     with _one_thread():
         for task in tasks:
             foreground = unpack(task.packed)
             truth = _Truth(task.truth, foreground)
-            with about(task.image_id):
-                cuts = [find_components(foreground.maps, how) for how in separations]
-            for how, components in zip(separations, cuts, strict=True):
-                image = np.full(len(components.area_px), task.image, np.int32)
-                area_px = components.area_px.astype(np.int32)
-                found[how].append(Found(image, area_px, truth.hits(components)))
+            for unmerged, ways in families.items():
+                with about(task.image_id):
+                    merges_px = [how.merge_below_px for how in ways]
+                    cuts = find_merged(foreground.maps, unmerged, merges_px)
+                for how, components in zip(ways, cuts, strict=True):
+                    image = np.full(len(components.area_px), task.image, np.int32)
+                    area_px = components.area_px.astype(np.int32)
+                    found[how].append(Found(image, area_px, truth.hits(components)))
     return {how: Found.joined(each) for how, each in found.items()}
 
 
