@@ -44,7 +44,7 @@ from pipeline.metrics.f2 import Matches, match_objects
 from pipeline.metrics.summaries import summarise
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
-from pipeline.selection.workers import in_order
+from pipeline.selection.workers import Workers, workers
 from pipeline.separation.separate import Separation
 
 Floats = npt.NDArray[np.float64]
@@ -120,25 +120,28 @@ def calibrate(
         DataError: The maps are not of the truth's images, or of fewer than two folds.
         ArtifactError: A map has another size.
     """
-    first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
-    lowest = min(candidates.lowest, first)
-    problem = Problem(maps, truth, (height, width), lowest, jobs)
-    measured = problem.measure(list(candidates.separations))
-    folds = np.unique(measured.folds).tolist()
-    if len(folds) < 2:
-        raise DataError(
-            f"calibration needs the maps of two folds or more, to choose rules on some and score "
-            f"them on another; got {len(folds)}. Train and predict more folds."
-        )
-    scenes = [image_id if groups is None else groups[image_id] for image_id in measured.image_ids]
-    group = pd.factorize(np.array(scenes))[0].astype(np.int64)
-    sums = f2_sums(measured, candidates, folds)
-    plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
-    kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
-    if learning is not None:
-        learnt = _learn(problem, measured, plain, learning, group=group, seed=seed, jobs=jobs)
-        kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
-    instances = problem.objects(kept.fold_rules, kept.chosen)
+    with workers(jobs) as those:
+        first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
+        lowest = min(candidates.lowest, first)
+        problem = Problem(maps, truth, (height, width), lowest, those)
+        measured = problem.measure(list(candidates.separations))
+        folds = np.unique(measured.folds).tolist()
+        if len(folds) < 2:
+            raise DataError(
+                "calibration needs the maps of two folds or more, to choose rules on some and "
+                f"score them on another; got {len(folds)}. Train and predict more folds."
+            )
+        scenes = [
+            image_id if groups is None else groups[image_id] for image_id in measured.image_ids
+        ]
+        group = pd.factorize(np.array(scenes))[0].astype(np.int64)
+        sums = f2_sums(measured, candidates, folds)
+        plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
+        kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
+        if learning is not None:
+            learnt = _learn(problem, measured, plain, learning, those, group=group, seed=seed)
+            kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
+        instances = problem.objects(kept.fold_rules, kept.chosen)
     matches = match_objects(truth, instances, height, width)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
@@ -205,10 +208,10 @@ def _learn(
     measured: Measured,
     plain: _Fitted[Rules],
     learning: CandidateSelection,
+    those: Workers,
     *,
     group: Integers,
     seed: int,
-    jobs: int,
 ) -> tuple[_Fitted[AnyRules], _Fitted[AnyRules]]:
     """Learn which of the segments to select that each fold's plain rules cut, at every level.
 
@@ -232,7 +235,7 @@ def _learn(
     learn = partial(
         learn_lessons, n_true=measured.n_true, groups=group, learning=learning, seed=seed
     )
-    parts = in_order(learn, lessons, min(jobs, len(lessons)), chunk=1)
+    parts = those.in_order(learn, lessons, chunk=1)
     learnt = [one for part in parts for one in part]
     plainly = [
         one and one.filtered_by(own, passes(measured, own))

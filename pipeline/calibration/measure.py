@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import about
-from pipeline.masks.rle import decode_labels, parse_rows
+from pipeline.masks.rle import parse_rows
 from pipeline.metrics.f2 import hits_from_areas
 from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
@@ -112,8 +112,15 @@ class _Truth:
     def __init__(self, texts: list[str], foreground: Foreground) -> None:
         runs, owners = parse_rows(texts, *foreground.shape)
         self._area_px = np.bincount(owners, runs[:, 1], len(texts)).astype(np.int64)
-        labels_hw = decode_labels(texts, *foreground.shape)
-        self._labels_hw = labels_hw[np.ix_(foreground.rows, foreground.columns)]
+        # Only where the map matters: a whole frame takes three times the time.
+        ends = np.cumsum(runs[:, 1])
+        pixels = np.arange(runs[:, 1].sum()) + np.repeat(runs[:, 0] + runs[:, 1] - ends, runs[:, 1])
+        column, row = np.divmod(pixels, foreground.shape[0])
+        row, column = _places(foreground.rows, row), _places(foreground.columns, column)
+        inside = (row >= 0) & (column >= 0)
+        labels_hw = np.zeros(foreground.maps.prob_hw.shape, np.int32)
+        labels_hw[row[inside], column[inside]] = np.repeat(owners + 1, runs[:, 1])[inside]
+        self._labels_hw = labels_hw
 
     def hits(self, components: Components) -> npt.NDArray[np.int8]:
         """Count the IoU thresholds at which each component finds a true object, (n,)."""
@@ -127,6 +134,13 @@ class _Truth:
         # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.
         hits: npt.NDArray[np.int8] = hits_from_areas(shared, union).max(axis=1).astype(np.int8)
         return hits
+
+
+def _places(kept: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return where in `kept`, which ascends, each wanted number is; -1 where it is not there."""
+    place = np.full(max(kept.max(initial=0), wanted.max(initial=0)) + 1, -1)
+    place[kept] = np.arange(len(kept))
+    return place[wanted]
 
 
 def measure_components(

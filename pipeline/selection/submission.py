@@ -11,7 +11,7 @@ from pipeline.masks.rle import encode_labels
 from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
-from pipeline.selection.workers import in_order
+from pipeline.selection.workers import Workers, workers
 from pipeline.separation.foreground import Packed, pack, unpack
 
 NAMED = 5  # offenders that a message names
@@ -65,14 +65,15 @@ def find_instances(
         Instances in the order given.
     """
     images = ((image_id, rules[fold], packed) for image_id, fold, packed in foregrounds)
-    return draw_instances(images, jobs=jobs)
+    with workers(jobs) as those:
+        return draw_instances(images, those)
 
 
 def draw_instances(
-    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], *, jobs: int
+    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], those: Workers
 ) -> pd.DataFrame:
     """Do as `find_instances`; each image comes with what finds its objects."""
-    rows_of_chunks = in_order(_find_chunk, images, jobs)
+    rows_of_chunks = those.in_order(_find_chunk, images)
     rows = [row for rows in rows_of_chunks for row in rows]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
