@@ -257,8 +257,8 @@ def _of_learnt(
         f2.append(
             image_f2(measured, own) if one is None else np.where(one.submitted, one.f2, nothing)
         )
-    for one in learnt[1:]:
-        chosen |= {} if one is None else one.chosen()
+    for one in filter(None, learnt[1:]):
+        chosen |= one.chosen()
     fold_f2 = dict(zip(plain.fold_rules, f2[1:], strict=True))
     fold_rules = dict(zip(plain.fold_rules, rules[1:], strict=True))
     return _Fitted(rules[0], fold_rules, _held_out(measured.folds, fold_f2), f2[0], chosen)
