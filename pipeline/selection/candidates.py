@@ -116,7 +116,7 @@ class LearntSelection:
         return min(lowest, rules.lowest) if isinstance(rules, Rules) else lowest
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the objects of an image as `pipeline.selection.rules.find_objects` does."""
+        """Find objects as `pipeline.selection.rules.find_objects` does, within the foreground."""
         rules = self.image_filter
         if isinstance(rules, Rules) and rules.components(foreground.maps) is None:
             return None
@@ -190,7 +190,7 @@ class Chosen:
     segments: tuple[int, ...]
 
     def find(self, foreground: Foreground) -> Labels:
-        """Return the objects of the image as the selection's own `find` does."""
+        """Find objects as the selection's own `find` does."""
         cuts = cut_segments(foreground, self.cuts, last=self.segments[-1])
         return draw_segments(foreground, cuts, self.segments)
 

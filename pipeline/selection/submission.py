@@ -83,9 +83,13 @@ def _find_chunk(
 ) -> list[tuple[str, str]]:
     rows = []
     for image_id, rules, packed in images:
-        with about(image_id):
-            labels_hw = None if packed is None else rules.find(unpack(packed))
-        texts = [] if labels_hw is None else encode_labels(labels_hw)
+        texts: list[str] = []
+        if packed is not None:
+            foreground = unpack(packed)
+            with about(image_id):
+                labels_hw = rules.find(foreground)
+            if labels_hw is not None:
+                texts = encode_labels(labels_hw, foreground.within)
         rows += [(image_id, text) for text in texts or [""]]
     return rows
 

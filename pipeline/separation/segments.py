@@ -110,7 +110,7 @@ def cut_segments(
 def draw_segments(
     foreground: Foreground, cuts: Sequence[Components], chosen: Sequence[int]
 ) -> Labels:
-    """Draw some of the segments as a label map of the whole image.
+    """Draw some of the segments as a label map of the foreground.
 
     Where two share pixels, which only components that were split by a watershed can, the first has
     them.
@@ -131,7 +131,7 @@ def draw_segments(
         if len(free):
             number += 1
             labels[free] = number
-    return foreground.whole(labels.reshape(shape))
+    return labels.reshape(shape)
 
 
 def _logit(image_prob: float | None) -> float:

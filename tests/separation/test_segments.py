@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
+from pipeline.masks.rle import encode_labels
 from pipeline.separation.foreground import Foreground, foreground_of
 from pipeline.separation.segments import FEATURES, cut_segments, draw_segments, find_segments
 from pipeline.separation.separate import Separation, find_components
@@ -90,7 +91,8 @@ def test_features_parents_and_drawing(seed):
                 growth = np.log(masks[parent].sum() / mask_hw.sum())
                 assert measured["growth"] == pytest.approx(min(growth, 4), abs=1e-5)
             cuts = cut_segments(foreground, CUTS, last=number)
-            assert ((draw_segments(foreground, cuts, [number]) > 0) == mask_hw).all()
+            drawn_hw = foreground.whole(draw_segments(foreground, cuts, [number]))
+            assert ((drawn_hw > 0) == mask_hw).all()
             number += 1
         masks += of_cut
     assert number == len(segments.parent)
@@ -106,7 +108,8 @@ def test_cutting_out_the_part_changes_nothing():
     np.testing.assert_array_equal(small.parent, large.parent)
     chosen = [0, len(small.parent) - 1]
     np.testing.assert_array_equal(
-        draw_segments(foreground, small.cuts, chosen), draw_segments(frame, large.cuts, chosen)
+        foreground.whole(draw_segments(foreground, small.cuts, chosen)),
+        draw_segments(frame, large.cuts, chosen),
     )
 
 
@@ -128,9 +131,26 @@ def test_segments_that_share_pixels_are_drawn_once():
     prob_hw[4, 4] = 250
     foreground = foreground_of(ImageMaps(prob_hw), 60)
     cuts = cut_segments(foreground, CUTS)
-    assert (draw_segments(foreground, cuts, [0, 1]) == (prob_hw > 0)).all()
-    assert draw_segments(foreground, cuts, [1, 0])[4, 4] == 1
-    assert draw_segments(foreground, cuts, [1, 0])[2, 2] == 2
+    first, second = (
+        foreground.whole(draw_segments(foreground, cuts, chosen)) for chosen in ([0, 1], [1, 0])
+    )
+    assert (first == (prob_hw > 0)).all()
+    assert (second[4, 4], second[2, 2]) == (1, 2)
+
+
+def test_runs_within_the_foreground_are_those_of_the_image():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        prob_hw = rng.integers(0, 256, (6, 8)).astype(np.uint8)
+        prob_hw[:, rng.random(8) < 0.4] = 0
+        prob_hw[rng.random(6) < 0.4] = 0
+        prob_hw[:, rng.random(8) < 0.3] = 255  # runs that go on in the next column
+        foreground = foreground_of(ImageMaps(prob_hw), 100)
+        if foreground is None:
+            continue
+        labels_hw = (foreground.maps.prob_hw >= 100).astype(np.int32)
+        texts = encode_labels(labels_hw, foreground.within)
+        assert texts == encode_labels(foreground.whole(labels_hw))
 
 
 def test_no_pixel_high_enough():
