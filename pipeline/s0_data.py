@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.config.schema import Config
 from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
+from pipeline.data.signature_store import STORES
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
@@ -37,6 +38,7 @@ def stage(run: Run) -> None:
         Path("data") / ".verified" / f"{data.name}.csv",
         max_bad_share=data.max_bad_share,
         jobs=os.cpu_count() or 1,
+        signatures=STORES / data.name,
     )
     for row in quarantine.head(20).itertuples():
         LOG.warning("left out: %s: %s", row[3], row[4])

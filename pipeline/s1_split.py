@@ -90,13 +90,14 @@ def _made(run: Run) -> Path:
 
 def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
     from pipeline.data.overlaps import find_groups
+    from pipeline.data.signature_store import STORES
 
     ids = catalog.train_ids
     return find_groups(
         [catalog.train_path(image_id) for image_id in ids],
         ids,
         jobs=os.cpu_count() or 1,
-        signatures_path=Path("data") / ".signatures" / run.config.data.name,
+        signatures_path=STORES / run.config.data.name,
     )
 
 

@@ -26,7 +26,7 @@ ALLOWED = {
     "masks": {"jobs"},
     "metrics": {"masks"},
     "kaggle": {"jobs"},
-    "data": {"compute", "config", "jobs", "masks"},
+    "data": {"config", "jobs", "masks"},
     "networks": {"compute", "config", "jobs"},
     "training": {"compute", "config", "data", "jobs", "metrics", "networks"},
     "inference": {"compute", "config", "data", "jobs", "masks", "metrics", "networks"},

@@ -16,7 +16,8 @@ in one case of six, and on average lifts the F2 by a quarter (0.24) of its stand
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.calibration.gain import Trial, try_rule
-from pipeline.calibration.learn import learn_selection
+from pipeline.calibration.learn import Learnt, Lesson, learn_lessons
 from pipeline.calibration.measure import SegmentTable
 from pipeline.calibration.problem import Maps, Problem
 from pipeline.calibration.search import (
@@ -39,11 +40,11 @@ from pipeline.calibration.search import (
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
 from pipeline.maps import MAX_LEVEL, as_level
-from pipeline.metrics.f2 import Matches, f2_from_counts, match_objects
+from pipeline.metrics.f2 import Matches, match_objects
 from pipeline.metrics.summaries import summarise
-from pipeline.selection.candidates import LearntSelection, best_choice, expected_hits, head_of
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
+from pipeline.selection.workers import Workers, workers
 from pipeline.separation.separate import Separation
 
 Floats = npt.NDArray[np.float64]
@@ -76,12 +77,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class _Fitted(Generic[Some]):
-    """Rules for all folds and for each, and each image's F2 by the latter and by the former."""
+    """Rules for all folds and for each, and each image's F2 by the latter and by the former.
+
+    `chosen` has the segments that rules of its fold submit of an image, where they are learnt.
+    """
 
     rules: Some
     fold_rules: dict[int, Some]
     f2: Floats
     f2_in_sample: Floats
+    chosen: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def calibrate(
@@ -115,25 +120,28 @@ def calibrate(
         DataError: The maps are not of the truth's images, or of fewer than two folds.
         ArtifactError: A map has another size.
     """
-    first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
-    lowest = min(candidates.lowest, first)
-    problem = Problem(maps, truth, (height, width), lowest, jobs)
-    measured = problem.measure(list(candidates.separations))
-    folds = np.unique(measured.folds).tolist()
-    if len(folds) < 2:
-        raise DataError(
-            f"calibration needs the maps of two folds or more, to choose rules on some and score "
-            f"them on another; got {len(folds)}. Train and predict more folds."
-        )
-    scenes = [image_id if groups is None else groups[image_id] for image_id in measured.image_ids]
-    group = pd.factorize(np.array(scenes))[0].astype(np.int64)
-    sums = f2_sums(measured, candidates, folds)
-    plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
-    kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
-    if learning is not None:
-        learnt = _learn(problem, measured, plain, learning, group=group, seed=seed)
-        kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
-    instances = problem.objects(kept.fold_rules)
+    with workers(jobs) as those:
+        first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
+        lowest = min(candidates.lowest, first)
+        problem = Problem(maps, truth, (height, width), lowest, those)
+        measured = problem.measure(list(candidates.separations))
+        folds = np.unique(measured.folds).tolist()
+        if len(folds) < 2:
+            raise DataError(
+                "calibration needs the maps of two folds or more, to choose rules on some and "
+                f"score them on another; got {len(folds)}. Train and predict more folds."
+            )
+        scenes = [
+            image_id if groups is None else groups[image_id] for image_id in measured.image_ids
+        ]
+        group = pd.factorize(np.array(scenes))[0].astype(np.int64)
+        sums = f2_sums(measured, candidates, folds)
+        plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
+        kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
+        if learning is not None:
+            learnt = _learn(problem, measured, plain, learning, those, group=group, seed=seed)
+            kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
+        instances = problem.objects(kept.fold_rules, kept.chosen)
     matches = match_objects(truth, instances, height, width)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
@@ -200,6 +208,7 @@ def _learn(
     measured: Measured,
     plain: _Fitted[Rules],
     learning: CandidateSelection,
+    those: Workers,
     *,
     group: Integers,
     seed: int,
@@ -209,51 +218,50 @@ def _learn(
     Returns:
         With the plain rules' image filter, and with the learnt one.
     """
-    nothing: Floats = (measured.n_true == 0).astype(np.float64)
+    every = np.arange(len(group))
+    images = [(every, every)]
+    for fold in plain.fold_rules:
+        held = measured.folds == fold
+        images.append((np.flatnonzero(~held), np.flatnonzero(held)))
+    rules = [plain.rules, *plain.fold_rules.values()]
+    levels = [as_level(level) for level in learning.levels]
     tables: dict[tuple[Separation, ...], SegmentTable] = {}
-
-    def learn(
-        rules: Rules, learn_from: npt.NDArray[np.bool_], score: npt.NDArray[np.bool_]
-    ) -> list[tuple[AnyRules, Floats]]:
-        levels = map(as_level, learning.levels)
-        cuts = tuple(replace(rules.separation, threshold=level) for level in levels)
+    lessons = []
+    for one, (learn_from, tried) in zip(rules, images, strict=True):
+        cuts = tuple(replace(one.separation, threshold=level) for level in levels)
         if cuts not in tables:
             tables[cuts] = problem.segments(cuts)
-        selection = learn_selection(
-            tables[cuts],
-            np.flatnonzero(learn_from),
-            measured.n_true,
-            group,
-            learning,
-            cuts=cuts,
-            seed=seed,
+        lessons.append(Lesson(cuts, tables[cuts], learn_from, tried))
+    learn = partial(
+        learn_lessons, n_true=measured.n_true, groups=group, learning=learning, seed=seed
+    )
+    parts = those.in_order(learn, lessons, chunk=1)
+    learnt = [one for part in parts for one in part]
+    plainly = [
+        one and one.filtered_by(own, passes(measured, own))
+        for own, one in zip(rules, learnt, strict=True)
+    ]
+    return _of_learnt(measured, plain, plainly), _of_learnt(measured, plain, learnt)
+
+
+def _of_learnt(
+    measured: Measured, plain: _Fitted[Rules], learnt: list[Learnt | None]
+) -> _Fitted[AnyRules]:
+    """Put together what was learnt on all folds and for each; where nothing was, plain rules."""
+    nothing: Floats = (measured.n_true == 0).astype(np.float64)
+    rules: list[AnyRules] = []
+    f2: list[Floats] = []
+    chosen: dict[int, tuple[int, ...]] = {}
+    for own, one in zip([plain.rules, *plain.fold_rules.values()], learnt, strict=True):
+        rules.append(own if one is None else one.selection)
+        f2.append(
+            image_f2(measured, own) if one is None else np.where(one.submitted, one.f2, nothing)
         )
-        if selection is None:
-            return [(rules, image_f2(measured, rules))] * 2
-        scored = tables[cuts].of(np.flatnonzero(score))
-        f2, submitted = _chosen_f2(selection, scored, measured.n_true)
-        return [
-            (
-                replace(selection, image_filter=rules),
-                np.where(passes(measured, rules), f2, nothing),
-            ),
-            (selection, np.where(submitted, f2, nothing)),
-        ]
-
-    every = np.ones(len(group), np.bool_)
-    on_all = learn(plain.rules, every, every)
-    of_fold = {
-        fold: learn(rules, measured.folds != fold, measured.folds == fold)
-        for fold, rules in plain.fold_rules.items()
-    }
-
-    def fitted(kind: int) -> _Fitted[AnyRules]:
-        rules, f2_in_sample = on_all[kind]
-        fold_rules = {fold: each[kind][0] for fold, each in of_fold.items()}
-        f2 = _held_out(measured.folds, {fold: each[kind][1] for fold, each in of_fold.items()})
-        return _Fitted(rules, fold_rules, f2, f2_in_sample)
-
-    return fitted(0), fitted(1)
+    for one in filter(None, learnt[1:]):
+        chosen |= one.chosen()
+    fold_f2 = dict(zip(plain.fold_rules, f2[1:], strict=True))
+    fold_rules = dict(zip(plain.fold_rules, rules[1:], strict=True))
+    return _Fitted(rules[0], fold_rules, _held_out(measured.folds, fold_f2), f2[0], chosen)
 
 
 def _try_learnt(
@@ -278,24 +286,3 @@ def _try_learnt(
 def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
     """Return the F2 of each image by its fold's rules."""
     return np.select([folds == fold for fold in f2], list(f2.values()))
-
-
-def _chosen_f2(
-    selection: LearntSelection, table: SegmentTable, n_true: Integers
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the F2 of each image if its choice is submitted, and whether the learnt filter does.
-
-    Segments that share pixels count as if they did not, images without segments as without objects
-    found.
-    """
-    f2: Floats = (n_true == 0).astype(np.float64)
-    submitted = np.zeros(len(n_true), np.bool_)
-    hits = expected_hits(selection.trees, table.features, selection.min_area_px)
-    for image, rows in table.rows_of.items():
-        head = head_of(table.features[rows])
-        choice = best_choice(hits[rows], table.parent[rows], selection.count, head)
-        submitted[image] = bool(selection.decide(choice))
-        chosen = list(choice.segments)
-        if chosen:
-            f2[image] = f2_from_counts(table.hits[rows][chosen].sum(), n_true[image], len(chosen))
-    return f2, submitted

@@ -4,6 +4,7 @@ The filter and the number of objects are fitted on hits that the trees predict f
 not see (an inner split by scene), as they will have to for the images to come.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.calibration.measure import SegmentTable
 from pipeline.config.calibration import CandidateSelection
-from pipeline.metrics.f2 import THRESHOLDS
+from pipeline.metrics.f2 import THRESHOLDS, f2_from_counts
 from pipeline.selection.candidates import (
     Choice,
     LearntFilter,
@@ -24,6 +25,7 @@ from pipeline.selection.candidates import (
     is_large,
     total_hits,
 )
+from pipeline.selection.thresholds import Rules
 from pipeline.selection.trees import Trees, fit_trees
 from pipeline.separation.separate import Separation
 
@@ -31,6 +33,89 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 
 INNER_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Images to learn from, and images to try on what is learnt.
+
+    Attributes:
+        cuts: How the segments were cut.
+        table: Segments of these images, and maybe of others.
+        images: To learn from.
+        tried: To try it on.
+    """
+
+    cuts: tuple[Separation, ...]
+    table: SegmentTable
+    images: Integers
+    tried: Integers
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a lesson taught, and what it does with the images it was tried on.
+
+    Attributes:
+        selection: What was learnt.
+        choices: The segments chosen of each image, by its index; only of images with any.
+        f2: F2 of every image of the run if its choice is submitted, float64 (images of the run,).
+        submitted: Whether the learnt filter lets it be, bool (images of the run,).
+    """
+
+    selection: LearntSelection
+    choices: dict[int, tuple[int, ...]]
+    f2: Floats
+    submitted: npt.NDArray[np.bool_]
+
+    def filtered_by(self, rules: Rules, passed: npt.NDArray[np.bool_]) -> "Learnt":
+        """Return the same with the image filter of plain rules, which lets these images pass."""
+        selection = replace(self.selection, image_filter=rules)
+        return replace(self, selection=selection, submitted=passed)
+
+    def chosen(self) -> dict[int, tuple[int, ...]]:
+        """Return the segments that are submitted of each image with any."""
+        return {image: each for image, each in self.choices.items() if self.submitted[image]}
+
+
+def learn_lessons(
+    lessons: list[Lesson],
+    *,
+    n_true: Integers,
+    groups: Integers,
+    learning: CandidateSelection,
+    seed: int,
+) -> list[Learnt | None]:
+    """Learn by each lesson and try it; the other arguments are those of `learn_selection`."""
+    learnt: list[Learnt | None] = []
+    for one in lessons:
+        selection = learn_selection(
+            *(one.table, one.images, n_true, groups, learning), cuts=one.cuts, seed=seed
+        )
+        tried = one.table.of(one.tried)
+        learnt.append(None if selection is None else _try(selection, tried, n_true))
+    return learnt
+
+
+def _try(selection: LearntSelection, table: SegmentTable, n_true: Integers) -> Learnt:
+    """Let a selection choose.
+
+    Segments that share pixels count as if they did not, images without segments as without objects
+    found.
+    """
+    choices: dict[int, tuple[int, ...]] = {}
+    f2: Floats = (n_true == 0).astype(np.float64)
+    submitted = np.zeros(len(n_true), np.bool_)
+    hits = expected_hits(selection.trees, table.features, selection.min_area_px)
+    for image, rows in table.rows_of.items():
+        head = head_of(table.features[rows])
+        choice = best_choice(hits[rows], table.parent[rows], selection.count, head)
+        submitted[image] = bool(selection.decide(choice))
+        if choice.segments:
+            found = table.hits[rows][list(choice.segments)].sum()
+            choices[image] = choice.segments
+            f2[image] = f2_from_counts(found, n_true[image], len(choice.segments))
+    return Learnt(selection, choices, f2, submitted)
 
 
 def learn_selection(

@@ -20,10 +20,11 @@ from pipeline.calibration.measure import (
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
+from pipeline.selection.candidates import Chosen, LearntSelection
 from pipeline.selection.rules import AnyRules
-from pipeline.selection.submission import find_instances
+from pipeline.selection.submission import draw_instances
 from pipeline.selection.thresholds import Rules
-from pipeline.selection.workers import in_order
+from pipeline.selection.workers import Workers
 from pipeline.separation.foreground import Packed, pack
 from pipeline.separation.separate import Separation
 
@@ -35,19 +36,24 @@ class Problem:
     """The maps and the truth of all images; they are read when they are measured first."""
 
     def __init__(
-        self, maps: Maps, truth: pd.DataFrame, shape: tuple[int, int], lowest: int, jobs: int
+        self,
+        maps: Maps,
+        truth: pd.DataFrame,
+        shape: tuple[int, int],
+        lowest: int,
+        those: Workers,
     ) -> None:
         objects = truth[truth["EncodedPixels"] != ""]
         self._texts = objects.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
         self._maps, self._truth, self._shape = maps, truth, shape
-        self._lowest, self._jobs = lowest, jobs
+        self._lowest, self._workers = lowest, those
         self._images: list[_Image] = []
         self._max_prob: list[int] = []
 
     def measure(self, separations: list[Separation]) -> Measured:
         """Read and measure all maps, and check that they are the truth's."""
         measure = partial(measure_components, separations=separations)
-        results = list(in_order(measure, self._tasks(self._read()), self._jobs))
+        results = list(self._workers.in_order(measure, self._tasks(self._read())))
         found = {one: Found.joined(result[one] for result in results) for one in separations}
         image_ids = [image_id for image_id, _, _ in self._images]
         folds = np.array([fold for _, fold, _ in self._images])
@@ -58,11 +64,29 @@ class Problem:
     def segments(self, cuts: tuple[Separation, ...]) -> SegmentTable:
         """Measure the segments of all maps, which `measure` has read."""
         measure = partial(measure_segments, cuts=cuts)
-        return SegmentTable.joined(in_order(measure, self._tasks(self._images), self._jobs))
+        tables = self._workers.in_order(measure, self._tasks(self._images))
+        return SegmentTable.joined(tables)
 
-    def objects(self, fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules]) -> pd.DataFrame:
-        """Return the instances that each fold's rules find in what `measure` has read."""
-        return find_instances(self._images, fold_rules, jobs=self._jobs)
+    def objects(
+        self,
+        fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+        chosen: Mapping[int, tuple[int, ...]],
+    ) -> pd.DataFrame:
+        """Return the instances that each fold's rules find in what `measure` has read.
+
+        Args:
+            fold_rules: Of each fold.
+            chosen: Where rules are learnt, the segments that they submit of each image, by its
+                index; of other images they submit none.
+        """
+        images = []
+        for image, (image_id, fold, packed) in enumerate(self._images):
+            rules: AnyRules | Chosen = fold_rules[fold]
+            if isinstance(rules, LearntSelection):
+                rules = Chosen(rules.cuts, chosen.get(image, ()))
+                packed = packed if rules.segments else None  # noqa: PLW2901
+            images.append((image_id, rules, packed))
+        return draw_instances(images, self._workers)
 
     def _read(self) -> Iterator[_Image]:
         for image_id, fold, maps in self._maps:

@@ -120,8 +120,7 @@ def has_layout(root: Path) -> bool:
 
 
 def _missing(root: Path) -> list[str]:
-    there = {part: (root / part).is_dir() or (root / part).is_file() for part in LAYOUT}
-    return [part for part in LAYOUT if not there[part]]
+    return [part for part in LAYOUT if not ((root / part).is_dir() or (root / part).is_file())]
 
 
 def read_test_truth(data: Data) -> pd.DataFrame | None:
@@ -166,7 +165,7 @@ def _size(path: Path) -> int:
 
 
 def check_folder(
-    root: Path, memory: Path, *, max_bad_share: float, jobs: int
+    root: Path, memory: Path, *, max_bad_share: float, jobs: int, signatures: Path | None = None
 ) -> tuple[Catalog, pd.DataFrame]:
     """Check every row and every image of a folder.
 
@@ -175,6 +174,7 @@ def check_folder(
         memory: Where verdicts on image files are remembered.
         max_bad_share: Largest share of images that may be left out.
         jobs: Threads that decode.
+        signatures: Store that gets the signatures of training images; None: of none.
 
     Returns:
         The catalog, and the quarantine table `ImageId, split, where, reason`.
@@ -185,7 +185,7 @@ def check_folder(
     instances = _read_some(root / TRUTH)
     test_ids = _read_test_ids(root)
     train_ids = sorted(set(instances.ImageId))
-    train = _verdicts(root / TRAIN, train_ids, memory, jobs)
+    train = _verdicts(root / TRAIN, train_ids, memory, jobs, signatures)
     usable = train[train.defect == ""]
     if usable.empty:
         raise DataError(
@@ -258,13 +258,14 @@ def _test_rows(
     return _file_rows("test", test_ids, defects)
 
 
-def _verdicts(folder: Path, ids: Sequence[str], memory: Path, jobs: int) -> pd.DataFrame:
+def _verdicts(
+    folder: Path, ids: Sequence[str], memory: Path, jobs: int, signatures: Path | None = None
+) -> pd.DataFrame:
     """Verify the image of each id; one that cannot name a file has no file to look at."""
-    wrong = {image_id: name_defect(image_id) for image_id in ids}
-    named = [image_id for image_id in ids if not wrong[image_id]]
-    seen = verify_images([folder / image_id for image_id in named], memory, jobs=jobs)
-    found = dict(zip(named, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
-    rows = [found.get(image_id, (0, 0, wrong[image_id])) for image_id in ids]
+    paths = {image_id: folder / image_id for image_id in ids if not name_defect(image_id)}
+    seen = verify_images([*paths.values()], memory, jobs=jobs, signatures=signatures)
+    found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
+    rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]
     return pd.DataFrame(rows, columns=["height", "width", "defect"])
 
 

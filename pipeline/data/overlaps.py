@@ -51,7 +51,7 @@ def find_groups(
     Args:
         image_paths: One file per image, all of one size.
         ids: `ImageId` of each; their order, not that of the paths, numbers the groups.
-        jobs: Processes that decode.
+        jobs: Threads that decode.
         signatures_path: Folder where signatures are kept for the next time, or None.
 
     Returns:
@@ -159,6 +159,8 @@ class _Check:
         self.min_evidence = MIN_EVIDENCE + np.log(max(pairs, 1))
         layout = signatures.layout
         self.shared = [layout.shared_cells(offset) for offset in layout.offsets_yx]
+        self.shared_count = np.array([len(cells) for cells in self.shared])
+        self.same_blocks = np.array([y % 8 == x % 8 == 0 for y, x in layout.offsets_yx])
         number = {offset: index for index, offset in enumerate(layout.offsets_yx)}
         origins = layout.origins_yx
         self.offset_of_cells = np.array(
@@ -237,33 +239,39 @@ class _Check:
         """Tell which candidates are true; shape (n,)."""
         one, other, offsets = self.tiles(codes)
         true = np.zeros(len(codes), bool)
-        for offset in np.unique(offsets):
-            rows = np.flatnonzero(offsets == offset)
+        counts = self.shared_count[offsets]
+        for count in np.unique(counts):
+            rows = np.flatnonzero(counts == count)
             for start in range(0, len(rows), VERIFIED_AT_ONCE):
                 part = rows[start : start + VERIFIED_AT_ONCE]
-                true[part] = self._agree(one[part], other[part], int(offset))
+                true[part] = self._agree(one[part], other[part], offsets[part])
         return true
 
-    def _agree(self, one: Index, other: Index, offset: int) -> npt.NDArray[np.bool_]:
-        known, cells = self.signatures, self.shared[offset].T
-        a, b = known.values[one][:, cells[0]], known.values[other][:, cells[1]]
+    def _agree(self, one: Index, other: Index, offsets: Index) -> npt.NDArray[np.bool_]:
+        """Tell which pairs of tiles agree; all offsets share the same number of cells."""
+        known = self.signatures
+        cells = np.stack([self.shared[offset] for offset in offsets])
+        one_at, other_at = (one[:, None], cells[:, :, 0]), (other[:, None], cells[:, :, 1])
+        a, b = known.values[one_at], known.values[other_at]
         level_a, level_b = (self.levels[side.astype(np.int16) + 128] for side in (a, b))
-        noise = np.hypot(known.noise[one][:, cells[0]], known.noise[other][:, cells[1]])
+        noise = np.hypot(known.noise[one_at], known.noise[other_at])
         scale = ROUNDING * np.maximum(np.abs(level_a), np.abs(level_b))
         residual = np.abs(level_a - level_b) / np.hypot(noise[:, :, None], scale)
-        means_a, means_b = known.means[one][:, cells[0]], known.means[other][:, cells[1]]
+        means_a, means_b = known.means[one_at], known.means[other_at]
         shift = np.abs(means_a.astype(np.int32) - means_b).max(axis=(1, 2)) / MEAN_STEPS
-        max_residual = np.full(len(one), MAX_RESIDUAL)
-        if all(side % 8 == 0 for side in known.layout.offsets_yx[offset]):
-            max_residual[known.tables[one] == known.tables[other]] = MAX_RESIDUAL_ALIKE
-        telling = self.telling[one][:, cells[0]] & self.telling[other][:, cells[1]]
-        counted = telling[:, :, None] & self._off_edges(a) & self._off_edges(b)
-        return np.asarray(
-            (_evidence(a * counted, b) >= self.min_evidence)
-            & ((residual**2).mean(axis=(1, 2)) <= max_residual**2)
+        alike = self.same_blocks[offsets] & (known.tables[one] == known.tables[other])
+        max_residual = np.where(alike, MAX_RESIDUAL_ALIKE, MAX_RESIDUAL)
+        agree: npt.NDArray[np.bool_] = (
+            ((residual**2).mean(axis=(1, 2)) <= max_residual**2)
             & (residual.max(axis=(1, 2)) <= MAX_SINGLE_RESIDUAL)
             & (shift <= MAX_MEAN_DIFFERENCE)
         )
+        if agree.any():
+            telling = (self.telling[one_at] & self.telling[other_at])[agree]
+            a, b = a[agree], b[agree]
+            counted = telling[:, :, None] & self._off_edges(a) & self._off_edges(b)
+            agree[agree] = _evidence(a * counted, b) >= self.min_evidence
+        return agree
 
     def _off_edges(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
         """Tell which values (n, cells, values) owe nothing to the edge of a border."""

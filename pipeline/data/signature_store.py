@@ -1,8 +1,9 @@
-"""The signatures of many image files, computed once.
+"""Image files are looked at, each decoded once: what is wrong with it, and what it shows.
 
-Image files enter; `Signatures` leave. They are kept in a folder of parts, each written whole as
-soon as its images are done, so that an interrupted pass resumes and a second one decodes nothing.
-An image is known by its size, its time stamp and its path from the folder that holds them all.
+Image files enter; sizes and defects leave, or `Signatures`. Signatures are kept in a folder of
+parts, each written whole as soon as its images are done, so that an interrupted pass resumes and a
+second one decodes nothing. An image is known by its size, its time stamp and its path from the
+folder that holds them all.
 """
 
 import hashlib
@@ -10,37 +11,117 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.compute.processes import worker_pool
-from pipeline.data.images import (
-    Picture,
-    UnusableImageError,
-    read_luminance,
-    shown,
-    unreadable,
+from pipeline.data.images import UnusableImageError, read_luminance, shown, unreadable
+from pipeline.data.signatures import (
+    SHORTEST_PX,
+    Layout,
+    Signatures,
+    jpeg_noise,
+    luminance_table,
+    sign,
 )
-from pipeline.data.signatures import Layout, Signatures, jpeg_noise, luminance_table, sign
 from pipeline.errors import DataError, about
 from pipeline.jobs.artifacts import write_atomic
 
 LOG = logging.getLogger(__name__)
+STORES = Path("data") / ".signatures"  # the store of each data folder, by its name
 VERSION = 2  # of what a part holds; another one is computed again
 PART_IMAGES = 1024  # lost at most when a pass is killed
-TASK_IMAGES = 16
-ARRAYS = ("values", "means", "noise", "tables")
+ARRAYS = {"values": np.int8, "means": np.uint16, "noise": np.float32, "tables": np.uint32}
+NOT_THERE = (-1, -1)
 
 Key = tuple[str, int, int]
 Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32], int]
+
+
+class Look(NamedTuple):
+    """What was found in one image file.
+
+    Attributes:
+        height: Of the picture, px; 0 where the file cannot be used.
+        width: The same.
+        defect: Why it cannot be used; "" if it can.
+        row: Its signature, a row of each of `ARRAYS`; None if it has none.
+    """
+
+    height: int
+    width: int
+    defect: str
+    row: Row | None = None
+
+
+def look_at(
+    files: Sequence[Key],
+    folder: str,
+    layout: Layout | None,
+    *,
+    jobs: int,
+    store: Path | None,
+    task: str,
+) -> Iterator[list[Look]]:
+    """Decode each image completely and once; yield `PART_IMAGES` at a time, in order.
+
+    Args:
+        files: What `keys_of` gave.
+        folder: The same.
+        layout: Of the images that get a signature, all that have its size; None: none does.
+        jobs: Threads that decode.
+        store: Folder of parts, made if missing, which has the signatures before they are yielded;
+            None keeps nothing.
+        task: What the progress bar calls it.
+
+    Raises:
+        DataError: The system does not give a file that is there.
+        ArtifactError: The disk is full.
+    """
+    paths = [Path(folder) / name for name, _, _ in files]
+    look = partial(_look, layout=layout)
+    # Threads: Pillow, OpenCV and numpy compute without the interpreter's lock, and a process takes
+    # the time of a thousand images to start.
+    bar = tqdm(total=len(files), desc=task, unit="image", disable=not files)
+    with ThreadPoolExecutor(jobs) as pool, bar:
+        for start in range(0, len(files), PART_IMAGES):
+            part, looks = slice(start, start + PART_IMAGES), []
+            for one in pool.map(look, paths[part]):
+                looks.append(one)
+                bar.update()
+            rows = {key: one.row for key, one in zip(files[part], looks, strict=True) if one.row}
+            if rows and layout is not None and store is not None:
+                _write_part(store, layout, [*rows], [*rows.values()])
+            yield looks
+
+
+def keys_of(paths: Sequence[Path]) -> tuple[list[Key], str]:
+    """Return what tells each file as it is now from what it was, and the folder that holds all.
+
+    Returns:
+        The path from that folder, bytes and time stamp of each, `NOT_THERE` for the latter two if
+        there is no such file; and the folder.
+
+    Raises:
+        DataError: The system does not tell.
+    """
+    folder = os.path.commonpath([path.parent for path in paths])
+    return [(str(path.relative_to(folder)), *_stamp(path)) for path in paths], folder
+
+
+def first_layout(paths: Sequence[Path]) -> Layout | None:
+    """Return the layout of images as large as the first that can be used; None if none can."""
+    for path in paths:
+        height, width, *_ = _look(path, None)
+        if min(height, width) >= SHORTEST_PX:
+            return Layout(height, width)
+    return None
 
 
 def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> Signatures:
@@ -48,7 +129,7 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
 
     Args:
         paths: Images, all of one size; at least one.
-        jobs: Processes that decode.
+        jobs: Threads that decode.
         store: Folder of parts, made if missing; None keeps nothing.
 
     Returns:
@@ -60,21 +141,29 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
     """
     if not paths:
         raise DataError("no images to compare. Check that the data folder holds training images.")
-    layout = Layout(*_luminance(paths[0])[0].shape)
-    folder = os.path.commonpath([path.parent for path in paths])
-    keys = [_key(path, folder) for path in paths]
+    layout = first_layout(paths)
+    if layout is None:
+        raise DataError(
+            f"{shown(paths[0])}: expected a picture of {SHORTEST_PX}x{SHORTEST_PX} px or more, got "
+            f"none among {len(paths)} files. Run s0_data again: it names those it cannot use."
+        )
+    keys, folder = keys_of(paths)
     table = _empty(layout, len(paths))
     missing = _fill_known(table, keys, store)
     if missing:
         LOG.info("describing %d of %d images", len(missing), len(paths))
-    rows = _described([paths[index] for index in missing], layout, jobs)
-    for start in range(0, len(missing), PART_IMAGES):
-        part = np.array(missing[start : start + PART_IMAGES])
-        for index, row in zip(part, islice(rows, len(part)), strict=True):
-            for name, value in zip(ARRAYS, row, strict=True):
-                getattr(table, name)[index] = value
-        if store is not None:
-            _write_part(store, table, part, [keys[index] for index in part])
+    files = [keys[index] for index in missing]
+    looks = look_at(files, folder, layout, jobs=jobs, store=store, task="overlaps")
+    for index, look in zip(missing, chain.from_iterable(looks), strict=True):
+        if look.row is None:
+            size = f"{layout.height}x{layout.width} px like the first image"
+            defect = look.defect or f"expected {size}, got {look.height}x{look.width}"
+            raise DataError(
+                f"{shown(paths[index])}: {defect}. Run s0_data again: it names such files and "
+                "leaves them out."
+            )
+        for name, value in zip(ARRAYS, look.row, strict=True):
+            getattr(table, name)[index] = value
     return table
 
 
@@ -90,83 +179,47 @@ def _empty(layout: Layout, count: int) -> Signatures:
     )
 
 
-def _key(path: Path, folder: str) -> Key:
-    with _usable(path):
+def _stamp(path: Path) -> tuple[int, int]:
+    with about(shown(path)):
         try:
             status = path.stat()
         except OSError as error:
-            raise unreadable(error) from error
-    return str(path.relative_to(folder)), status.st_size, status.st_mtime_ns
+            wrong = unreadable(error)
+            if isinstance(wrong, UnusableImageError):
+                return NOT_THERE
+            raise wrong from error
+    return status.st_size, status.st_mtime_ns
 
 
-@contextmanager
-def _usable(path: Path) -> Iterator[None]:
+def _look(path: Path, layout: Layout | None) -> Look:
     with about(shown(path)):
         try:
-            yield
+            gray_hw, content = read_luminance(path)
         except UnusableImageError as error:
-            raise DataError(
-                f"{error}. Run s0_data again: it names such files and leaves them out."
-            ) from error
-
-
-def _luminance(path: Path) -> tuple[Picture, bytes]:
-    with _usable(path):
-        return read_luminance(path)
-
-
-def _describe(path: Path, layout: Layout) -> Row:
-    gray_hw, content = _luminance(path)
-    if gray_hw.shape != (layout.height, layout.width):
-        raise DataError(
-            f"{path}: expected {layout.height}x{layout.width} px like the first image, got "
-            f"{gray_hw.shape[0]}x{gray_hw.shape[1]}. Run s0_data again: it leaves such files out."
-        )
+            return Look(0, 0, str(error))
+    height, width = gray_hw.shape
+    if layout is None or (height, width) != (layout.height, layout.width):
+        return Look(height, width, "")
     values, means = sign(gray_hw, layout)
     rounding = luminance_table(content)
-    return values, means, jpeg_noise(rounding, gray_hw, layout), zlib.crc32(rounding.tobytes())
+    noise = jpeg_noise(rounding, gray_hw, layout)
+    return Look(height, width, "", (values, means, noise, zlib.crc32(rounding.tobytes())))
 
 
-def _described(paths: Sequence[Path], layout: Layout, jobs: int) -> Iterator[Row]:
-    """Yield one row per path, in order; in this process if one is enough."""
-    describe = partial(_describe, layout=layout)
-    progress = tqdm(total=len(paths), desc="overlaps", unit="image", disable=not paths)
-    with progress:
-        if jobs == 1 or len(paths) <= TASK_IMAGES:
-            with threadpool_limits(1, user_api="blas"):
-                for path in paths:
-                    row = describe(path)
-                    progress.update()  # before the caller takes the last one and does not return
-                    yield row
-            return
-        with worker_pool(jobs, _keep_to_one_core) as pool:
-            for start in range(0, len(paths), PART_IMAGES):
-                part = paths[start : start + PART_IMAGES]
-                for row in pool.map(describe, part, chunksize=TASK_IMAGES):
-                    progress.update()
-                    yield row
-
-
-def _keep_to_one_core() -> None:
-    """Let no library start threads: one image's matrices are small, and each core has a process."""
-    cv2.setNumThreads(1)
-    threadpool_limits(1, user_api="blas")
-
-
-def _write_part(
-    store: Path, table: Signatures, rows: npt.NDArray[np.intp], keys: Sequence[Key]
-) -> None:
+def _write_part(store: Path, layout: Layout, keys: Sequence[Key], rows: Sequence[Row]) -> None:
     names, sizes, stamps = zip(*keys, strict=True)
+    columns = zip(ARRAYS.items(), zip(*rows, strict=True), strict=True)
+    arrays: dict[str, Any] = {name: np.array(values, kind) for (name, kind), values in columns}
     digest = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
     write_atomic(
         store / f"part-{digest}.npz",
         lambda file: np.savez(
             file,
-            format=np.array([VERSION, table.layout.height, table.layout.width]),
+            format=np.array([VERSION, layout.height, layout.width]),
             names=np.array(names),
             sizes=np.array(sizes, dtype=np.int64),
             stamps=np.array(stamps, dtype=np.int64),
-            **{name: getattr(table, name)[rows] for name in ARRAYS},
+            **arrays,
         ),
     )
 

@@ -20,6 +20,7 @@ from pipeline.seeds import generator
 
 MAX_PATCHES = 16  # per cell side; a patch is 4x4 pixels of the shrunk cell
 MIN_PATCH_PX = 8
+SHORTEST_PX = 8  # side of a tile
 VALUES = 256  # wanted per cell: small cells have fewer patches and more masks on each
 LINEAR_BELOW = 0.2  # grey levels; above it the scale is logarithmic, its step 6 %
 SCALE = float(127 / np.log1p(512 / LINEAR_BELOW))

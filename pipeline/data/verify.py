@@ -2,8 +2,9 @@
 
 Image paths enter; one row per file leaves, with its size and, for a file that cannot be used, the
 reason. Pillow reads to the last byte and raises on a truncated JPEG, where OpenCV returns a
-full-size array. A verdict is kept by file size and time stamp, so a second look costs a `stat`. An
-error of the operating system is no verdict: it ends the check.
+full-size array. While an image is decoded its signature, which the split will ask for, may be
+taken. A verdict is kept by file size and time stamp, so a second look costs a `stat`. An error of
+the operating system is no verdict: it ends the check.
 """
 
 import csv
@@ -12,19 +13,17 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
-from pipeline.data.images import MISSING, UnusableImageError, read_picture, shown, unreadable
-from pipeline.errors import about
+from pipeline.data.images import MISSING
+from pipeline.data.signature_store import NOT_THERE, first_layout, keys_of, look_at
 from pipeline.jobs.artifacts import write_atomic
 
 LOG = logging.getLogger(__name__)
-REMEMBERED_AFTER = 16_384  # images: what an interruption costs at most, about a minute
+REMEMBERED_AFTER = 16_384  # images, whole parts: an interruption costs at most about a minute
 VERSION = 2  # of the rules that verdicts follow and of the file they are kept in
 COLUMNS = ["file", "bytes", "mtime_ns", "height", "width", "defect"]
 
@@ -32,7 +31,9 @@ Verdicts = dict[tuple[str, int, int], tuple[int, int, str]]
 """Height, width and defect of a file by its path, bytes and time stamp."""
 
 
-def verify_images(paths: Sequence[Path], memory: Path | None, *, jobs: int) -> pd.DataFrame:
+def verify_images(
+    paths: Sequence[Path], memory: Path | None, *, jobs: int, signatures: Path | None = None
+) -> pd.DataFrame:
     """Decode each image completely, unless it was decoded before and has not changed.
 
     Args:
@@ -40,6 +41,8 @@ def verify_images(paths: Sequence[Path], memory: Path | None, *, jobs: int) -> p
         memory: File of earlier verdicts, updated on the way; deleting it costs only time. None
             remembers nothing.
         jobs: Threads that decode.
+        signatures: Store that gets the signatures of the images which are decoded, of those as
+            large as the first; None: of none.
 
     Returns:
         COLUMNS, one row per path in the same order; `defect` is "" for a usable image, and an image
@@ -47,36 +50,26 @@ def verify_images(paths: Sequence[Path], memory: Path | None, *, jobs: int) -> p
 
     Raises:
         DataError: The system does not give a file that is there.
+        ArtifactError: The disk is full.
     """
     known = {} if memory is None else _remembered(memory)
-    now = [(str(path), *_stamp(path)) for path in paths]
-    new = [row for row in now if row not in known and row[1] >= 0]
+    keys, folder = keys_of(paths) if paths else ([], "")
+    now = [(str(path), *key[1:]) for path, key in zip(paths, keys, strict=True)]
+    new = [index for index, row in enumerate(now) if row not in known and row[1:] != NOT_THERE]
     if new:
         LOG.info("decoding %d of %d images to the last byte", len(new), len(now))
-        # Threads: Pillow decodes without the interpreter's lock, and a fork after OpenCV or BLAS
-        # has started threads of its own can hang.
-        with ThreadPoolExecutor(jobs) as pool, tqdm(None, "verify", len(new), unit="image") as bar:
-            for start in range(0, len(new), REMEMBERED_AFTER):
-                part = new[start : start + REMEMBERED_AFTER]
-                for row, verdict in zip(part, pool.map(_decode, [r[0] for r in part]), strict=True):
-                    known[row] = verdict
-                    bar.update()
-                if memory is not None:
-                    _remember(memory, known)
-    verdicts_now = [(*row, *(known[row] if row[1] >= 0 else (0, 0, MISSING))) for row in now]
+    layout = None if signatures is None else first_layout([paths[index] for index in new])
+    files = [keys[index] for index in new]
+    looked_at = look_at(files, folder, layout, jobs=jobs, store=signatures, task="verify")
+    done = 0
+    for looks in looked_at:
+        for index, look in zip(new[done:], looks, strict=False):
+            known[now[index]] = look.height, look.width, look.defect
+        done += len(looks)
+        if memory is not None and (done % REMEMBERED_AFTER == 0 or done == len(new)):
+            _remember(memory, known)
+    verdicts_now = [(*row, *known.get(row, (0, 0, MISSING))) for row in now]
     return _mark_odd_sizes(pd.DataFrame(verdicts_now, columns=COLUMNS))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    with about(shown(path)):
-        try:
-            status = path.stat()
-        except OSError as error:
-            wrong = unreadable(error)
-            if isinstance(wrong, UnusableImageError):
-                return -1, -1
-            raise wrong from error
-    return status.st_size, status.st_mtime_ns
 
 
 def _remembered(memory: Path) -> Verdicts:
@@ -108,16 +101,6 @@ def _remember(memory: Path, known: Verdicts) -> None:
 def _first_line(table: bytes) -> bytes:
     """Tell a whole table of this version's verdicts from anything else."""
     return f"verdicts {VERSION} {hashlib.sha256(table).hexdigest()}".encode()
-
-
-def _decode(file: str) -> tuple[int, int, str]:
-    """Return height, width and the defect of one image; 0, 0 where it cannot be used."""
-    with about(shown(file)):
-        try:
-            height, width, _ = read_picture(Path(file)).shape
-        except UnusableImageError as error:
-            return 0, 0, str(error)
-    return height, width, ""
 
 
 def _mark_odd_sizes(verdicts: pd.DataFrame) -> pd.DataFrame:

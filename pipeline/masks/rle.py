@@ -22,6 +22,7 @@ from pipeline.errors import DataError
 Runs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
+Within = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]
 
 # Runs that are shorter on average are drawn pixel by pixel, all at once; longer ones one by one.
 LONG_RUN_PX = 64
@@ -161,13 +162,17 @@ def encode_mask(mask_hw: Mask) -> str:
     return encode_runs(runs)
 
 
-def encode_labels(labels_hw: Labels) -> list[str]:
+def encode_labels(labels_hw: Labels, within: Within | None = None) -> list[str]:
     """Write a label map, int32 (h, w), 0 for background: one text per label 1..n, [] for none.
+
+    Args:
+        labels_hw: The labels.
+        within: As in `label_runs`.
 
     Raises:
         ValueError: A label is negative, or one between 1 and the largest has no pixel.
     """
-    labels, runs = label_runs(labels_hw)
+    labels, runs = label_runs(labels_hw, within)
     if not len(labels):
         return []
     counts = np.bincount(labels)[1:] if labels[0] > 0 else np.zeros(1, np.int64)
@@ -177,22 +182,27 @@ def encode_labels(labels_hw: Labels) -> list[str]:
     return [encode_runs(runs[start:end]) for start, end in pairwise(ends)]
 
 
-def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
+def label_runs(
+    values_hw: Mask | Labels, within: Within | None = None
+) -> tuple[npt.NDArray[np.int64], Runs]:
     """Find the runs of equal values other than 0, of all values in one pass.
 
     Args:
         values_hw: uint8 or int32 (h, w).
+        within: If these are some rows and columns of an image: the places of both, ascending, and
+            the image's height, px. Of rows that lie apart one at least has no value other than 0.
 
     Returns:
         The value of each run, int64 (n,), ascending, and the runs, int64 (n, 2), within a value
         in the image's order. Runs go on from the foot of a column to the head of the next.
     """
-    if not values_hw.any():
-        return np.empty(0, np.int64), np.empty((0, 2), np.int64)
-    height, _ = values_hw.shape
+    height, width = values_hw.shape
     # Few columns hold an object. Each of them gets a pixel of background above, where a run cannot
     # go on.
     taken = np.flatnonzero(values_hw.any(axis=0))
+    if not len(taken):
+        return np.empty(0, np.int64), np.empty((0, 2), np.int64)
+    rows, columns, image_height = within or (np.arange(height), np.arange(width), height)
     span_hw = values_hw[:, taken[0] : taken[-1] + 1]
     span_wh = span_hw.T if span_hw.flags.f_contiguous else cv2.transpose(span_hw)
     padded = np.zeros((len(taken) + 1, height + 1), values_hw.dtype)
@@ -204,7 +214,8 @@ def label_runs(values_hw: Mask | Labels) -> tuple[npt.NDArray[np.int64], Runs]:
     closes = np.minimum(opens + 1, len(edges) - 1)
     values, starts, ends = values[opens], edges[opens], edges[closes]
     column, row = np.divmod(starts, height + 1)
-    runs = np.stack([taken[column] * height + row, ends - starts], axis=1)
+    places = columns[taken[column]] * image_height + rows[row]
+    runs = np.stack([places, ends - starts], axis=1)
     order = np.argsort(values, kind="stable")
     values, runs = values[order], runs[order]
     continued = (runs[1:, 0] == runs[:-1].sum(axis=1)) & (values[1:] == values[:-1])

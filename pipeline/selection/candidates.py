@@ -29,6 +29,7 @@ from pipeline.separation.segments import (
     IMAGE_HEAD,
     LOG_AREA,
     Features,
+    cut_segments,
     draw_segments,
     find_segments,
 )
@@ -115,7 +116,7 @@ class LearntSelection:
         return min(lowest, rules.lowest) if isinstance(rules, Rules) else lowest
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the objects of an image as `pipeline.selection.rules.find_objects` does."""
+        """Find objects as `pipeline.selection.rules.find_objects` does, within the foreground."""
         rules = self.image_filter
         if isinstance(rules, Rules) and rules.components(foreground.maps) is None:
             return None
@@ -124,7 +125,7 @@ class LearntSelection:
         chosen = self.decide(
             best_choice(hits, segments.parent, self.count, head_of(segments.features))
         )
-        return draw_segments(segments, chosen) if chosen else None
+        return draw_segments(foreground, segments.cuts, chosen) if chosen else None
 
     def decide(self, choice: Choice) -> tuple[int, ...]:
         """Return the choice's segments, or none where the learnt filter expects more of that."""
@@ -174,6 +175,24 @@ class LearntSelection:
             )
         except (TypeError, ValueError) as error:
             raise ArtifactError(f"{source}: {error}. {AGAIN}") from None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Segments that a selection chose when it saw their features.
+
+    Attributes:
+        cuts: The selection's.
+        segments: Their indices, ascending; at least one.
+    """
+
+    cuts: tuple[Separation, ...]
+    segments: tuple[int, ...]
+
+    def find(self, foreground: Foreground) -> Labels:
+        """Find objects as the selection's own `find` does."""
+        cuts = cut_segments(foreground, self.cuts, last=self.segments[-1])
+        return draw_segments(foreground, cuts, self.segments)
 
 
 def is_large(features: Features, min_area_px: int) -> npt.NDArray[np.bool_]:

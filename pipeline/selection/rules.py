@@ -62,4 +62,5 @@ def find_objects(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:
         DataError: More than 65,534 components.
     """
     foreground = None if maps is None else foreground_of(maps, rules.lowest)
-    return None if foreground is None else rules.find(foreground)
+    labels_hw = None if foreground is None else rules.find(foreground)
+    return None if foreground is None or labels_hw is None else foreground.whole(labels_hw)

@@ -1,7 +1,6 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 
 import pandas as pd
 
@@ -9,9 +8,10 @@ from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances
 from pipeline.masks.rle import encode_labels
+from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
-from pipeline.selection.workers import in_order
+from pipeline.selection.workers import Workers, workers
 from pipeline.separation.foreground import Packed, pack, unpack
 
 NAMED = 5  # offenders that a message names
@@ -64,20 +64,32 @@ def find_instances(
     Returns:
         Instances in the order given.
     """
-    chunks = in_order(partial(_find_chunk, rules=rules), foregrounds, jobs)
-    rows = [row for chunk in chunks for row in chunk]
+    images = ((image_id, rules[fold], packed) for image_id, fold, packed in foregrounds)
+    with workers(jobs) as those:
+        return draw_instances(images, those)
+
+
+def draw_instances(
+    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], those: Workers
+) -> pd.DataFrame:
+    """Do as `find_instances`; each image comes with what finds its objects."""
+    rows_of_chunks = those.in_order(_find_chunk, images)
+    rows = [row for rows in rows_of_chunks for row in rows]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
 def _find_chunk(
-    items: list[tuple[str, int, Packed | None]],
-    rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+    images: list[tuple[str, AnyRules | Chosen, Packed | None]],
 ) -> list[tuple[str, str]]:
     rows = []
-    for image_id, fold, packed in items:
-        with about(image_id):
-            labels_hw = None if packed is None else rules[fold].find(unpack(packed))
-        texts = [] if labels_hw is None else encode_labels(labels_hw)
+    for image_id, rules, packed in images:
+        texts: list[str] = []
+        if packed is not None:
+            foreground = unpack(packed)
+            with about(image_id):
+                labels_hw = rules.find(foreground)
+            if labels_hw is not None:
+                texts = encode_labels(labels_hw, foreground.within)
         rows += [(image_id, text) for text in texts or [""]]
     return rows
 

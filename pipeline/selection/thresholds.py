@@ -57,12 +57,12 @@ class Rules:
         return components if passes else None
 
     def find(self, foreground: Foreground) -> Labels | None:
-        """Return the objects of an image as `pipeline.selection.rules.find_objects` does."""
+        """Find objects as `pipeline.selection.rules.find_objects` does, within the foreground."""
         components = self.components(foreground.maps)
         if components is None:
             return None
         keep = components.area_px >= self.min_area_px
-        return foreground.whole(draw_labels(components, keep)) if keep.any() else None
+        return draw_labels(components, keep) if keep.any() else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as a JSON object."""

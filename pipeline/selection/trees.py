@@ -5,6 +5,7 @@ Rows of numbers enter, one number a row leaves. What `predict` returns is what s
 """
 
 from dataclasses import dataclass, fields
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def fit_trees(
     from threadpoolctl import threadpool_limits
 
     # On few rows threads cost more than they save, and spin where other work takes the cores.
-    threads = 1 if len(rows) < ROWS_FOR_THREADS else None
+    threads = 1 if len(rows) < ROWS_FOR_THREADS or parent_process() is not None else None
     model = HistGradientBoostingRegressor(
         max_iter=trees,
         learning_rate=learning_rate,

@@ -3,7 +3,9 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -28,22 +30,46 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def in_order(
-    function: Callable[[list[Item]], Result], items: Iterable[Item], jobs: int
-) -> Iterator[Result]:
-    """Apply `function` to lists of `CHUNK` items each in `jobs` processes, in order.
+@dataclass(frozen=True)
+class Workers:
+    """Processes to look at maps; `in_order` may use them time after time.
 
-    At most 2 `jobs` lists wait at a time, so the maps of a whole competition never lie in memory.
-    With one job all happens in this process.
+    Attributes:
+        jobs: How many.
+        pool: They; None if all happens in this process.
     """
-    if jobs == 1:
-        yield from map(function, _chunks(items, CHUNK))
-        return
-    waiting: deque[Future[Result]] = deque()
-    with worker_pool(jobs) as pool:
-        for chunk in _chunks(items, CHUNK):
-            waiting.append(pool.submit(function, chunk))
-            if len(waiting) > 2 * jobs:
+
+    jobs: int
+    pool: ProcessPoolExecutor | None
+
+    def in_order(
+        self,
+        function: Callable[[list[Item]], Result],
+        items: Iterable[Item],
+        chunk: int | None = None,
+    ) -> Iterator[Result]:
+        """Apply `function` to lists of `chunk` items each, of `CHUNK` if not given, in order.
+
+        At most 2 `jobs` lists wait at a time, so the maps of a whole competition never lie in
+        memory.
+        """
+        if self.pool is None:
+            yield from map(function, _chunks(items, chunk or CHUNK))
+            return
+        waiting: deque[Future[Result]] = deque()
+        for part in _chunks(items, chunk or CHUNK):
+            waiting.append(self.pool.submit(function, part))
+            if len(waiting) > 2 * self.jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Workers]:
+    """Start `jobs` processes, none for one job, and end them."""
+    if jobs == 1:
+        yield Workers(1, None)
+        return
+    with worker_pool(jobs) as pool:
+        yield Workers(jobs, pool)

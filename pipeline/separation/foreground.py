@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.maps import ImageMaps, ProbabilityMap
-from pipeline.masks.rle import Labels
+from pipeline.masks.rle import Labels, Within
 
 Packed = NewType("Packed", bytes)
 
@@ -34,6 +34,11 @@ class Foreground:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     shape: tuple[int, int]
+
+    @property
+    def within(self) -> Within:
+        """Where the kept rows and columns lie, as `pipeline.masks.rle.encode_labels` takes it."""
+        return self.rows, self.columns, self.shape[0]
 
     def whole(self, labels_hw: Labels) -> Labels:
         """Return a label map of the image from one of the kept rows and columns."""

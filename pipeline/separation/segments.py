@@ -59,13 +59,11 @@ class Segments:
             natural logarithms of px.
         parent: Index of the segment of the cut before that it lies in, -1 for none, int64 (n,).
         cuts: The components of each cut, in the foreground; their order is the segments'.
-        foreground: What was cut.
     """
 
     features: Features
     parent: Integers
     cuts: list[Components]
-    foreground: Foreground
 
 
 def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segments:
@@ -79,12 +77,7 @@ def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segment
         ArtifactError: The cuts need a touching-border channel and there is none.
         DataError: More than 65,534 components.
     """
-    found: list[Components] = []
-    for cut in cuts:
-        components = find_components(foreground.maps, cut)
-        if not len(components.area_px):
-            break
-        found.append(components)
+    found = cut_segments(foreground, cuts)
     sums = sum_segments(foreground, found)
     thresholds = np.array([cut.threshold for cut in cuts])[sums.cut]
     area = np.concatenate([np.zeros(0), *(components.area_px for components in found)])
@@ -94,11 +87,30 @@ def find_segments(foreground: Foreground, cuts: Sequence[Separation]) -> Segment
     of_image = np.array([prob_hw.max() / 255, *np.log1p(areas), _logit(foreground.maps.image_prob)])
     of_tree = _measure_tree(of_cut[:, LOG_AREA], parent)
     features = np.hstack([of_cut, of_tree, np.tile(of_image, (len(parent), 1))])
-    return Segments(features.astype(np.float32), parent, found, foreground)
+    return Segments(features.astype(np.float32), parent, found)
 
 
-def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
-    """Draw some of the segments as a label map of the whole image.
+def cut_segments(
+    foreground: Foreground, cuts: Sequence[Separation], last: int | None = None
+) -> list[Components]:
+    """Cut the maps of an image as `find_segments` does; stop at the cut with segment `last`."""
+    found: list[Components] = []
+    count = 0
+    for cut in cuts:
+        components = find_components(foreground.maps, cut)
+        if not len(components.area_px):
+            break
+        found.append(components)
+        count += len(components.area_px)
+        if last is not None and last < count:
+            break
+    return found
+
+
+def draw_segments(
+    foreground: Foreground, cuts: Sequence[Components], chosen: Sequence[int]
+) -> Labels:
+    """Draw some of the segments as a label map of the foreground.
 
     Where two share pixels, which only components that were split by a watershed can, the first has
     them.
@@ -106,19 +118,20 @@ def draw_segments(segments: Segments, chosen: Sequence[int]) -> Labels:
     Returns:
         int32 (h, w), 0 for background, 1..n.
     """
-    labels = np.zeros(segments.foreground.maps.prob_hw.size, np.int32)
-    ends = np.cumsum([len(cut.area_px) for cut in segments.cuts])
+    shape = foreground.maps.prob_hw.shape
+    labels = np.zeros(shape[0] * shape[1], np.int32)
+    ends = np.cumsum([len(cut.area_px) for cut in cuts])
     number = 0
     for segment in chosen:
         at = int(np.searchsorted(ends, segment, side="right"))
-        cut = segments.cuts[at]
+        cut = cuts[at]
         label = segment - ends[at] + len(cut.area_px) + 1
         pixels = cut.pixels[cut.labels == label]
         free = pixels[labels[pixels] == 0]
         if len(free):
             number += 1
             labels[free] = number
-    return segments.foreground.whole(labels.reshape(segments.foreground.maps.prob_hw.shape))
+    return labels.reshape(shape)
 
 
 def _logit(image_prob: float | None) -> float:

@@ -5,6 +5,7 @@
 by a rule and numbers them 1..n. Whoever counts or compares components needs no frame in between.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,11 +96,18 @@ def find_components(maps: ImageMaps, how: Separation) -> Components:
         DataError: More than 65,534 components.
         ValueError: A map is not uint8 (h, w), or the two differ in size.
     """
+    return find_merged(maps, how, [how.merge_below_px])[0]
+
+
+def find_merged(
+    maps: ImageMaps, how: Separation, merge_below_px: Sequence[int]
+) -> list[Components]:
+    """Do as `find_components` for several values of `how.merge_below_px`, ascending."""
     prob_hw, contact_hw = _checked(maps, how)
     shape = (prob_hw.shape[0], prob_hw.shape[1])
     if not prob_hw.size or int(prob_hw.max()) < how.threshold:
         nothing = np.zeros(0, np.int64)
-        return Components(nothing, nothing, nothing, shape)
+        return [Components(nothing, nothing, nothing, shape)] * len(merge_below_px)
     rows = np.flatnonzero(prob_hw.max(axis=1) >= how.threshold)
     top = int(rows[0])
     part = slice(top, int(rows[-1]) + 1)
@@ -107,16 +115,21 @@ def find_components(maps: ImageMaps, how: Separation) -> Components:
     # Objects are few pixels. Listing them is cheaper than OpenCV's statistics, which take 2 to 10
     # ms at 768x768 px.
     pixels = np.flatnonzero(ship_hw.view(np.bool_))
-    labels = _label(ship_hw, how.connectivity).ravel()[pixels].astype(np.int64)
+    ways = [_label(ship_hw, how.connectivity).ravel()[pixels].astype(np.int64)]
     if how.method != "components":
         part_contact_hw = None if contact_hw is None else contact_hw[part]
-        labels = split_blobs(
-            *(prob_hw[part], part_contact_hw, pixels, labels),
+        ways = split_blobs(
+            prob_hw[part],
+            part_contact_hw,
+            pixels,
+            ways[0],
             seed=how.seed,
-            merge_below_px=how.merge_below_px,
+            merge_below_px=merge_below_px,
         )
-        _check_count(int(labels.max()))
-    return Components(pixels + top * shape[1], labels, np.bincount(labels)[1:], shape)
+        for labels in ways:
+            _check_count(int(labels.max()))
+    pixels += top * shape[1]
+    return [Components(pixels, labels, np.bincount(labels)[1:], shape) for labels in ways]
 
 
 def _checked(maps: ImageMaps, how: Separation) -> tuple[ProbabilityMap, ProbabilityMap | None]:

@@ -126,11 +126,15 @@ def _find_sides(found: Sequence[Components], shape: tuple[int, ...]) -> _Sides:
     none = np.zeros(0, np.int64)
     cuts = [(none, none, none, none, none.astype(np.bool_))]
     for components in found:
+        pixels = places[components.pixels]
         segments.fill(NOBODY)
-        segments[places[components.pixels]] = components.labels + (count - 1)
+        segments[pixels] = components.labels + (count - 1)
         count += len(components.area_px)
-        left = np.flatnonzero(segments[1:] != segments[:-1])
-        above = np.flatnonzero(segments[width:] != segments[:-width])
+        # The rows of this cut and the two around them.
+        first = pixels[0] - width
+        part = segments[first : pixels[-1] + width + 1]
+        left = np.flatnonzero(part[1:] != part[:-1]) + first
+        above = np.flatnonzero(part[width:] != part[:-width]) + first
         one, other = np.concatenate([left, above]), np.concatenate([left + 1, above + width])
         one_in, other_in = segments[one].astype(np.int64), segments[other].astype(np.int64)
         cuts.append((one, other, one_in, other_in, np.arange(len(one)) < len(left)))

@@ -9,6 +9,8 @@ with several seeds has become several. A blob with one seed or none stays whole.
   distance, and parts that meet over a wide waist are one object after all.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +30,8 @@ def split_blobs(
     labels: Integers,
     *,
     seed: int,
-    merge_below_px: int,
-) -> Integers:
+    merge_below_px: Sequence[int],
+) -> list[Integers]:
     """Split blobs at the touching-border channel, or without one at their waists.
 
     Args:
@@ -38,10 +40,11 @@ def split_blobs(
         pixels: Places of the blobs' pixels in the row-major map, int64 (p,), ascending.
         labels: The blob of each, 1..n, int64 (p,).
         seed: As in `pipeline.separation.separate.Separation`.
-        merge_below_px: The same.
+        merge_below_px: The same, of several ways to cut, ascending.
 
     Returns:
-        The component of each pixel, 1..m, m >= n, int64 (p,); a blob's number stays with one part.
+        For each way the component of each pixel, 1..m, m >= n, int64 (p,); a blob's number stays
+        with one part.
     """
     shape = (prob_hw.shape[0], prob_hw.shape[1])
     if contact_hw is not None:
@@ -51,7 +54,7 @@ def split_blobs(
         height_hw = _distance_to_sea(shape, pixels)
         is_seed = (height_hw >= cv2.dilate(height_hw, SQUARE)).ravel()[pixels]
     if is_seed.all():
-        return labels
+        return [labels] * len(merge_below_px)
     seed_hw = np.zeros(shape, np.uint8)
     seed_hw.ravel()[pixels[is_seed]] = 1
     seeds_hw = cv2.connectedComponents(seed_hw, connectivity=8, ltype=cv2.CV_32S)[1]
@@ -61,7 +64,8 @@ def split_blobs(
     several = np.flatnonzero(np.bincount(blob_of_seed[1:]) > 1)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], [several, several + 1]).T.tolist()
-    labels, count = labels.copy(), int(labels.max())
+    ways = [labels.copy() for _ in merge_below_px]
+    counts = [int(labels.max())] * len(ways)
     for first, last in ends:
         at = order[first:last]
         row, column = np.divmod(pixels[at], shape[1])
@@ -72,11 +76,12 @@ def split_blobs(
         parts_hw = _flood(height_hw[box], np.where(blob_hw, seeds_hw[box], 0), blob_hw)
         if contact_hw is None:
             parts_hw = _joined_over_waists(parts_hw, height_hw[box], seed)
-        _join_small(parts_hw, merge_below_px)
-        parts = np.unique(parts_hw[inside], return_inverse=True)[1]
-        labels[at] = np.where(parts > 0, parts + count, labels[at])
-        count += int(parts.max())
-    return labels
+        for way, below_px in enumerate(merge_below_px):
+            _join_small(parts_hw, below_px)  # goes on where the way before has stopped
+            parts = np.unique(parts_hw[inside], return_inverse=True)[1]
+            ways[way][at] = np.where(parts > 0, parts + counts[way], ways[way][at])
+            counts[way] += int(parts.max())
+    return ways
 
 
 def _distance_to_sea(shape: tuple[int, int], pixels: Integers) -> Floats:

@@ -61,7 +61,8 @@ def image(rng):
         blob(rng, prob_hw, rng.uniform(60, 190))
     prob_hw = cv2.GaussianBlur(np.roll(prob_hw, rng.integers(-1, 2, 2), (0, 1)), (0, 0), 1.5)
     numbered = np.searchsorted(np.append(0, present), labels_hw).astype(np.int32)
-    png = cv2.imencode(".png", prob_hw.clip(0, 255).astype(np.uint8))[1]
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # as stage 4 writes them
+    png = cv2.imencode(".png", prob_hw.clip(0, 255).astype(np.uint8), settings)[1]
     return encode_labels(numbered), png
 
 

@@ -81,7 +81,8 @@ def solved():
 
 
 def measure(maps, truth, jobs=1):
-    return Problem(maps, truth, SHAPE, 60, jobs).measure(list(PLAIN))
+    with workers.workers(jobs) as those:
+        return Problem(maps, truth, SHAPE, 60, those).measure(list(PLAIN))
 
 
 @pytest.fixture(scope="module")

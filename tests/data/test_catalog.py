@@ -18,6 +18,7 @@ from pipeline.data.catalog import (
     has_layout,
 )
 from pipeline.data.images import read_image
+from pipeline.data.signature_store import Look
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.job import Job
@@ -200,7 +201,7 @@ def test_verdicts_are_remembered_until_a_file_changes(root, tmp_path, monkeypatc
     paths = sorted((root / "train_v2").iterdir())
     memory = tmp_path / "memory.csv"
     first = verify_images(paths, memory, jobs=1)
-    monkeypatch.setattr("pipeline.data.verify._decode", None)  # a second decoding would fail
+    monkeypatch.setattr("pipeline.data.signature_store._look", lambda *_: 1 / 0)
     assert verify_images(paths, memory, jobs=1).equals(first)
     monkeypatch.undo()
     paths[0].write_bytes(b"damaged")
@@ -332,18 +333,19 @@ def test_an_interrupted_verification_goes_on(root, tmp_path, monkeypatch):
     paths = sorted((root / "train_v2").iterdir())
     memory, seen = tmp_path / "memory.csv", []
 
-    def interrupted(file):
-        seen.append(file)
+    def interrupted(path, layout):
+        seen.append(path)
         if len(seen) == 4:
             raise KeyboardInterrupt
-        return SIZE, SIZE, ""
+        return Look(SIZE, SIZE, "")
 
     monkeypatch.setattr("pipeline.data.verify.REMEMBERED_AFTER", 2)
-    monkeypatch.setattr("pipeline.data.verify._decode", interrupted)
+    monkeypatch.setattr("pipeline.data.signature_store.PART_IMAGES", 2)
+    monkeypatch.setattr("pipeline.data.signature_store._look", interrupted)
     with pytest.raises(KeyboardInterrupt):
         verify_images(paths, memory, jobs=1)
     verify_images(paths, memory, jobs=1)
-    assert seen[4:] == [str(path) for path in paths[2:]]
+    assert seen[4:] == paths[2:]
 
 
 def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):

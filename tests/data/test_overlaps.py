@@ -20,6 +20,7 @@ from pipeline.data.signatures import (
     sign,
     to_levels,
 )
+from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 
 pytestmark = pytest.mark.contract
@@ -276,15 +277,26 @@ def three_tiles(folder):
     return [write_tile(folder, f"{n}.jpg", paint("sea", rng, 96, 96), 90) for n in range(3)]
 
 
+def described_from_now(monkeypatch, stop_at=None):
+    """Return the list of images that signatures are computed of; at one of them Ctrl-C comes."""
+    look, described = signature_store._look, []
+
+    def looked_at(path, layout):
+        if layout is not None:
+            described.append(path)
+            if len(described) == stop_at:
+                raise KeyboardInterrupt
+        return look(path, layout)
+
+    monkeypatch.setattr(signature_store, "_look", looked_at)
+    return described
+
+
 def test_a_second_pass_decodes_nothing_but_what_changed(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
     first = signature_store.read_signatures(paths, jobs=1, store=store)
-    described = []
-    original = signature_store._describe
-    monkeypatch.setattr(
-        signature_store, "_describe", lambda p, layout: described.append(p) or original(p, layout)
-    )
+    described = described_from_now(monkeypatch)
     again = signature_store.read_signatures(paths[::-1], jobs=1, store=store)
     assert described == []
     assert (again.values == first.values[::-1]).all()
@@ -301,19 +313,32 @@ def test_an_interrupted_pass_goes_on(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
     monkeypatch.setattr(signature_store, "PART_IMAGES", 1)
-    original, described = signature_store._describe, []
-
-    def interrupted(path, layout):
-        described.append(path)
-        if len(described) == 3:
-            raise KeyboardInterrupt
-        return original(path, layout)
-
-    monkeypatch.setattr(signature_store, "_describe", interrupted)
+    described = described_from_now(monkeypatch, stop_at=3)
     with pytest.raises(KeyboardInterrupt):
         signature_store.read_signatures(paths, jobs=1, store=store)
     signature_store.read_signatures(paths, jobs=1, store=store)
     assert described == [*paths, paths[2]]
+
+
+def test_one_decoding_gives_verdict_and_signature(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    paths, store = three_tiles(tmp_path / "images"), tmp_path / "store"
+    Image.new("RGB", (90, 96)).save(tmp_path / "images" / "3.jpg")
+    (tmp_path / "images" / "4.jpg").write_bytes(b"not an image")
+    all_paths, memory = sorted((tmp_path / "images").iterdir()), tmp_path / "memory.csv"
+    alone = signature_store.read_signatures(paths, jobs=1, store=None)
+    first = verify_images(all_paths, memory, jobs=2, signatures=store)
+    described = described_from_now(monkeypatch)
+    together = signature_store.read_signatures(paths, jobs=1, store=store)
+    assert described == []
+    for name in signature_store.ARRAYS:
+        np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+    assert verify_images(all_paths, memory, jobs=1, signatures=store).equals(first)
+    assert described == []
+    write_tile(tmp_path / "images", "1.jpg", paint("sea", np.random.default_rng(1), 96, 96), 91)
+    verify_images(all_paths, memory, jobs=1, signatures=store)
+    signature_store.read_signatures(paths, jobs=1, store=store)
+    assert described == [paths[1]]
 
 
 @pytest.mark.parametrize("spoil", [lambda c: c[:-200], lambda c: b"", lambda c: c[:300] + c[301:]])
@@ -364,7 +389,6 @@ def test_images_of_one_name_in_two_folders_have_their_own_signatures(tmp_path):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_progress_bar_ends_at_all_images(tmp_path, monkeypatch, jobs):
-    monkeypatch.setattr(signature_store, "TASK_IMAGES", 1)
     bars = []
     bar = signature_store.tqdm
     monkeypatch.setattr(signature_store, "tqdm", lambda **how: bars.append(bar(**how)) or bars[-1])

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -225,8 +226,11 @@ def test_no_damage_raises_anything_else(tmp_path, kind, monkeypatch):
         path = file_with(tmp_path, bytes(content))
         try:
             height, width, _ = read_picture(path).shape
-        except UnusableImageError:
+        except UnusableImageError as error:
+            with pytest.raises(UnusableImageError, match=f"^{re.escape(str(error))}$"):
+                read_luminance(path)
             continue
+        assert read_luminance(path)[0].shape == (height, width)
         assert read_image(path, height, width).dtype == np.uint8
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.maps import ImageMaps
+from pipeline.masks.rle import encode_labels
 from pipeline.separation.foreground import Foreground, foreground_of
-from pipeline.separation.segments import FEATURES, draw_segments, find_segments
+from pipeline.separation.segments import FEATURES, cut_segments, draw_segments, find_segments
 from pipeline.separation.separate import Separation, find_components
 
 pytestmark = pytest.mark.unit
@@ -65,7 +66,8 @@ def slow_features(prob_hw, mask_hw, others, threshold):
 @pytest.mark.parametrize("seed", range(4))
 def test_features_parents_and_drawing(seed):
     maps = a_map(seed)
-    segments = find_segments(foreground_of(maps, 60), CUTS)
+    foreground = foreground_of(maps, 60)
+    segments = find_segments(foreground, CUTS)
     assert len(segments.parent) >= 5
     masks, number = [], 0
     for cut in CUTS:
@@ -88,7 +90,9 @@ def test_features_parents_and_drawing(seed):
                 assert (masks[parent] | ~mask_hw).all()
                 growth = np.log(masks[parent].sum() / mask_hw.sum())
                 assert measured["growth"] == pytest.approx(min(growth, 4), abs=1e-5)
-            assert ((draw_segments(segments, [number]) > 0) == mask_hw).all()
+            cuts = cut_segments(foreground, CUTS, last=number)
+            drawn_hw = foreground.whole(draw_segments(foreground, cuts, [number]))
+            assert ((drawn_hw > 0) == mask_hw).all()
             number += 1
         masks += of_cut
     assert number == len(segments.parent)
@@ -98,11 +102,15 @@ def test_cutting_out_the_part_changes_nothing():
     maps = a_map(9, (60, 300))
     foreground = foreground_of(maps, 60)
     assert foreground.maps.prob_hw.size < maps.prob_hw.size / 2
-    small, large = find_segments(foreground, CUTS), find_segments(whole(maps), CUTS)
+    frame = whole(maps)
+    small, large = find_segments(foreground, CUTS), find_segments(frame, CUTS)
     np.testing.assert_array_equal(small.features, large.features)
     np.testing.assert_array_equal(small.parent, large.parent)
     chosen = [0, len(small.parent) - 1]
-    np.testing.assert_array_equal(draw_segments(small, chosen), draw_segments(large, chosen))
+    np.testing.assert_array_equal(
+        foreground.whole(draw_segments(foreground, small.cuts, chosen)),
+        draw_segments(frame, large.cuts, chosen),
+    )
 
 
 def test_a_rectangle_measures_its_sides():
@@ -121,10 +129,28 @@ def test_segments_that_share_pixels_are_drawn_once():
     prob_hw = np.zeros((9, 9), np.uint8)
     prob_hw[2:7, 2:7] = 100
     prob_hw[4, 4] = 250
-    segments = find_segments(foreground_of(ImageMaps(prob_hw), 60), CUTS)
-    assert (draw_segments(segments, [0, 1]) == (prob_hw > 0)).all()
-    assert draw_segments(segments, [1, 0])[4, 4] == 1
-    assert draw_segments(segments, [1, 0])[2, 2] == 2
+    foreground = foreground_of(ImageMaps(prob_hw), 60)
+    cuts = cut_segments(foreground, CUTS)
+    first, second = (
+        foreground.whole(draw_segments(foreground, cuts, chosen)) for chosen in ([0, 1], [1, 0])
+    )
+    assert (first == (prob_hw > 0)).all()
+    assert (second[4, 4], second[2, 2]) == (1, 2)
+
+
+def test_runs_within_the_foreground_are_those_of_the_image():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        prob_hw = rng.integers(0, 256, (6, 8)).astype(np.uint8)
+        prob_hw[:, rng.random(8) < 0.4] = 0
+        prob_hw[rng.random(6) < 0.4] = 0
+        prob_hw[:, rng.random(8) < 0.3] = 255  # runs that go on in the next column
+        foreground = foreground_of(ImageMaps(prob_hw), 100)
+        if foreground is None:
+            continue
+        labels_hw = (foreground.maps.prob_hw >= 100).astype(np.int32)
+        texts = encode_labels(labels_hw, foreground.within)
+        assert texts == encode_labels(foreground.whole(labels_hw))
 
 
 def test_no_pixel_high_enough():
@@ -132,7 +158,7 @@ def test_no_pixel_high_enough():
     foreground = whole(ImageMaps(np.zeros((5, 6), np.uint8)))
     segments = find_segments(foreground, CUTS)
     assert segments.features.shape == (0, len(FEATURES))
-    assert (draw_segments(segments, []) == np.zeros((5, 6))).all()
+    assert (draw_segments(foreground, segments.cuts, []) == np.zeros((5, 6))).all()
 
 
 def test_cuts_by_contact_need_the_channel():
