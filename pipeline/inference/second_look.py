@@ -45,7 +45,7 @@ MAX_SHARE = 0.25
 THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.1)
 MARGINS_PX = (32, 48, 64, 80, 96, 128, 192)
 MARGIN_IMAGES = 32
-SAME_SHARE, SAME_LEVELS = 0.99, 13
+SAME_SHARE, SAME_LEVELS = 0.999, 13
 """Windows see enough if so many of the pixels that matter answer so nearly the same."""
 MAX_CHANGED = 1 / 200
 """The share of images in which what is found may score otherwise."""
