@@ -57,7 +57,7 @@ sys.exit("missing: " + ", ".join(missing) if missing else 0)' ||
             die "NO_VENV=1 takes $PY as it is. NO_VENV=1 ./run.sh setup installs what is pinned."
         return
     fi
-    [[ -x .venv/bin/python ]] || "$python" -m venv .venv ||
+    [[ -x .venv/bin/pip ]] || "$python" -m venv .venv ||
         die "could not make .venv (on Debian: apt install python3-venv), or use NO_VENV=1."
     PY=.venv/bin/python
     stamp=.venv/installed$1-$({ "$PY" -c 'import sys; print(sys.version, sys.prefix)'; cat pyproject.toml requirements.lock; } | sha256sum | cut -c1-16)
@@ -91,7 +91,7 @@ run_tests() {
         "$PY" -m ruff format --check .
         "$PY" -m ruff check .
         "$PY" -m mypy
-        "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run
+        "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run tests/bench/gpu.sh
     fi
     "$PY" -m pytest "$@"
 }

@@ -32,6 +32,7 @@ SETTINGS = {
     "finetune.validation_images": 4,
     "predict.tta": "flips",
     "machine.threads": 1,
+    "machine.amp": "false",  # as every processor computes it
 }
 
 
