@@ -238,6 +238,12 @@ def small_disk(folder, size):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+def taken(folder):
+    """The bytes that a folder takes of a disk, whole pages of each file."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+
+
 def remount(folder, options):
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
@@ -247,13 +253,11 @@ def disks(faults, chance):
     if os.geteuid() != 0:
         print("disks: NOT TRIED: mounting a small disk needs root")
         return
-    total = sum(path.stat().st_size for path in faults.whole.folder.rglob("*") if path.is_file())
+    code, total = taken(faults.fresh().folder), taken(faults.whole.folder)
     for number in range(sized(12, 1)):
-        with small_disk(faults.folder / f"disk{number}", int(total * chance.uniform(0.3, 1))):
-            try:
-                checkout = Checkout(faults.folder / f"disk{number}" / "project")
-            except shutil.Error:
-                continue  # not even room for the code
+        room = code + int((total - code) * chance.uniform(0.02, 1))
+        with small_disk(faults.folder / f"disk{number}", room):
+            checkout = Checkout(faults.folder / f"disk{number}" / "project")
             faults.judge("full disk", number, checkout, *ended(checkout, "tests.all_stages", *TINY))
             remount(checkout.folder.parent, f"size={4 * total}")
             faults.finish("full disk, then on", number, checkout)
