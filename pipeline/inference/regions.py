@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 CELL_PX = 16
+CALL_PX = 96 * 96
+"""What it costs, in pixels, that a window seldom shares its size, and so its passes, with many."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Region(NamedTuple):
     core: Box
     window: Box
 
+    @property
+    def cost_px(self) -> int:
+        """What looking at it costs, in pixels of a whole image."""
+        return self.window.area_px + CALL_PX
+
 
 def find_regions(prob_nhw: Tensor, look: Look, stride: int) -> list[list[Region]]:
     """Return the regions of each image in which an object is possible, [] where none is.
@@ -111,12 +118,12 @@ def _regions(
         one = region(waiting.pop())
         for other in regions:
             both = region(one.core.around(other.core))
-            if both.window.area_px <= one.window.area_px + other.window.area_px:
+            if both.cost_px <= one.cost_px + other.cost_px:
                 regions.remove(other)
                 waiting.append(both.core)
                 break
         else:
             regions.append(one)
-    if sum(one.window.area_px for one in regions) >= image.area_px:
+    if sum(one.cost_px for one in regions) >= image.area_px:
         return [Region(image, image)]
     return regions
