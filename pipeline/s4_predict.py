@@ -8,6 +8,8 @@ look; second_look.json of each fold says how that was chosen. With `predict.ense
 mean of other runs' maps. Several processes may share a part: each takes a shard.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +41,12 @@ def job(run: Run, part: Part) -> Job:
 
 def networks(run: Run, part: Part) -> list[Job]:
     """Return where the part's networks come from: one that never saw the fold, or all."""
-    folds = range(run.config.folds.count) if part.name == TEST else [part.fold]
-    return [run.result("finetune", fold=fold) for fold in folds]
+    return [run.result("finetune", fold=fold) for fold in _folds(run, part)]
+
+
+def _folds(run: Run, part: Part) -> Sequence[int]:
+    """Return the folds whose networks see the part's images."""
+    return range(run.config.folds.count) if part.name == TEST else [part.fold]
 
 
 def images(run: Run, part: Part) -> dict[str, Path]:
@@ -90,10 +96,9 @@ def _look(run: Run, part: Part) -> "Look | None":
     """Return where all passes over the part's images are computed, None for everywhere."""
     from pipeline.inference.second_look import look_of_fold, most_careful
 
-    folds = range(run.config.folds.count) if part.name == TEST else [part.fold]
-    wholes = [Part(str(fold)) for fold in folds]
+    wholes = [Part(str(fold)) for fold in _folds(run, part)]
     return most_careful(
-        look_of_fold(run, job(run, whole), images(run, whole), networks(run, whole)[0])
+        look_of_fold(run, job(run, whole), partial(images, run, whole), networks(run, whole)[0])
         for whole in wholes
     )
 

@@ -44,7 +44,7 @@ Key = tuple[str, int, int]
 Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32], int]
 
 
-class Look(NamedTuple):
+class Seen(NamedTuple):
     """What was found in one image file.
 
     Attributes:
@@ -68,7 +68,7 @@ def look_at(
     jobs: int,
     store: Path | None,
     task: str,
-) -> Iterator[list[Look]]:
+) -> Iterator[list[Seen]]:
     """Decode each image completely and once; yield `PART_IMAGES` at a time, in order.
 
     Args:
@@ -191,19 +191,19 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _look(path: Path, layout: Layout | None) -> Look:
+def _look(path: Path, layout: Layout | None) -> Seen:
     with about(shown(path)):
         try:
             gray_hw, content = read_luminance(path)
         except UnusableImageError as error:
-            return Look(0, 0, str(error))
+            return Seen(0, 0, str(error))
     height, width = gray_hw.shape
     if layout is None or (height, width) != (layout.height, layout.width):
-        return Look(height, width, "")
+        return Seen(height, width, "")
     values, means = sign(gray_hw, layout)
     rounding = luminance_table(content)
     noise = jpeg_noise(rounding, gray_hw, layout)
-    return Look(height, width, "", (values, means, noise, zlib.crc32(rounding.tobytes())))
+    return Seen(height, width, "", (values, means, noise, zlib.crc32(rounding.tobytes())))
 
 
 def _write_part(store: Path, layout: Layout, keys: Sequence[Key], rows: Sequence[Row]) -> None:

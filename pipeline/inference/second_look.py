@@ -7,7 +7,7 @@ images; the test images get the most careful of all folds' choices.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,15 @@ RULES = [(threshold, least) for threshold in (0.3, 0.5, 0.7) for least in (0.0, 
 """A component's threshold, and the probability that an image with any object reaches."""
 
 
-def look_of_fold(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> Look | None:
+def look_of_fold(
+    run: Run, job: Job, images: Callable[[], Mapping[str, Path]], trained: Job
+) -> Look | None:
     """Return how to look again at a fold's images; choose it if nobody has.
 
     Args:
         run: For the configuration and the truth.
         job: The prediction of the fold's images; it keeps the choice, and the maps it took.
-        images: The path of each image of the fold.
+        images: Returns the path of each image of the fold; called where nobody has chosen.
         trained: The fold's network.
 
     Returns:
@@ -71,7 +73,7 @@ def look_of_fold(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -
     done, path = job.is_done(), job.folder / FILE
     with Lock(run.folder / "locks" / f"second-look-fold{job.fold}", job.label).take(wait=True):
         if not path.is_file():
-            write_json(path, {"owner": job.owner} | _choose(run, job, images, trained))
+            write_json(path, {"owner": job.owner} | _choose(run, job, images(), trained))
     choice = read_json(job.checked(FILE) if done else path)
     job.refuse_others(choice["owner"], path)
     return Look(**choice["look"]) if choice["look"] else None

@@ -18,7 +18,7 @@ from pipeline.data.catalog import (
     has_layout,
 )
 from pipeline.data.images import read_image
-from pipeline.data.signature_store import Look
+from pipeline.data.signature_store import Seen
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.job import Job
@@ -337,7 +337,7 @@ def test_an_interrupted_verification_goes_on(root, tmp_path, monkeypatch):
         seen.append(path)
         if len(seen) == 4:
             raise KeyboardInterrupt
-        return Look(SIZE, SIZE, "")
+        return Seen(SIZE, SIZE, "")
 
     monkeypatch.setattr("pipeline.data.verify.REMEMBERED_AFTER", 2)
     monkeypatch.setattr("pipeline.data.signature_store.PART_IMAGES", 2)
