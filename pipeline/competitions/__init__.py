@@ -1,0 +1,1 @@
+"""The competitions: one file each, which says all that the pipeline must know of it."""

@@ -1,0 +1,111 @@
+"""What a competition is: its files, its tables, its masks and its metric, in one description.
+
+Each is a file of `pipeline.competitions` with one `COMPETITION`; a configuration names it. Nothing
+else in the pipeline knows a competition by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.extensions import modules_in
+
+
+@dataclass(frozen=True)
+class Rle:
+    """How a mask is written as numbers.
+
+    Attributes:
+        order: Pixels are counted down the columns, or along the rows.
+        first: Number of the first pixel.
+        relative: Whether a start counts from the end of the run before.
+        ends: Whether a run's second number is its last pixel, not its length.
+        empty: What stands for a mask without pixels.
+    """
+
+    order: Literal["columns", "rows"] = "columns"
+    first: Literal[0, 1] = 1
+    relative: bool = False
+    ends: bool = False
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """The columns of a table of masks, in their order.
+
+    Attributes:
+        columns: All of them; blanks around a name in a file do not count.
+        image: The column of the image's id; with `joined` of `<image>_<class>`.
+        pixels: The column of the mask.
+        class_id: The column of the class, if there is one.
+        joined: Whether image and class stand in one column.
+        sparse: Whether only masks with pixels have a row, so that an image may have none.
+    """
+
+    columns: tuple[str, ...]
+    image: str
+    pixels: str
+    class_id: str | None = None
+    joined: bool = False
+    sparse: bool = False
+
+
+@dataclass(frozen=True)
+class Competition:
+    """All that the pipeline must know of a competition.
+
+    Attributes:
+        name: As configurations call it, and its file.
+        title: As people call it.
+        source: The organiser's pages that say so.
+        slug: At Kaggle; None for none.
+        train_images: Folder of the training images.
+        test_images: Folder of the test images.
+        truth: File of the training images' masks.
+        sample: File of the sample submission.
+        ending: What an image's file has behind the id in the tables; "" if the id holds it.
+        truth_forms: Forms that the truth comes in.
+        sample_forms: Forms that the sample comes in; the submission has that of the sample.
+        rle: Of both.
+        classes: Ids of the classes as the tables have them, in their order; one name where the
+            tables tell none; () where the configuration says.
+        objects: Whether a row is one of an image's objects; else one mask an image (and class).
+        metric: Its name in `pipeline.metrics`.
+        mask_shape: Height and width of submitted masks, px; None: as the images.
+        object_name: One object, and several of them, in sentences.
+        marks: Scores of its leaderboard to compare with, by what they are.
+        read_image: Returns uint8 (h, w, 3) of a file that is no picture; None: it is one.
+        read_truth: Returns the truth below a folder where it is no table.
+        render_demo: Fills a folder with a stand-in for its data, see `pipeline.data.demo`.
+    """
+
+    name: str
+    title: str
+    source: str
+    slug: str | None
+    train_images: str
+    test_images: str
+    truth: str
+    sample: str
+    truth_forms: tuple[TableForm, ...]
+    sample_forms: tuple[TableForm, ...]
+    classes: tuple[str, ...]
+    objects: bool
+    metric: str
+    object_name: tuple[str, str]
+    render_demo: Callable[..., None] | None = None
+    ending: str = ""
+    rle: Rle = Rle()
+    mask_shape: tuple[int, int] | None = None
+    marks: dict[str, float] = field(default_factory=dict)
+    read_image: Callable[[Path], Any] | None = None
+    read_truth: Callable[[Path], Any] | None = None
+
+
+@cache
+def competitions() -> dict[str, Competition]:
+    """Return every competition by name."""
+    return {module.COMPETITION.name: module.COMPETITION for module in modules_in("competitions")}
