@@ -4,7 +4,8 @@ A probability is kept as a level, an integer 0..255. Here, and nowhere else, one
 so that a threshold, a floor and a pixel that say the same are the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def map_path(folder: Path, image_id: str, *, by_stem: bool = False) -> Path:
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """What a network says of one image.
+    """What a network says of one class of objects in one image.
 
     Attributes:
         prob_hw: Levels of the probability of object, uint8 (h, w).
@@ -57,3 +58,18 @@ class ImageMaps:
     prob_hw: ProbabilityMap
     contact_hw: ProbabilityMap | None = None
     image_prob: float | None = None
+
+
+def exclusive(layers: Sequence[ImageMaps]) -> list[ImageMaps]:
+    """Leave each pixel to the class that is surest of it, of equals the first.
+
+    Args:
+        layers: The maps of one image's classes, of one size.
+    """
+    if len(layers) == 1:
+        return [*layers]
+    surest_hw = np.argmax([one.prob_hw for one in layers], axis=0)
+    return [
+        replace(one, prob_hw=np.where(surest_hw == number, one.prob_hw, 0).astype(np.uint8))
+        for number, one in enumerate(layers)
+    ]

@@ -23,22 +23,22 @@ LOG = logging.getLogger("pipeline.s0_data")
 def stage(run: Run) -> None:
     """Provide the data, and check it."""
     check_before_work(run)
-    data = run.config.data
-    if not has_layout(data.folder) and (data.root is None or run.config.kaggle.download):
+    data, folder = run.config.data, run.config.data_folder
+    if not has_layout(folder) and (data.root is None or run.config.kaggle.download):
         # Who comes second waits for the first one's, and takes it.
-        lock = Lock(data.folder.with_name(f".{data.folder.name}.lock"), str(data.folder))
+        lock = Lock(folder.with_name(f".{folder.name}.lock"), str(folder))
         with lock.take(wait=True):
-            if not has_layout(data.folder):
+            if not has_layout(folder):
                 _provide(run.config)
-    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder))
+    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(folder))
     if not run.begin(job):
         return
     catalog, quarantine = check_folder(
-        data.folder,
-        Path("data") / ".verified" / f"{data.name}.csv",
+        folder,
+        Path("data") / ".verified" / f"{run.config.data_name}.csv",
         max_bad_share=data.max_bad_share,
         jobs=os.cpu_count() or 1,
-        signatures=STORES / data.name,
+        signatures=STORES / run.config.data_name,
     )
     for row in quarantine.head(20).itertuples():
         LOG.warning("left out: %s: %s", row[3], row[4])
@@ -60,7 +60,7 @@ def stage(run: Run) -> None:
 
 def _provide(config: Config) -> None:
     """Fill the data folder, with the demo or from Kaggle."""
-    folder = config.data.folder
+    folder = config.data_folder
     if config.data.root is None:
         from pipeline.data.demo import render_demo
 
@@ -72,7 +72,7 @@ def _provide(config: Config) -> None:
         LOG.info("data: %s lacks the competition's files; asking Kaggle for them", folder)
         download_competition(
             folder,
-            slug=config.kaggle.slug,
+            slug=config.slug,
             layout=LAYOUT,
             keep_archive=config.kaggle.keep_archive,
         )

@@ -64,7 +64,7 @@ def _made(run: Run) -> Path:
     """
     if not run.restart and (run.folder / "split" / MANIFEST).is_file():
         run.result("split")  # another folds.count is refused before anything is made
-    name, count = run.config.data.name, run.config.folds.count
+    name, count = run.config.data_name, run.config.folds.count
     first = Path("folds") / f"{name}.csv"
     record = first.with_suffix(".json")
     known = read_json(record) if record.is_file() else None
@@ -97,7 +97,7 @@ def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
         [catalog.train_path(image_id) for image_id in ids],
         ids,
         jobs=os.cpu_count() or 1,
-        signatures_path=STORES / run.config.data.name,
+        signatures_path=STORES / run.config.data_name,
     )
 
 

@@ -38,7 +38,7 @@ FLAGS = {
 def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool = False) -> None:
     """Apply the rules to the test maps, check the table, keep it, and send it if told to."""
     if scores:
-        _show_scores(run.config.kaggle.slug)
+        _show_scores(run.config.slug)
         return
     if (check or upload is not None) and run.config.data.root is None:
         raise ConfigError(
@@ -50,7 +50,7 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     if check:
         from pipeline.kaggle.submit import check_upload
 
-        check_upload(run.config.kaggle.slug)
+        check_upload(run.config.slug)
         return
     data, maps, calibrated = (run.result(name) for name in ("data", "predict/test", "calibrate"))
     job = run.job("submit", sections=(), inputs=[data, maps, calibrated])
@@ -60,7 +60,7 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     row = _enter_in_ledger(run, kept, calibrated)
     LOG.info("submit: %s", kept)
     if upload is not None:
-        _upload(run.config.kaggle.slug, kept, row, upload)
+        _upload(run.config.slug, kept, row, upload)
 
 
 def _keep(submission: Path, run: str) -> Path:
@@ -94,7 +94,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.selection.workers import worker_count
 
     shape = catalog.height, catalog.width
-    truth = read_test_truth(run.config.data)  # before anything is written
+    truth = read_test_truth(run.config)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_rules(read_json(source)["rules"], str(source))
     contact = CHANNELS[run.config.targets.kind] > 1

@@ -85,7 +85,7 @@ class Problem:
             if isinstance(rules, LearntSelection):
                 rules = Chosen(rules.cuts, chosen.get(image, ()))
                 packed = packed if rules.segments else None  # noqa: PLW2901
-            images.append((image_id, rules, packed))
+            images.append(((image_id,), rules, packed))
         return draw_instances(images, self._workers)
 
     def _read(self) -> Iterator[_Image]:

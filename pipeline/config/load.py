@@ -37,7 +37,7 @@ def load_config(path: Path, overrides: list[str]) -> Config:
     config = validate_source(Config, path if path == DEFAULT else of_caller(path), overrides)
     given = {override.partition("=")[0] for override in overrides}
     if "data.root" in given and "name" not in given:
-        name = f"{config.name}-{config.data.name}"
+        name = f"{config.name}-{config.data_name}"
         if len(name) > MAX_RUN_NAME:
             raise ConfigError(
                 f"command line: data.root: expected a run's name of at most {MAX_RUN_NAME} "

@@ -6,9 +6,7 @@ the only place a value can come from. How files are read and how an error finds 
 `pipeline.config.yaml_source`.
 """
 
-import hashlib
-import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,80 +14,25 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
-from pipeline.config.earlier import Neutral, Place, without_neutral
+from pipeline.config.competitions import (
+    FIRST,
+    MASK_METRICS,
+    Competition,
+    CompetitionName,
+    OwnData,
+    competitions,
+)
+from pipeline.config.data import Data, Folds, Kaggle, name_of
+from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
 from pipeline.config.networks import Network
-from pipeline.config.paths import UserPath
 from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
 
-MAX_DATA_NAME = 80
-DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
 MAX_RUN_NAME = 200
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_RUN_NAME)]
 """A file's name may have 255 letters, and some are the run's with more behind it."""
-
-
-class Demo(Section):
-    """What `pipeline.data.demo` renders where `data.root` is null."""
-
-    seed: Annotated[int, Field(ge=0), Neutral(0)]
-    tile_px: Annotated[int, Field(ge=96, le=2048, multiple_of=3), Neutral(144)]
-    train_tiles: Annotated[Count, Neutral(1500)]
-    test_tiles: Annotated[Count, Neutral(90)]
-    empty_share: Annotated[Share, Neutral(0.5)]
-    max_ship_px: Annotated[int, Field(ge=16), Neutral(130)]
-
-
-class Data(Section):
-    """Where the images are; `root: null` means the rendered demo."""
-
-    root: Annotated[UserPath, Neutral(None), Place()]
-    test_truth: Annotated[UserPath, Neutral(None), Place()]
-    max_bad_share: Annotated[Share, Neutral(1.0)]
-    demo: Demo
-
-    @property
-    def folder(self) -> Path:
-        """The folder the data is in, given or rendered."""
-        if self.root is not None:
-            return self.root
-        # Settings that are newer and neutral are left out: a demo keeps the name it was given.
-        named = {*DEMO_0_1_0, *without_neutral(Demo, self.demo.model_dump())}
-        settings = json.dumps(self.demo.model_dump(include=named), sort_keys=True)
-        return Path("data") / f"demo-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
-
-    @property
-    def name(self) -> str:
-        """The data's name in `folds/`.
-
-        A folder outside `data/`, or with a long name, gets a mark of its path.
-        """
-        folder = self.folder.resolve()
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-.") or "data"
-        if folder.parent == Path("data").resolve() and len(name) <= MAX_DATA_NAME:
-            return name
-        return f"{name[:MAX_DATA_NAME]}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
-
-
-class Kaggle(Section):
-    """The competition at Kaggle: where `--upload` sends to, and whether missing data is fetched."""
-
-    slug: Annotated[
-        str,
-        Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100),
-        Neutral("airbus-ship-detection"),
-    ]
-    download: Annotated[bool, Neutral(False)]
-    keep_archive: Annotated[bool, Neutral(False)]
-
-
-class Folds(Section):
-    """How training images are split; `file` is a split of the user's own."""
-
-    count: Annotated[int, Field(ge=2), Neutral(2)]
-    file: Annotated[UserPath, Neutral(None), Place()]
 
 
 class Targets(Section):
@@ -241,6 +184,8 @@ class Config(Section):
 
     name: Annotated[RunName, Neutral("unnamed")]
     seed: Annotated[int, Field(ge=0), Neutral(0)]
+    competition: Annotated[CompetitionName, Neutral(FIRST)]
+    own_data: OwnData
     data: Data
     kaggle: Kaggle
     folds: Folds
@@ -254,6 +199,37 @@ class Config(Section):
     predict: Predict
     calibrate: Calibrate
     machine: Machine
+
+    @property
+    def task(self) -> Competition:
+        """The competition in force, its classes filled in."""
+        found = competitions()[self.competition]
+        return found if found.classes else self.own_data.fill(found)
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder the data is in, given or rendered."""
+        return self.data.folder_of(self.competition)
+
+    @property
+    def data_name(self) -> str:
+        """The data's name in `folds/`."""
+        return name_of(self.data_folder)
+
+    @property
+    def slug(self) -> str:
+        """The competition's name at Kaggle.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        slug = self.kaggle.slug or self.task.slug
+        if slug is None:
+            raise ConfigError(
+                f"kaggle.slug: competition {self.competition} has none at Kaggle. Give the name in "
+                "its address there, or leave Kaggle out."
+            )
+        return slug
 
     @field_validator("train", "finetune")
     @classmethod
@@ -294,6 +270,36 @@ class Config(Section):
                 "else uses the head's answer. Give both or neither."
             )
             wrong.append(defect(("image_head", "weight"), message, weight))
+        wrong += [defect(*each) for each in _unfit_for(self.task, self)]
         if wrong:
             raise ValidationError.from_exception_data(type(self).__name__, wrong)
         return self
+
+
+def _unfit_for(task: Competition, config: Config) -> Iterator[tuple[tuple[str, str], str, object]]:
+    """Yield the settings that a competition cannot have: key, what is wrong, and the value."""
+    kind, several = config.targets.kind, len(task.classes) > 1
+    if several and kind == "classes":
+        reason = f"{config.competition} has {len(task.classes)} classes, which may share pixels"
+        yield (
+            ("targets", "kind"),
+            f"expected ship or ship_contact, for {reason}, got classes.",
+            kind,
+        )
+    if not task.objects and kind != "ship":
+        reason = f"{config.competition} has no objects that could touch"
+        yield ("targets", "kind"), f"expected ship, for {reason}, got {kind}.", kind
+    if several or task.mask_shape is not None:
+        reason = "several classes" if several else "masks of another size than the images"
+        if config.predict.look_again:
+            message = f"expected false where there are {reason}, got true."
+            yield ("predict", "look_again"), message, True
+    if task.metric != "f2" and config.calibrate.candidate_selection is not None:
+        message = (
+            f"expected null, since what a segment adds to the expected score is derived for F2 "
+            f"alone, and {config.competition} is scored by {task.metric}."
+        )
+        yield ("calibrate", "candidate_selection"), message, "a section"
+    if task.metric in MASK_METRICS and config.calibrate.watershed is not None:
+        message = f"expected null: {task.metric} is of whole masks, which nothing splits."
+        yield ("calibrate", "watershed"), message, "a section"

@@ -32,18 +32,19 @@ class Augmenter:
         self._transform = albumentations.Compose(steps)
 
     def __call__(
-        self, image_hwc: np.ndarray, labels_hw: np.ndarray, seed: int
+        self, image_hwc: np.ndarray, labels_chw: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Change one crop.
 
         Args:
             image_hwc: uint8 (H, W, 3).
-            labels_hw: int32 (H, W), 0 for background; moves with the image, by nearest neighbour.
+            labels_chw: int32 (C, H, W), 0 for background; moves with the image, by nearest
+                neighbour.
             seed: Of the stream that names this crop.
 
         Returns:
             The changed image and labels, of the same shapes and types.
         """
         self._transform.set_random_seed(seed % 2**32)
-        changed = self._transform(image=image_hwc, mask=labels_hw)
-        return changed["image"], changed["mask"]
+        changed = self._transform(image=image_hwc, masks=list(labels_chw))
+        return changed["image"], np.stack(changed["masks"])

@@ -13,7 +13,7 @@ from typing import Self
 
 import pandas as pd
 
-from pipeline.config.schema import Data
+from pipeline.config.schema import Config
 from pipeline.data.images import list_images, name_defect, shown
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
@@ -61,10 +61,10 @@ class Catalog:
         unusable = set(self.unusable_test_ids)
         return [image_id for image_id in self.test_ids if image_id not in unusable]
 
-    def objects(self) -> dict[str, list[str]]:
-        """Return the RLEs of each training image's objects, an empty list for none."""
+    def objects(self) -> dict[str, list[list[str]]]:
+        """Return the RLEs of each training image's objects of each class, [] for none."""
         return {
-            str(image_id): [text for text in rows if text]
+            str(image_id): [[text for text in rows if text]]
             for image_id, rows in self.instances.groupby("ImageId")["EncodedPixels"]
         }
 
@@ -98,7 +98,7 @@ class Catalog:
         Raises:
             ArtifactError: It is not checked yet, or what the check wrote was changed.
         """
-        return cls.load(run.result("data").folder, run.config.data.folder)
+        return cls.load(run.result("data").folder, run.config.data_folder)
 
     @classmethod
     def load(cls, folder: Path, root: Path) -> Self:
@@ -123,15 +123,15 @@ def _missing(root: Path) -> list[str]:
     return [part for part in LAYOUT if not ((root / part).is_dir() or (root / part).is_file())]
 
 
-def read_test_truth(data: Data) -> pd.DataFrame | None:
+def read_test_truth(config: Config) -> pd.DataFrame | None:
     """Read the instances of the test images: `data.test_truth`, or what the demo hides.
 
     Raises:
         DataError: The file cannot be read.
     """
-    path = data.test_truth
-    if data.root is None and path is None:
-        path = data.folder / "hidden" / "test_ship_segmentations_v2.csv"
+    path = config.data.test_truth
+    if config.data.root is None and path is None:
+        path = config.data_folder / "hidden" / "test_ship_segmentations_v2.csv"
     return None if path is None else read_instances(path)
 
 

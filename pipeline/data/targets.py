@@ -21,44 +21,54 @@ from pipeline.config.schema import Targets
 from pipeline.data.contact import contact
 
 CHANNELS = {"ship": 1, "ship_contact": 2, "classes": 3}
-"""Output channels for each kind of target. Those with several tell touching borders."""
+"""Output channels a class for each kind of target. Those with several tell touching borders."""
 
 
-def make_target(labels_hw: np.ndarray, targets: Targets) -> torch.Tensor:
+def channels(kind: str, classes: int) -> int:
+    """Return the output channels of a network that learns so many classes of objects."""
+    return CHANNELS[kind] * classes
+
+
+def make_target(labels_chw: np.ndarray, targets: Targets) -> torch.Tensor:
     """Turn objects into what the losses compare logits with.
 
     Args:
-        labels_hw: int32 (H, W), 0 for background, n for the n-th object.
+        labels_chw: int32 (C, H, W), for each class 0 for background, n for its n-th object.
         targets: The configuration's section.
 
     Returns:
-        `ship`: uint8 (1, H, W) of 0 and 1. `ship_contact`: uint8 (2, H, W) of 0 and 1. `classes`:
-        int64 (H, W), 0 background, 1 object, 2 object's pixel of a touching border.
+        `ship`: uint8 (C, H, W) of 0 and 1. `ship_contact`: uint8 (2C, H, W) of 0 and 1, the classes
+        and then their borders. `classes`, of one class: int64 (H, W), 0 background, 1 object, 2
+        object's pixel of a touching border.
     """
-    object_hw = labels_hw > 0
+    object_chw = labels_chw > 0
     if targets.kind == "ship":
-        return torch.from_numpy(object_hw.astype(np.uint8)[None])
-    contact_hw = contact(labels_hw, targets.contact_px)
+        return torch.from_numpy(object_chw.astype(np.uint8))
+    contact_chw = np.stack([contact(each_hw, targets.contact_px) for each_hw in labels_chw])
     if targets.kind == "ship_contact":
-        return torch.from_numpy(np.stack([object_hw, contact_hw]).astype(np.uint8))
-    return torch.from_numpy(object_hw + (object_hw & contact_hw).astype(np.int64))
+        return torch.from_numpy(np.concatenate([object_chw, contact_chw]).astype(np.uint8))
+    return torch.from_numpy((object_chw + (object_chw & contact_chw).astype(np.int64))[0])
 
 
-def object_truth(target: torch.Tensor) -> torch.Tensor:
-    """Return the pixels of objects, bool (N, 1, H, W), in a batch of targets of any kind."""
-    object_nchw = target[:, :1] if target.ndim == 4 else target.unsqueeze(1)
-    return object_nchw > 0
+def object_truth(target: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return the pixels of objects, bool (N, C, H, W), in a batch of targets of a kind."""
+    return (target.unsqueeze(1) if kind == "classes" else without_borders(target, kind)) > 0
+
+
+def without_borders(maps_nchw: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return the channels of the classes, (N, C, H, W), where borders stand behind them."""
+    return maps_nchw[:, : maps_nchw.shape[1] // 2] if CHANNELS[kind] > 1 else maps_nchw
 
 
 def probabilities(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
-    """Return the probabilities of object and, where the kind has it, of touching border.
+    """Return the probabilities of each class and, where the kind has it, of its touching borders.
 
     Args:
-        logits_nchw: Floating (N, C, H, W), C = CHANNELS[kind].
+        logits_nchw: Floating, of the channels that `channels` says.
         kind: Of the targets they were trained on.
 
     Returns:
-        float32 (N, 1, H, W) for the kind `ship`, else (N, 2, H, W), 0..1.
+        float32 (N, C, H, W) for the kind `ship`, else (N, 2C, H, W), 0..1.
     """
     logits_nchw = logits_nchw.float()
     if kind == "classes":
@@ -67,5 +77,6 @@ def probabilities(logits_nchw: torch.Tensor, kind: str) -> torch.Tensor:
         return torch.cat([object_nchw, classes_nchw[:, 2:]], 1)
     found_nchw = logits_nchw.sigmoid()
     if kind == "ship_contact":
-        found_nchw[:, 1] *= found_nchw[:, 0]
+        classes = found_nchw.shape[1] // 2
+        found_nchw[:, classes:] *= found_nchw[:, :classes]
     return found_nchw

@@ -30,31 +30,35 @@ class TrueObjects:
     """The true objects of many images as runs, in a few flat arrays.
 
     Args:
-        encoded: For each image the RLEs of its objects, an empty list for none.
+        encoded: For each class of each image the RLEs of its objects, an empty list for none.
         height: Of every image, px.
         width: Of every image, px.
+        classes: How many there are.
 
     Raises:
         DataError: An RLE is not legal.
     """
 
-    def __init__(self, encoded: Sequence[Sequence[str]], height: int, width: int) -> None:
-        self.height, self.width = height, width
+    def __init__(
+        self, encoded: Sequence[Sequence[str]], height: int, width: int, classes: int = 1
+    ) -> None:
+        self.height, self.width, self._classes = height, width, classes
         runs = [parse_runs(text, height, width) for texts in encoded for text in texts]
         self._runs = np.concatenate([np.zeros((0, 2), np.int64), *runs]).astype(np.int32)
         self._run_ends = np.cumsum([0, *(len(each) for each in runs)])
-        self._object_ends = np.cumsum([0, *(len(texts) for texts in encoded)])
+        self._layer_ends = np.cumsum([0, *(len(texts) for texts in encoded)])
 
     def count(self, image: int) -> int:
-        """Return how many objects an image has."""
-        return int(self._object_ends[image + 1] - self._object_ends[image])
+        """Return how many objects an image has, of all classes."""
+        first, end = self._layer_ends[[image * self._classes, (image + 1) * self._classes]]
+        return int(end - first)
 
     def images_with_objects(self) -> np.ndarray:
         """Return the numbers of the images that have an object."""
-        return np.flatnonzero(np.diff(self._object_ends))
+        return np.flatnonzero(np.diff(self._layer_ends[:: self._classes]))
 
     def _runs_of(self, image: int, number: int) -> np.ndarray:
-        index = self._object_ends[image] + number
+        index = self._layer_ends[image * self._classes] + number
         return self._runs[self._run_ends[index] : self._run_ends[index + 1]]
 
     def random_pixel(self, image: int, random: np.random.Generator) -> np.ndarray:
@@ -72,10 +76,10 @@ class TrueObjects:
         Args:
             within_px: See `pipeline.data.contact.contact`.
         """
-        found = {}
+        found: dict[int, np.ndarray] = {}
         boxes = self._boxes()
-        for image in np.flatnonzero(np.diff(self._object_ends) > 1).tolist():
-            first, last = boxes[:, slice(*self._object_ends[image : image + 2])]
+        for layer in np.flatnonzero(np.diff(self._layer_ends) > 1).tolist():
+            first, last = boxes[:, slice(*self._layer_ends[layer : layer + 2])]
             # Two within reach of a pixel are within twice the reach of each other.
             reached = (first[:, None] - last[None] <= 2 * within_px).all(-1)
             near = (reached & reached.T).sum(0) > 1
@@ -84,9 +88,11 @@ class TrueObjects:
             corner = np.maximum(first[near].min(0) - within_px, 0)
             end = np.minimum(last[near].max(0) + within_px + 1, (self.height, self.width))
             rows, columns = (slice(*ends) for ends in np.stack([corner, end], 1).tolist())
-            pixels = np.argwhere(contact(self.labels(image, rows, columns), within_px))
+            pixels = np.argwhere(contact(self._layer(layer, rows, columns), within_px))
             if len(pixels):
-                found[image] = pixels + corner
+                image = layer // self._classes
+                known = found.get(image, pixels[:0])
+                found[image] = np.concatenate([known, pixels + corner])
         return found
 
     def _boxes(self) -> np.ndarray:
@@ -106,9 +112,15 @@ class TrueObjects:
         """Paint a window of the image.
 
         Returns:
-            int32 (rows, columns), 0 for background, n for the n-th object.
+            int32 (C, rows, columns), for each class 0 for background, n for its n-th object.
         """
-        first_object, end_object = self._object_ends[image : image + 2]
+        first = image * self._classes
+        layers = range(first, first + self._classes)
+        return np.stack([self._layer(layer, rows, columns) for layer in layers])
+
+    def _layer(self, layer: int, rows: slice, columns: slice) -> np.ndarray:
+        """Paint a window of one class of one image, int32 (rows, columns)."""
+        first_object, end_object = self._layer_ends[layer : layer + 2]
         run_ends = self._run_ends[first_object : end_object + 1]
         runs = self._runs[run_ends[0] : run_ends[-1]]
         flat = np.zeros((columns.stop - columns.start) * self.height, dtype=np.int32)
@@ -134,8 +146,8 @@ def _tensor(image_hwc: np.ndarray) -> torch.Tensor:
 class ImageDataset(Dataset[Item]):
     """Whole images in order: `image_chw` uint8 (3, H, W).
 
-    If the truth is known also `labels_hw`, int32 (H, W), 0 for background, n for the n-th object,
-    and `target`, which is made of it.
+    If the truth is known also `labels_chw`, int32 (C, H, W), for each class 0 for background, n for
+    its n-th object, and `target`, which is made of it.
 
     Args:
         paths: Path of each image.
@@ -162,9 +174,9 @@ class ImageDataset(Dataset[Item]):
         if self._truth is not None:
             objects, targets = self._truth
             height, width = image_hwc.shape[:2]
-            labels_hw = objects.labels(index, slice(0, height), slice(0, width))
-            item["labels_hw"] = torch.from_numpy(np.ascontiguousarray(labels_hw))
-            item["target"] = make_target(labels_hw, targets)
+            labels_chw = objects.labels(index, slice(0, height), slice(0, width))
+            item["labels_chw"] = torch.from_numpy(labels_chw)
+            item["target"] = make_target(labels_chw, targets)
         return item
 
 
@@ -270,17 +282,17 @@ class CropDataset(Dataset[Item]):
             places = [self._place(random) for _ in range(self._crops.busiest_of)]
             rows, columns = max(places, key=lambda place: _busyness(whole_hwc[place]))
         image_hwc = whole_hwc[rows, columns]
-        labels_hw = self._objects.labels(image, rows, columns)
-        missing = [self.size_px - length for length in labels_hw.shape]
+        labels_chw = self._objects.labels(image, rows, columns)
+        missing = [self.size_px - length for length in labels_chw.shape[1:]]
         if any(missing):  # the image is smaller than the crop
             border = (0, missing[0], 0, missing[1], cv2.BORDER_REFLECT_101)
             image_hwc = cv2.copyMakeBorder(image_hwc, *border)
-            labels_hw = cv2.copyMakeBorder(labels_hw, *border)
+            labels_chw = np.stack([cv2.copyMakeBorder(each, *border) for each in labels_chw])
         seed = stream_seed(self._seed, *stream, "augment")
-        image_hwc, labels_hw = self._augmenter(image_hwc, labels_hw, seed)
+        image_hwc, labels_chw = self._augmenter(image_hwc, labels_chw, seed)
         return {
             "image_chw": _tensor(image_hwc),
-            "target": make_target(labels_hw, self._targets),
+            "target": make_target(labels_chw, self._targets),
             "image": torch.tensor(image),
         }
 

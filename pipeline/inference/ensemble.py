@@ -19,7 +19,7 @@ from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
-from pipeline.maps import ImageMaps, ProbabilityMap
+from pipeline.maps import ImageMaps, ProbabilityMap, exclusive
 
 Mean = Literal["probability", "logit"]
 
@@ -91,14 +91,22 @@ def predict_ensemble(
     """
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.of(run)
-    shape, contact = (catalog.height, catalog.width), CHANNELS[run.config.targets.kind] > 1
-    readers = [MapReader(each, image_ids, *shape, contact=contact) for each in maps]
+    task, kind = run.config.task, run.config.targets.kind
+    classes = range(len(task.classes))
+    shape, contact = (catalog.height, catalog.width), CHANNELS[kind] > 1
+    readers = [
+        MapReader(each, image_ids, *shape, contact=contact, classes=len(classes)) for each in maps
+    ]
     writer = MapWriter(job, part, floor=run.config.predict.floor)
     written = writer.written
     for image_id in part.of(image_ids):
         if image_id not in written:
-            each = [reader.read(image_id) or reader.background(image_id) for reader in readers]
-            writer.add(image_id, _mean_of(each, ensemble.mean))
+            each = [
+                [reader.read(image_id, layer) or reader.background(image_id) for reader in readers]
+                for layer in classes
+            ]
+            layers = [_mean_of(of_class, ensemble.mean) for of_class in each]
+            writer.add(image_id, exclusive(layers) if task.objects else layers)
     writer.end(image_ids, "cpu")
 
 

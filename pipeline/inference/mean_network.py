@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.compute.device import Device
 from pipeline.config.schema import Config
-from pipeline.data.targets import CHANNELS
+from pipeline.data.targets import channels, without_borders
 from pipeline.inference.regions import Look, Region, find_regions
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained
@@ -66,6 +66,7 @@ class MeanNetwork:
             is taken everywhere.
 
     Attributes:
+        config: As given.
         device: Where to compute.
         batch_size: Images in a forward pass; of smaller windows, as many pixels.
         batches_at_once: How many batches to predict together.
@@ -82,13 +83,15 @@ class MeanNetwork:
         states: Iterable[dict[str, Tensor]],
         look: Look | None = None,
     ) -> None:
-        self.device, self._kind, self._look = device, config.targets.kind, look
+        self.config, self.device, self._look = config, device, look
+        self._kind = config.targets.kind
         self.batch_size = config.predict.batch_size
         self._symmetries = SYMMETRIES[config.predict.tta]
-        channels, image_head = CHANNELS[self._kind], config.image_head.weight > 0
+        outputs = channels(self._kind, len(config.task.classes))
+        image_head = config.image_head.weight > 0
         self._networks = [
             device.place(
-                build_trained(config.network, channels, state, image_head=image_head)
+                build_trained(config.network, outputs, state, image_head=image_head)
             ).eval()
             for state in states
         ]
@@ -142,7 +145,8 @@ class MeanNetwork:
         ]
         first_nchw = torch.cat([one.maps_nchw for one in each])
         heads = [one.image for one in each if one.image is not None]
-        regions = find_regions(first_nchw[:, 0], look, self.stride)
+        possible_nhw = without_borders(first_nchw, self._kind).amax(1)
+        regions = find_regions(possible_nhw, look, self.stride)
         self.work.add(regions, first_nchw.shape[2:].numel())
         maps_nchw = first_nchw.clone()
         passes = [(first, tuple(turned)), *((network, self._symmetries) for network in others)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Run
-from pipeline.maps import ImageMaps, as_levels
+from pipeline.maps import ImageMaps, as_levels, exclusive
 
 LOG = logging.getLogger(__name__)
 
@@ -108,8 +109,8 @@ def trained_state(source: Job) -> dict[str, Tensor]:
 @torch.inference_mode()
 def predict_maps(
     network: MeanNetwork, paths: Sequence[Path], *, height: int, width: int
-) -> Iterator[ImageMaps]:
-    """Yield the probability maps of each image.
+) -> Iterator[list[ImageMaps]]:
+    """Yield the probability maps of each image, one a class.
 
     Args:
         network: The networks whose mean is predicted.
@@ -118,7 +119,7 @@ def predict_maps(
         width: The same.
 
     Yields:
-        Maps of (height, width), in the order of `paths`.
+        Maps of the size that the competition's masks have, in the order of `paths`.
 
     Raises:
         ArtifactError: A probability is not a number.
@@ -135,12 +136,15 @@ def predict_maps(
     batches, first = iter(loader), 0
     while some := [batch["image_chw"] for batch in islice(batches, network.batches_at_once)]:
         mean = network(torch.cat(some))
-        yield from as_maps(mean, paths[first:])
+        mask_shape = network.config.task.mask_shape
+        if mask_shape is not None:
+            mean = mean._replace(maps_nchw=adaptive_avg_pool2d(mean.maps_nchw, mask_shape))
+        yield from as_maps(mean, paths[first:], network.config)
         first += len(mean.maps_nchw)
 
 
-def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
-    """Turn the mean over the networks' answers for the first paths into maps.
+def as_maps(mean: Chances, paths: Sequence[Path], config: Config) -> Iterator[list[ImageMaps]]:
+    """Turn the mean over the networks' answers for the first paths into maps, one a class.
 
     Raises:
         ArtifactError: A probability is not a number.
@@ -156,7 +160,13 @@ def as_maps(mean: Chances, paths: Sequence[Path]) -> Iterator[ImageMaps]:
             "networks. Weights are damaged, or half precision overflows: then start over with "
             "machine.amp=false."
         )
-    for (prob_hw, *contact), chance in zip(as_levels(maps_nchw).cpu().numpy(), heads, strict=True):
+    classes = len(config.task.classes)
+    for maps_chw, chance in zip(as_levels(maps_nchw).cpu().numpy(), heads, strict=True):
         # Rounded here, so that it is the same with and without a file in between.
         image_prob = None if chance is None else round(chance, 6)
-        yield ImageMaps(prob_hw, contact[0] if contact else None, image_prob)
+        contacts = [*maps_chw[classes:]] or [None] * classes
+        layers = [
+            ImageMaps(prob_hw, contact_hw, image_prob)
+            for prob_hw, contact_hw in zip(maps_chw[:classes], contacts, strict=True)
+        ]
+        yield exclusive(layers) if config.task.objects else layers

@@ -1,10 +1,10 @@
 """Probability maps on disk: one 8-bit PNG an image, and an index with a line for every image.
 
-Maps enter image by image as uint8; a folder leaves. The PNG is the object map; below it the contact
-map, from networks that tell touching borders. Where no object rises above the floor there is only
-the line in the index. It holds each PNG's SHA-256, so that what was changed is not read. A killed
-writer resumes after the images it had recorded; several may write shards of one folder at a time; a
-reader takes only a whole one.
+Maps enter image by image as uint8; a folder leaves. In the PNG the maps of the classes stand one
+below the other; below them the contact maps, from networks that tell touching borders. Where no
+object rises above the floor there is only the line in the index. It holds each PNG's SHA-256, so
+that what was changed is not read. A killed writer resumes after the images it had recorded; several
+may write shards of one folder at a time; a reader takes only a whole one.
 """
 
 import hashlib
@@ -40,13 +40,13 @@ RECORD_EVERY = 500
 Row = tuple[str, float, float, float | None, int, str]
 
 
-def rises_above(prob_hw: np.ndarray, floor: float) -> bool:
-    """Tell whether a map, uint8 (H, W), is worth keeping: its maximum probability reaches `floor`.
+def rises_above(layers: Sequence[ImageMaps], floor: float) -> bool:
+    """Tell whether an image's maps are worth keeping: a class's maximum reaches `floor`.
 
     A map that does not is the same as none, for calibration and submission alike. The floor is
     rounded as calibration rounds its thresholds, so that one at the floor loses nothing.
     """
-    return bool(prob_hw.max() >= as_level(floor))
+    return max(int(one.prob_hw.max()) for one in layers) >= as_level(floor)
 
 
 class MapWriter:
@@ -93,18 +93,20 @@ class MapWriter:
         """Images that need not be predicted again."""
         return {row[0] for row in self._others + self._rows}
 
-    def add(self, image_id: str, maps: ImageMaps) -> None:
-        """Store the maps of one image."""
-        prob_hw, contact_hw = maps.prob_hw, maps.contact_hw
-        highest, mean = prob_hw.max() / MAX_LEVEL, prob_hw.mean() / MAX_LEVEL
+    def add(self, image_id: str, layers: Sequence[ImageMaps]) -> None:
+        """Store the maps of one image, one a class."""
+        probs = np.concatenate([one.prob_hw for one in layers])
+        highest, mean = probs.max() / MAX_LEVEL, probs.mean() / MAX_LEVEL
         size, digest = 0, ""
-        if rises_above(prob_hw, self._floor):
-            picture = prob_hw if contact_hw is None else np.concatenate([prob_hw, contact_hw])
+        if rises_above(layers, self._floor):
+            contacts = [one.contact_hw for one in layers if one.contact_hw is not None]
+            picture = np.concatenate([probs, *contacts])
             # Level 1: maps are mostly flat, so more effort saves little and costs a forward pass.
             content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
             write_atomic(map_path(self._job.folder, image_id), content, sync=False)
             size, digest = len(content), _digest(content)
-        row = (image_id, round(highest, 4), round(mean, 6), maps.image_prob, size, digest)
+        head = layers[0].image_prob
+        row = (image_id, round(highest, 4), round(mean, 6), head, size, digest)
         self._rows.append(row)
         if len(self._rows) % RECORD_EVERY == 0:
             self.record()
@@ -155,13 +157,21 @@ class MapReader:
         height: Of every map, px.
         width: Of every map, px.
         contact: Whether each has a contact map.
+        classes: Of which each image has maps.
 
     Raises:
         ArtifactError: The index is damaged, of another version, or speaks of other images.
     """
 
     def __init__(
-        self, job: Job, image_ids: Collection[str], height: int, width: int, *, contact: bool
+        self,
+        job: Job,
+        image_ids: Collection[str],
+        height: int,
+        width: int,
+        *,
+        contact: bool,
+        classes: int = 1,
     ) -> None:
         index = read_numbers(job.checked("index.csv"))
         has_strip = DROPPED in index and bool(index.pop(DROPPED).notna().any())
@@ -177,9 +187,9 @@ class MapReader:
                 f"{job.folder / 'index.csv'}: expected the maps of {len(set(image_ids))} images, "
                 f"got {len(index)}; only in one of both: {', '.join(wrong[:3])}. {job.restart_hint}"
             )
-        self._job, self._contact = job, contact
+        self._job, self._contact, self._classes = job, contact, classes
         self._digests = index["sha256"].to_dict() if "sha256" in index else None
-        self._shape = (1 + contact + has_strip, height, width)
+        self._shape = ((1 + contact) * classes + has_strip, height, width)
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
@@ -188,8 +198,8 @@ class MapReader:
         """Return the image head's answer, also where no map is stored; None without a head."""
         return self._image_prob.get(image_id)
 
-    def read(self, image_id: str) -> ImageMaps | None:
-        """Return the maps of an image, or None where no object rose above the floor.
+    def read(self, image_id: str, layer: int = 0) -> ImageMaps | None:
+        """Return the maps of one class in an image, None where no object rose above the floor.
 
         Raises:
             ArtifactError: The file is missing, damaged, or of another size.
@@ -210,15 +220,15 @@ class MapReader:
                 f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
                 f"got {found}. {self._job.restart_hint}"
             )
-        return self._maps_of(image_id, picture.reshape(self._shape))
+        return self._maps_of(image_id, picture.reshape(self._shape), layer)
 
     def background(self, image_id: str) -> ImageMaps:
         """Return the maps of an image without a stored one: 0 everywhere."""
-        return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
+        return self._maps_of(image_id, np.zeros(self._shape, np.uint8), 0)
 
-    def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8]) -> ImageMaps:
-        contact_hw = strips[1] if self._contact else None
-        return ImageMaps(strips[0], contact_hw, self.image_prob(image_id))
+    def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8], layer: int) -> ImageMaps:
+        contact_hw = strips[self._classes + layer] if self._contact else None
+        return ImageMaps(strips[layer], contact_hw, self.image_prob(image_id))
 
 
 def _digest(content: bytes) -> str:

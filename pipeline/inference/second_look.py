@@ -108,7 +108,7 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
     draw = generator(run.config.seed, "second look", str(job.fold))
     names = sorted(draw.choice(list(images), count, replace=False).tolist())
     objects = Catalog.of(run).objects()
-    truth = [objects[name] for name in names]
+    truth = [objects[name][0] for name in names]  # no look again where there are several classes
     if count > MAX_SHARE * len(images) or not any(truth):
         LOG.info("%s: too few images or objects to choose where to look again", job.label)
         return {"look": None, "images": 0, "tried": []}
@@ -118,7 +118,7 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
     sample = _Sample(run, device, [images[name] for name in names], truth, trained_state(trained))
     for name, complete in zip(names, sample.complete, strict=True):
         if name not in written:
-            writer.add(name, complete)
+            writer.add(name, [complete])
     writer.record()
     margin_px, tried = sample.margin_px(), []
     for threshold in THRESHOLDS:
@@ -162,7 +162,8 @@ class _Sample:
 
     def _maps(self, network: MeanNetwork) -> Iterator[ImageMaps]:
         height, width = self._shape
-        maps = predict_maps(network, self._paths, height=height, width=width)
+        layers = predict_maps(network, self._paths, height=height, width=width)
+        maps = (one for (one,) in layers)
         return iter(tqdm(maps, "sample", len(self._paths), unit="image", disable=None))
 
     def margin_px(self) -> int:

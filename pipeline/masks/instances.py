@@ -21,6 +21,7 @@ from pipeline.jobs.tables import read_table, wrong_columns
 from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
 
 COLUMNS = ["ImageId", "EncodedPixels"]
+CLASS_COLUMNS = ["ImageId", "ClassId", "EncodedPixels"]
 ADVICE = "Put the competition's file there."
 
 # Rows are parsed together, and one by one only in the block that holds an illegal one.

@@ -61,7 +61,7 @@ def _write(run: Run, folder: Path, dataset: str, name: str, wheels: Sequence[str
     shutil.rmtree(folder, ignore_errors=True)
     _fill_dataset(run, folder / "dataset", wheels)
     write_json(folder / "dataset" / DATASET_METADATA, dataset_metadata(dataset))
-    slug = run.config.kaggle.slug
+    slug = run.config.slug
     manifest_sha256 = sha256_file(folder / "dataset" / MANIFEST)
     cells = notebook(run.config.name, dataset, slug, manifest_sha256)
     write_json(folder / "notebook" / NOTEBOOK, cells)

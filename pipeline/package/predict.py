@@ -73,5 +73,5 @@ def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps |
     unusable = set(catalog.unusable_test_ids)
     for name in tqdm(catalog.test_ids, "predict", unit="image", disable=None):
         of_image = None if name in unusable else next(maps)
-        kept = of_image is not None and rises_above(of_image.prob_hw, config.predict.floor)
+        kept = of_image is not None and rises_above(of_image, config.predict.floor)
         yield name, of_image if kept else None

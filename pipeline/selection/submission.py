@@ -1,39 +1,47 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
-from pipeline.masks.instances import COLUMNS, check_instances
+from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, check_instances
 from pipeline.masks.rle import encode_labels
 from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
-from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import Workers, workers
 from pipeline.separation.foreground import Packed, pack, unpack
 
 NAMED = 5  # offenders that a message names
 
 
+Key = tuple[str, ...]
+"""Of a layer: ImageId, and ClassId where there are several classes."""
+
+
 def submit_maps(
-    maps: Iterable[tuple[str, ImageMaps | None]],
-    rules: AnyRules,
+    maps: Iterable[tuple[str, Sequence[ImageMaps] | None]],
+    rules: Mapping[str, AnyRules],
     sample_ids: Collection[str],
     height: int,
     width: int,
     *,
+    united: bool = False,
     jobs: int = 1,
 ) -> pd.DataFrame:
     """Cut every map into objects, and check the table of them all.
 
     Args:
-        maps: `(ImageId, maps)`; None for an image without maps, which gets no object.
-        rules: The calibrated rules.
+        maps: `(ImageId, maps of its classes)`; None for an image without maps, which gets no
+            object.
+        rules: The calibrated rules of each class, in the maps' order.
         sample_ids: The images of the sample submission.
-        height: Image height in px, the same for all.
-        width: Image width in px, the same for all.
+        height: Of a map, px, the same for all.
+        width: The same.
+        united: Whether all that is found of a class in an image is one mask.
         jobs: Processes to cut with.
 
     Returns:
@@ -42,55 +50,56 @@ def submit_maps(
     Raises:
         DataError: The table breaks a rule of the competition.
     """
-    packed = ((image_id, 0, pack(of_image, rules.lowest)) for image_id, of_image in maps)
-    submission = find_instances(packed, {0: rules}, jobs=jobs)
+
+    def layers() -> Iterator[tuple[Key, AnyRules, Packed | None]]:
+        for image_id, of_image in maps:
+            for number, (class_id, own) in enumerate(rules.items()):
+                packed = None if of_image is None else pack(of_image[number], own.lowest)
+                yield (image_id, class_id)[: min(len(rules), 2)], own, packed
+
+    with workers(jobs) as those:
+        submission = draw_instances(layers(), those, united=united)
     check_submission(submission, sample_ids, height, width)
     return submission
 
 
-def find_instances(
-    foregrounds: Iterable[tuple[str, int, Packed | None]],
-    rules: Mapping[int, Rules] | Mapping[int, AnyRules],
+def draw_instances(
+    layers: Iterable[tuple[Key, AnyRules | Chosen, Packed | None]],
+    those: Workers,
     *,
-    jobs: int = 1,
+    united: bool = False,
 ) -> pd.DataFrame:
     """Return the instances that rules find.
 
     Args:
-        foregrounds: `(ImageId, fold, foreground)` of each image, of all that its rules may keep.
-        rules: Of each fold.
-        jobs: Processes to cut with.
+        layers: Key of each layer, what finds its objects, and the foreground of all that may be
+            kept.
+        those: Processes to cut with.
+        united: Whether all that is found in a layer is one mask.
 
     Returns:
         Instances in the order given.
     """
-    images = ((image_id, rules[fold], packed) for image_id, fold, packed in foregrounds)
-    with workers(jobs) as those:
-        return draw_instances(images, those)
-
-
-def draw_instances(
-    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], those: Workers
-) -> pd.DataFrame:
-    """Do as `find_instances`; each image comes with what finds its objects."""
-    rows_of_chunks = those.in_order(_find_chunk, images)
-    rows = [row for rows in rows_of_chunks for row in rows]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    find = partial(_find_chunk, united=united)
+    rows = [row for rows in those.in_order(find, layers) for row in rows]
+    columns = COLUMNS if not rows or len(rows[0]) == len(COLUMNS) else CLASS_COLUMNS
+    return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
 def _find_chunk(
-    images: list[tuple[str, AnyRules | Chosen, Packed | None]],
-) -> list[tuple[str, str]]:
+    layers: list[tuple[Key, AnyRules | Chosen, Packed | None]], *, united: bool
+) -> list[Key]:
     rows = []
-    for image_id, rules, packed in images:
+    for key, rules, packed in layers:
         texts: list[str] = []
         if packed is not None:
             foreground = unpack(packed)
-            with about(image_id):
+            with about(", class ".join(key)):
                 labels_hw = rules.find(foreground)
             if labels_hw is not None:
-                texts = encode_labels(labels_hw, foreground.within)
-        rows += [(image_id, text) for text in texts or [""]]
+                found_hw = np.minimum(labels_hw, 1) if united else labels_hw
+                texts = encode_labels(found_hw, foreground.within)
+        rows += [(*key, text) for text in texts or [""]]
     return rows
 
 

@@ -81,18 +81,19 @@ def train_fold(
     """
     import torch
 
-    from pipeline.data.targets import CHANNELS
+    from pipeline.data.targets import channels
     from pipeline.networks.build import build_network, build_trained
     from pipeline.training.loop import train
 
     config = run.config
     torch.manual_seed(stream_seed(config.seed, job.stage, fold, "weights"))
-    channels, image_head = CHANNELS[config.targets.kind], config.image_head.weight > 0
+    outputs = channels(config.targets.kind, len(config.task.classes))
+    image_head = config.image_head.weight > 0
     if start is None:
-        network = build_network(config.network, channels, image_head=image_head)
+        network = build_network(config.network, outputs, image_head=image_head)
     else:
         state = torch.load(start, map_location="cpu", weights_only=True)["model"]
-        network = build_trained(config.network, channels, state, image_head=image_head)
+        network = build_trained(config.network, outputs, state, image_head=image_head)
     train(_context(run, job, fold, settings, network), network)
 
 
@@ -129,7 +130,8 @@ def _context(
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
     def true_objects(ids: pd.Series) -> TrueObjects:
-        return TrueObjects([objects[image_id] for image_id in ids], catalog.height, catalog.width)
+        layers = [texts for image_id in ids for texts in objects[image_id]]
+        return TrueObjects(layers, catalog.height, catalog.width, len(config.task.classes))
 
     crops = CropDataset(
         [catalog.train_path(image_id) for image_id in training],

@@ -75,6 +75,7 @@ class Objective(nn.Module):
     def __init__(self, terms: Sequence[LossTerm], targets: Targets, image_weight: float) -> None:
         super().__init__()
         self._pixels, self._image_weight = WeightedSum(terms), image_weight
+        self._kind = targets.kind
         self._contact_weight = targets.contact_weight if targets.kind == "ship_contact" else 0.0
         self.terms: list[str] = [term.name for term in terms]
         self.terms += [CONTACT] * (self._contact_weight > 0) + [IMAGE_HEAD] * (image_weight > 0)
@@ -90,10 +91,12 @@ class Objective(nn.Module):
         """
         logits_nchw = prediction.logits_nchw
         if self._contact_weight > 0:
-            asked = target.amax(1, keepdim=True) > 0
-            contact = torch.where(asked, logits_nchw[:, 1:], SURE_NO)
-            total, values = self._pixels(logits_nchw[:, :1], target[:, :1])
-            value, _ = self._pixels(contact, target[:, 1:])
+            (objects, contacts), (true_objects, true_contacts) = (
+                each.chunk(2, dim=1) for each in (logits_nchw, target)
+            )
+            asked = torch.maximum(true_objects, true_contacts) > 0
+            total, values = self._pixels(objects, true_objects)
+            value, _ = self._pixels(torch.where(asked, contacts, SURE_NO), true_contacts)
             total = total + self._contact_weight * value
             values[CONTACT] = value.detach()
         else:
@@ -101,7 +104,7 @@ class Objective(nn.Module):
         if self._image_weight > 0:
             if prediction.image_logits is None:
                 raise ValueError("expected image logits, for the image head has a weight; got none")
-            has_object = object_truth(target).flatten(1).any(1).float()
+            has_object = object_truth(target, self._kind).flatten(1).any(1).float()
             value = nn.functional.binary_cross_entropy_with_logits(
                 prediction.image_logits.float(), has_object
             )

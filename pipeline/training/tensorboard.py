@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.data.targets import object_truth, probabilities
+from pipeline.data.targets import object_truth, probabilities, without_borders
 from pipeline.networks.before_work import check_tensorboard
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.context import TrainingContext
@@ -50,7 +50,7 @@ class Curves:
         """Add what `network` sees in a few validation images."""
         images, kind = context.validation, context.config.targets.kind
         items = (images[index] for index in range(min(LOOKED_AT, len(images))))
-        shown = [item for item in items if object_truth(item["target"][None]).any()][:SHOWN]
+        shown = [item for item in items if object_truth(item["target"][None], kind).any()][:SHOWN]
         for number, item in enumerate(shown):
             overlay_chw = _overlay(network, item, kind, context.device)
             self._writer.add_image(f"validation/{number}", overlay_chw, epoch)
@@ -64,8 +64,8 @@ def _overlay(
     """uint8 (3, H, W)."""
     with device.autocast():
         logits = network(device.move(item["image_chw"][None])).logits_nchw
-    found_hw = (probabilities(logits, kind)[0, 0] > 0.5).cpu()
-    true_hw = object_truth(item["target"][None])[0, 0]
+    found_hw = (without_borders(probabilities(logits, kind), kind)[0] > 0.5).any(0).cpu()
+    true_hw = object_truth(item["target"][None], kind)[0].any(0)
     overlay_chw = item["image_chw"] // 2
     overlay_chw[0] += found_hw * 127
     overlay_chw[1] += true_hw * 127

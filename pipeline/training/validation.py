@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.data.targets import object_truth, probabilities
+from pipeline.data.targets import object_truth, probabilities, without_borders
 from pipeline.metrics.coefficients import PixelCounts
 from pipeline.metrics.f2 import score_labels
 from pipeline.networks.build import Prediction, SegmentationNetwork
@@ -51,12 +51,14 @@ def validate(
         at_once = max(pixels // inputs[0, 0].numel(), 1)
         prediction = _predict(network, inputs.chunk(math.ceil(len(inputs) / at_once)), device)
         total += context.loss(prediction, target)[0] * len(inputs)
-        found = probabilities(prediction.logits_nchw, kind)[:, :1] > 0.5
-        counts.update(found, object_truth(target))
-        f2 += _sum_of_f2(batch["labels_hw"], found[:, 0])
+        found = without_borders(probabilities(prediction.logits_nchw, kind), kind) > 0.5
+        found_nhw = found.flatten(0, 1)
+        counts.update(found_nhw, object_truth(target, kind).flatten(0, 1))
+        f2 += _sum_of_f2(batch["labels_chw"].flatten(0, 1), found_nhw)
     group.sum(total, f2, *counts.sums)
+    layers = len(images) * len(context.config.task.classes)
     coefficients = {f"val_{name}": value for name, value in counts.coefficients().items()}
-    means = {"val_loss": total / len(images), "val_f2": f2 / len(images)}
+    means = {"val_loss": total / len(images), "val_f2": f2 / layers}
     return {name: value.item() for name, value in means.items()} | coefficients
 
 

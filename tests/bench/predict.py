@@ -111,7 +111,7 @@ def _empty(folder, side):
     """What the map of an image without ships leaves on the disk."""
     job = Job("predict/test", None, folder, WANTED)
     writer = MapWriter(job, Part("test"), floor=0.2)
-    writer.add("0123456789.jpg", ImageMaps(np.full((side, side), 20, np.uint8)))
+    writer.add("0123456789.jpg", [ImageMaps(np.full((side, side), 20, np.uint8))])
     writer.end(["0123456789.jpg"], "cpu")
     files = sorted(path.name for path in folder.rglob("*") if path.is_file())
     lines = (folder / "index.csv").read_text().splitlines()

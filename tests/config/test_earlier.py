@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from pipeline import __version__
+from pipeline.config.competitions import FIRST
+from pipeline.config.data import Demo
 from pipeline.config.earlier import (
     RENAMED,
     Neutral,
@@ -16,7 +18,7 @@ from pipeline.config.earlier import (
     without_neutral,
 )
 from pipeline.config.load import as_stored, load_config, load_stored_config
-from pipeline.config.schema import Config, Demo
+from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -136,7 +138,7 @@ def test_a_configuration_of_a_newer_version_is_refused_by_name(tmp_path, load):
 
 def test_a_new_setting_of_the_demo_leaves_its_folder(monkeypatch):
     """The name is a hash of the settings, and the data and the folds lie under it."""
-    assert load_config(DEMO, []).data.folder == Path("data/demo-5d1d6ebd")
+    assert load_config(DEMO, []).data_folder == Path("data/demo-5d1d6ebd")
 
     class Grown(Demo):
         clouds: Annotated[float, Neutral(0.0)]
@@ -145,4 +147,4 @@ def test_a_new_setting_of_the_demo_leaves_its_folder(monkeypatch):
     data = load_config(DEMO, []).data
     for clouds in (0.0, 0.5):
         grown = data.model_copy(update={"demo": Grown(**data.demo.model_dump(), clouds=clouds)})
-        assert (grown.folder == data.folder) == (clouds == 0.0)
+        assert (grown.folder_of(FIRST) == data.folder_of(FIRST)) == (clouds == 0.0)

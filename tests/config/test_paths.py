@@ -122,8 +122,8 @@ def test_names_too_long_for_a_file_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"network\.weights: .*at most 255 bytes"):
         load_config(DEMO, ["network.weights=" + "w" * 300])
     long = load_config(DEMO, ["data.root=/" + "d" * 255])
-    assert len(long.data.name) == 80 + 7
-    assert long.name == f"demo-{long.data.name}"
+    assert len(long.data_name) == 80 + 7
+    assert long.name == f"demo-{long.data_name}"
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"base: {DEMO}\nname: {'n' * 113}\n")
     with pytest.raises(ConfigError, match=r"data\.root: expected a run's name of at most 200"):

@@ -8,7 +8,14 @@ import torch
 from pipeline.config.augment import Augment
 from pipeline.config.schema import Crops, Targets
 from pipeline.data.contact import contact
-from pipeline.data.targets import CHANNELS, make_target, object_truth, probabilities
+from pipeline.data.targets import (
+    CHANNELS,
+    channels,
+    make_target,
+    object_truth,
+    probabilities,
+    without_borders,
+)
 from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
 from pipeline.masks.rle import encode_labels
 
@@ -21,7 +28,7 @@ def labels(*rows):
 
 def made(labels_hw, kind, contact_px=1):
     return make_target(
-        labels_hw, Targets(kind=kind, contact_px=contact_px, contact_weight=1.0)
+        np.atleast_3d(labels_hw.T).T, Targets(kind=kind, contact_px=contact_px, contact_weight=1.0)
     ).numpy()
 
 
@@ -116,12 +123,30 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
         truth = target
     assert truth.shape[1] == CHANNELS[kind]
     probability = probabilities(200.0 * truth - 100, kind)
-    assert torch.equal(object_truth(target)[0, 0], torch.from_numpy(TOUCHING > 0))
-    assert torch.equal(probability[:, :1], object_truth(target).float())
+    truth = object_truth(target, kind)
+    assert torch.equal(truth[0, 0], torch.from_numpy(TOUCHING > 0))
+    assert torch.equal(without_borders(probability, kind), truth.float())
     if kind != "ship":
         contact_hw = torch.from_numpy(contact(TOUCHING, 1))
         on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
         assert torch.equal(probability[:, 1:], on_ships.float()[None, None])
+
+
+@pytest.mark.parametrize("kind", ["ship", "ship_contact"])
+def test_several_classes_are_channels_of_their_own_with_their_borders_behind(kind):
+    both = np.stack([TOUCHING, np.roll(TOUCHING, 2, axis=1)])
+    target = made(both, kind)
+    assert len(target) == channels(kind, 2)
+    each = [made(labels_hw, kind) for labels_hw in both]
+    assert np.array_equal(target, np.concatenate(list(map(np.stack, zip(*each, strict=True)))))
+    batch = torch.from_numpy(target)[None]
+    probability = probabilities(200.0 * batch - 100, kind)
+    assert torch.equal(without_borders(probability, kind), torch.from_numpy(both > 0)[None].float())
+    assert torch.equal(object_truth(batch, kind)[0], torch.from_numpy(both > 0))
+    if kind == "ship_contact":
+        for number, labels_hw in enumerate(both):
+            expected = contact(labels_hw, 1) & (labels_hw > 0)
+            assert np.array_equal(probability[0, 2 + number], expected)
 
 
 def test_the_ship_of_three_classes_is_all_that_is_not_background():
@@ -170,11 +195,11 @@ def test_targets_turn_with_the_crop(tmp_path):
     for index in range(16):
         item = crops[0, index]
         seen = (item["image_chw"][0].numpy() // 100).astype(np.int32)
-        assert torch.equal(item["target"], make_target(seen, TWO))
+        assert torch.equal(item["target"], make_target(seen[None], TWO))
     whole = ImageDataset(
         [tmp_path / "a.png"], 40, 40, (TrueObjects([encode_labels(labels_hw)], 40, 40), TWO)
     )
-    assert torch.equal(whole[0]["target"], make_target(labels_hw, TWO))
+    assert torch.equal(whole[0]["target"], make_target(labels_hw[None], TWO))
 
 
 def test_contact_does_not_grow_with_a_zoomed_crop(tmp_path):

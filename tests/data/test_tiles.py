@@ -73,12 +73,14 @@ def dataset(
     only=None,
     draw_weights=None,
     targets=SHIP,
+    classes=1,
 ):
     paths, encoded, _ = world
     chosen = range(IMAGES) if only is None else only
+    layers = [texts for i in chosen for texts in encoded[i * classes : (i + 1) * classes]]
     return CropDataset(
         [paths[i] for i in chosen],
-        TrueObjects([encoded[i] for i in chosen], HEIGHT, WIDTH),
+        TrueObjects(layers, HEIGHT, WIDTH, classes),
         targets=targets,
         crops=Crops(
             size_px=size_px,
@@ -107,15 +109,36 @@ def test_windows_are_painted_as_the_truth(world):
     ships = TrueObjects(encoded, HEIGHT, WIDTH)
     for image, labels_hw in enumerate(truths):
         window = slice(3, 47), slice(8, 70)
-        assert np.array_equal(ships.labels(image, *window), labels_hw[window])
+        assert np.array_equal(ships.labels(image, *window)[0], labels_hw[window])
 
 
 def test_a_run_over_several_columns_is_painted(tmp_path):
     ships = TrueObjects([[f"{HEIGHT - 1} {HEIGHT + 3}"]], HEIGHT, WIDTH)
-    labels_hw = ships.labels(0, slice(0, HEIGHT), slice(0, WIDTH))
+    (labels_hw,) = ships.labels(0, slice(0, HEIGHT), slice(0, WIDTH))
     assert labels_hw.sum() == HEIGHT + 3
     assert labels_hw[:, 1].all()
-    assert np.array_equal(ships.labels(0, slice(0, 5), slice(1, 4)), labels_hw[:5, 1:4])
+    assert np.array_equal(ships.labels(0, slice(0, 5), slice(1, 4))[0], labels_hw[:5, 1:4])
+
+
+def test_classes_are_painted_and_drawn_each_by_itself(world):
+    """The second class of an image is what the next image shows; they may share pixels."""
+    paths, encoded, truths = world
+    layers = [texts for n in range(IMAGES) for texts in (encoded[n], encoded[(n + 1) % IMAGES])]
+    both = TrueObjects(layers, HEIGHT, WIDTH, 2)
+    assert [both.count(n) for n in range(IMAGES)] == [2] * IMAGES
+    assert both.images_with_objects().tolist() == [*range(IMAGES)]
+    whole = slice(0, HEIGHT), slice(0, WIDTH)
+    for n in range(IMAGES):
+        expected = np.stack([truths[n], truths[(n + 1) % IMAGES]])
+        assert np.array_equal(both.labels(n, *whole), expected)
+        pixels = [both.random_pixel(n, np.random.default_rng(seed)) for seed in range(20)]
+        assert all(expected[:, row, column].any() for row, column in pixels)
+    touching = [[f"1 {HEIGHT}", f"{HEIGHT + 1} {HEIGHT}"], [], [], ["1 5", "6 5"]]
+    found = TrueObjects(touching, HEIGHT, WIDTH, 2).contacts(1)
+    alone = [TrueObjects([touching[n]], HEIGHT, WIDTH).contacts(1)[0] for n in (0, 3)]
+    assert all(np.array_equal(found[n], expected) for n, expected in enumerate(alone))
+    crops = dataset((paths, layers, truths), classes=2, augment=LIVELY)
+    assert crops[0, 0]["target"].shape == (2, 24, 24)
 
 
 def test_target_and_pixels_belong_together(world):

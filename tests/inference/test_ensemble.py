@@ -81,7 +81,7 @@ def predict_noise(run, seed, shape=(96, 96), only=None):
             )
             prob_hw = (smooth_hw * (1 if i % (seed + 2) else 0.1)).astype(np.uint8)
             head = i % 10 / 10 if run.config.image_head.weight else None
-            writer.add(image_id, ImageMaps(prob_hw, None, head))
+            writer.add(image_id, [ImageMaps(prob_hw, None, head)])
         writer.end(ids[:only], "cpu")
 
 

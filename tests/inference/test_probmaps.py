@@ -32,7 +32,7 @@ def write(folder, maps, *, part=WHOLE, finish=True):
     writer = MapWriter(job_in(folder), part, floor=0.2)
     added = [name for name in part.of(list(maps)) if name not in writer.written]
     for image_id in added:
-        writer.add(image_id, ImageMaps(maps[image_id]))
+        writer.add(image_id, [ImageMaps(maps[image_id])])
     if finish:
         writer.end(list(maps), "cpu")
     return added
@@ -57,7 +57,7 @@ def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
 def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     for chance, (image_id, prob_hw) in zip((0.123456, 0.5, None), maps.items(), strict=True):
-        writer.add(image_id, ImageMaps(prob_hw, None, chance))
+        writer.add(image_id, [ImageMaps(prob_hw, None, chance)])
     writer.end(list(maps), "cpu")
     reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
     assert reader.read("b.jpg").image_prob == 0.123456
@@ -78,7 +78,7 @@ def test_the_manifest_names_every_precision_that_maps_were_predicted_in(tmp_path
         writer = MapWriter(job_in(tmp_path), part, floor=0.2)
         writer.precisions = [precision]
         for image_id in part.of(list(maps)):
-            writer.add(image_id, ImageMaps(maps[image_id]))
+            writer.add(image_id, [ImageMaps(maps[image_id])])
         writer.end(list(maps), "cpu")
     write(tmp_path, maps)
     assert job_in(tmp_path).manifest["precision"] == "bfloat16, float32"
@@ -127,8 +127,8 @@ def test_an_index_of_too_many_or_too_few_images_is_not_made(tmp_path, maps):
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     with pytest.raises(ArtifactError, match=r"expected each of 3 images once, got 2; .* a.jpg"):
         writer.end(list(maps), "cpu")
-    writer.add("a.jpg", ImageMaps(maps["a.jpg"]))
-    writer.add("b.jpg", ImageMaps(maps["b.jpg"]))
+    writer.add("a.jpg", [ImageMaps(maps["a.jpg"])])
+    writer.add("b.jpg", [ImageMaps(maps["b.jpg"])])
     with pytest.raises(ArtifactError, match=r"expected each of 3 images once, got 4; .* b.jpg"):
         writer.end(list(maps), "cpu")
 
@@ -190,8 +190,8 @@ def test_the_contact_map_is_kept_below_the_ship_map(tmp_path, maps, contact):
     contact_hw = maps["b.jpg"][::-1] if contact else None
     both, low = (ImageMaps(maps[name], contact_hw) for name in ("b.jpg", "a.jpg"))
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
-    writer.add("b.jpg", both)
-    writer.add("a.jpg", low)
+    writer.add("b.jpg", [both])
+    writer.add("a.jpg", [low])
     writer.end(["a.jpg", "b.jpg"], "cpu")
     reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=contact)
     assert reader.read("a.jpg") is None
@@ -201,6 +201,23 @@ def test_the_contact_map_is_kept_below_the_ship_map(tmp_path, maps, contact):
     wrong = rf"expected a map of shape \({other}, 9\).*got shape \({height}, 9"
     with pytest.raises(ArtifactError, match=wrong):
         AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=not contact).read("b.jpg")
+
+
+@pytest.mark.parametrize("contact", [False, True])
+def test_the_maps_of_each_class_come_back(tmp_path, maps, contact):
+    layers = [
+        ImageMaps(maps[name], maps[name][::-1] if contact else None)
+        for name in ("a.jpg", "b.jpg", "c.jpg")
+    ]
+    writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
+    writer.add("a.jpg", layers)
+    writer.add("b.jpg", [layers[0]] * 3)
+    writer.end(["a.jpg", "b.jpg"], "cpu")
+    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=contact, classes=3)
+    for layer, expected in enumerate(layers):
+        for name, value in vars(reader.read("a.jpg", layer)).items():
+            np.testing.assert_array_equal(value, getattr(expected, name))
+        assert reader.read("b.jpg", layer) is None, "no class of it rises above the floor"
 
 
 def test_maps_of_another_version_are_refused(tmp_path, maps, monkeypatch):
@@ -224,7 +241,7 @@ def test_the_strip_that_version_0_1_0_stored_below_is_left_out(tmp_path, maps, c
     prob_hw, contact_hw = maps["b.jpg"], maps["b.jpg"][::-1] if contact else None
     writer = MapWriter(job_in(tmp_path), WHOLE, floor=0.2)
     strips = [contact_hw, prob_hw // 2] if contact else [prob_hw // 2]
-    writer.add("b.jpg", ImageMaps(np.concatenate([prob_hw, *strips])))
+    writer.add("b.jpg", [ImageMaps(np.concatenate([prob_hw, *strips]))])
     writer.end(["b.jpg"], "cpu")
     index = pd.read_csv(tmp_path / "index.csv")
     index.insert(3, "mean_disagreement", 0.25)
