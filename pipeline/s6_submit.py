@@ -89,23 +89,31 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.masks.instances import write_instances
     from pipeline.metrics.f2 import score_images
     from pipeline.metrics.summaries import in_words, mean
-    from pipeline.selection.rules import read_rules
+    from pipeline.selection.rules import read_class_rules
     from pipeline.selection.submission import submit_maps
     from pipeline.selection.workers import worker_count
 
-    shape = catalog.height, catalog.width
+    shape, task = (catalog.height, catalog.width), run.config.task
     truth = read_test_truth(run.config)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
-    rules = read_rules(read_json(source)["rules"], str(source))
-    contact = CHANNELS[run.config.targets.kind] > 1
-    reader = MapReader(run.result("predict/test"), catalog.usable_test_ids, *shape, contact=contact)
+    rules = read_class_rules(read_json(source), task.classes, str(source))
+    reader = MapReader(
+        run.result("predict/test"),
+        catalog.usable_test_ids,
+        *shape,
+        contact=CHANNELS[run.config.targets.kind] > 1,
+        classes=len(task.classes),
+    )
     usable = set(catalog.usable_test_ids)
     maps = (
-        (image_id, reader.read(image_id) if image_id in usable else None)
+        (image_id, reader.read_all(image_id) if image_id in usable else None)
         for image_id in catalog.test_ids
     )
-    jobs = worker_count(len(catalog.test_ids))
-    submission = submit_maps(maps, rules, catalog.test_ids, *shape, jobs=jobs)
+    submission = submit_maps(
+        *(maps, rules, catalog.test_ids, *shape),
+        united=not task.objects,
+        jobs=worker_count(len(catalog.test_ids)),
+    )
     write_instances(job.folder / "submission.csv", submission)
     objects = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {

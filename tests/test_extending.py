@@ -99,7 +99,7 @@ still = ["augment.symmetries=false", "augment.brightness=0.0", "augment.contrast
 config = load_config(Path("configs/plain.yaml"), still)
 network = build_network(config.network, 2, image_head=True).eval()
 logits, image_logits = network(torch.zeros(3, 3, 16, 20, dtype=torch.uint8))
-image, labels = np.full((8, 8, 3), 10, np.uint8), np.ones((8, 8), np.int32)
+image, labels = np.full((8, 8, 3), 10, np.uint8), np.ones((1, 8, 8), np.int32)
 changed, same = Augmenter(config.augment)(image, labels, 0)
 try:
     wrong = ["network.options.widht=4", "augment.inverted_probability=2"]
@@ -110,7 +110,7 @@ stored = Path("runs/earlier/config.yaml")
 stored.parent.mkdir(parents=True)
 lines = as_stored(config).splitlines(keepends=True)
 stored.write_text("".join(line for line in lines if "inverted" not in line))
-hinge = ["train.loss=[{name: hinge, weight: 2.0, margin: 1.5}]", "targets.kind=ship"]
+hinge = ["train.loss=[{name: hinge, weight: 2.0, margin: 1.5}]", "targets.kind=object"]
 terms = load_config(Path("configs/plain.yaml"), hinge).train.loss
 loss, _ = WeightedSum(terms)(torch.full((1, 1, 2, 2), 0.25), torch.ones(1, 1, 2, 2))
 known = table.architectures()

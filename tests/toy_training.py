@@ -24,7 +24,7 @@ from pipeline.training.step import Step
 
 STEPS = 6  # of an epoch
 SIZE = 32
-SHIP = Targets(kind="ship", contact_px=2, contact_weight=1.0)
+SHIP = Targets(kind="object", contact_px=2, contact_weight=1.0)
 
 
 class Network(nn.Module):

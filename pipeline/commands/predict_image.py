@@ -1,7 +1,8 @@
 """A trained run on pictures of your own: `./run.sh predict_image PICTURES --run NAME`.
 
 Reads a picture or a folder of pictures, of any size, and the run's networks and rules. Writes into
-the folder --out: `instances.csv` with the objects of all pictures, and for each picture
+the folder --out: `instances.csv` with the objects of all pictures, their class where there are
+several, and for each picture
 `<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its pixels, x to the right
 and y down from the outer corner of the first one. A large picture is predicted in windows as large
 as the images that the run learned from; filters and areas of the rules hold for the whole picture.
@@ -95,14 +96,15 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     import pandas as pd
 
     from pipeline.jobs.artifacts import read_json
-    from pipeline.masks.instances import COLUMNS, write_instances
+    from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, write_instances
     from pipeline.masks.rle import encode_labels
-    from pipeline.selection.rules import find_objects, read_rules
+    from pipeline.selection.rules import find_objects, read_class_rules
 
+    task = run.config.task
     source = run.result("calibrate").checked("rules.json")
-    rules = read_rules(read_json(source)["rules"], str(source))
+    rules = read_class_rules(read_json(source), task.classes, str(source))
     predict = _predictor(run)
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     unread: list[str] = []
     try:
         for path in paths:
@@ -112,17 +114,23 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
                 LOG.error("%s", error)
                 unread.append(shown(path.name))
                 continue
-            maps = predict(path, picture_hwc)
-            labels_hw = find_objects(maps, rules)
-            if labels_hw is None:
-                labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
-            texts = encode_labels(labels_hw)
-            _write(out, path.name, picture_hwc, labels_hw, maps)
-            rows += [(path.name, text) for text in texts or [""]]
-            LOG.info("%s: %d ships", path, len(texts))
+            layers = dict(zip(task.classes, predict(path, picture_hwc), strict=True))
+            found = {}
+            for class_id, maps in layers.items():
+                labels_hw = find_objects(maps, rules[class_id])
+                if labels_hw is None:
+                    labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
+                found[class_id] = labels_hw if task.objects else np.minimum(labels_hw, 1)
+                texts = encode_labels(found[class_id]) or [""]
+                rows += [(path.name, class_id, text) for text in texts]
+            _write(out, path.name, picture_hwc, found, layers)
+            count = sum(int(labels_hw.max()) for labels_hw in found.values())
+            LOG.info("%s: %d %s", path, count, task.object_name[count != 1])
     finally:  # stopped on the way, too: what was found is kept
         if rows:
-            write_instances(out / "instances.csv", pd.DataFrame(rows, columns=COLUMNS, dtype=str))
+            table = pd.DataFrame(rows, columns=CLASS_COLUMNS, dtype=str)
+            columns = COLUMNS if len(task.classes) == 1 else CLASS_COLUMNS
+            write_instances(out / "instances.csv", table[columns])
             LOG.info("%s", out)
     if unread:
         raise DataError(
@@ -130,7 +138,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
         )
 
 
-def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
+def _predictor(run: Run) -> "Callable[[Path, Picture], list[ImageMaps]]":
     """Return what predicts a picture with the mean of the run's networks.
 
     Raises:
@@ -149,7 +157,7 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
     LOG.info("predicting on %s", device)
     network = MeanNetwork(config, device, map(trained_state, trained), look)
 
-    def predict(path: Path, picture_hwc: Picture) -> "ImageMaps":
+    def predict(path: Path, picture_hwc: Picture) -> "list[ImageMaps]":
         mean = predict_windows(
             network,
             picture_hwc,
@@ -157,34 +165,45 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], ImageMaps]":
             width=catalog.width,
             batch_size=config.predict.batch_size,
         )
-        return next(as_maps(mean, [path]))
+        return next(as_maps(mean, [path], config))
 
     return predict
 
 
 def _write(
-    out: Path, name: str, picture_hwc: Picture, labels_hw: npt.NDArray[np.int32], maps: "ImageMaps"
+    out: Path,
+    name: str,
+    picture_hwc: Picture,
+    found: dict[str, npt.NDArray[np.int32]],
+    layers: "dict[str, ImageMaps]",
 ) -> None:
+    """Write the outlines of what is found of each class, and a picture of it."""
     import cv2
 
     from pipeline.jobs.artifacts import write_atomic, write_json
     from pipeline.masks.outlines import to_geojson
     from pipeline.report.overlay import overlay
 
-    drawn_bgr = cv2.cvtColor(overlay(picture_hwc, labels_hw), cv2.COLOR_RGB2BGR)
+    every_hw, features = np.zeros(picture_hwc.shape[:2], np.int32), []
+    for class_id, labels_hw in found.items():
+        count = int(every_hw.max())
+        every_hw = np.where(labels_hw > 0, labels_hw + count, every_hw).astype(np.int32)
+        area_px = np.bincount(labels_hw.ravel())[1:]
+        sums = np.bincount(labels_hw.ravel(), layers[class_id].prob_hw.ravel() / 255)[1:]
+        properties = [
+            {
+                "ImageId": name,
+                **({"ClassId": class_id} if len(found) > 1 else {}),
+                "object": number,
+                "area_px": int(area),
+                "mean_probability": round(total / area, 4),
+            }
+            for number, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), 1)
+        ]
+        features += to_geojson(labels_hw, properties)["features"]
+    write_json(out / f"{name}.geojson", {"type": "FeatureCollection", "features": features})
+    drawn_bgr = cv2.cvtColor(overlay(picture_hwc, every_hw), cv2.COLOR_RGB2BGR)
     write_atomic(out / f"{name}{OVERLAY}", cv2.imencode(".png", drawn_bgr)[1].tobytes())
-    area_px = np.bincount(labels_hw.ravel())[1:]
-    sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / 255)[1:]
-    properties = [
-        {
-            "ImageId": name,
-            "object": number,
-            "area_px": int(area),
-            "mean_probability": round(total / area, 4),
-        }
-        for number, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), start=1)
-    ]
-    write_json(out / f"{name}.geojson", to_geojson(labels_hw, properties))
 
 
 if __name__ == "__main__":

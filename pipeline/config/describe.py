@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from pipeline.config.earlier import REMOVED, new_name, section_of
+from pipeline.config.earlier import REMOVED, RENAMED_VALUES, new_name, section_of
 
 Key = tuple[str | int, ...]
 
@@ -35,9 +35,13 @@ def describe(
         wrong = _of_unknown(model, tree, key)
     else:
         got = detail["input"]
+        now = RENAMED_VALUES.get(dotted(key), {}).get(str(got))
         wrong = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if detail["type"] not in {"value_error", "assertion_error"}:
             plain = isinstance(got, str | int | float | bool | None)
+            if now is not None:
+                wrong = f"{got} is called {now} now. Rename it."
+                return f"{place_of(key)}: {dotted(key)}: {wrong}"
             wrong = f"expected {wrong}, got {(repr(got) if plain else json.dumps(got))[:80]}."
     return f"{place_of(key)}: {dotted(key)}: {wrong}"
 

@@ -26,6 +26,11 @@ RENAMED = {
 }
 
 
+RENAMED_VALUES = {
+    # Up to version 0.4.0.
+    "targets.kind": {"ship": "object", "ship_contact": "object_contact", "classes": "softmax"},
+}
+
 REMOVED = {"calibrate.rectangles": "rectangles around components gained nothing in any trial"}
 """Keys that earlier versions had, and why they are gone."""
 
@@ -43,8 +48,9 @@ class Place:
 
 
 def in_0_1_0(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return a tree of plain values with the names that its keys had in version 0.1.0."""
-    return _renamed(tree, {new: old for old, new in RENAMED.items()})
+    """Return a tree of plain values with the names and values that it had in version 0.1.0."""
+    values = {key: {new: old for old, new in each.items()} for key, each in RENAMED_VALUES.items()}
+    return _renamed(tree, {new: old for old, new in RENAMED.items()}, values)
 
 
 def new_name(key: str, names: Mapping[str, str] = RENAMED) -> str | None:
@@ -61,7 +67,7 @@ def carried_over(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]
     Raises:
         TypeError: A field that the tree lacks has no neutral value.
     """
-    return _filled(model, _renamed(tree, RENAMED))
+    return _filled(model, _renamed(tree, RENAMED, RENAMED_VALUES))
 
 
 def without_neutral(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +122,9 @@ def section_of(info: FieldInfo, value: Any) -> type[BaseModel] | None:  # noqa: 
     return next(iter(named or tags), None)
 
 
-def _renamed(tree: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(
+    tree: dict[str, Any], names: Mapping[str, str], values: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
 
     def lay_out(section: dict[str, Any], above: str) -> None:
@@ -133,7 +141,7 @@ def _renamed(tree: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
                 at = at.setdefault(each, {})
                 if not isinstance(at, dict):
                     raise ConfigError(f"{key} and {'.'.join(sections)} are given. Keep one.")
-            at[last] = value
+            at[last] = values[key].get(value, value) if key in values else value
 
     lay_out(tree, "")
     return renamed

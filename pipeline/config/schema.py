@@ -40,10 +40,10 @@ class Targets(Section):
 
     `contact_px` is how near, in rows and columns, two objects must be to a pixel of their touching
     border; in narrow objects less. `contact_weight` is that of the loss of that channel, the second
-    of `ship_contact`, beside the first's.
+    of `object_contact`, beside the first's.
     """
 
-    kind: Annotated[Literal["ship", "ship_contact", "classes"], Neutral("ship")]
+    kind: Annotated[Literal["object", "object_contact", "softmax"], Neutral("object")]
     contact_px: Annotated[Count, Neutral(1)]
     contact_weight: Annotated[Positive, Neutral(1.0)]
 
@@ -237,7 +237,7 @@ class Config(Section):
         if "targets" not in info.data:
             return stage
         kind = info.data["targets"].kind
-        learned, answer = ("a softmax", "softmax") if kind == "classes" else ("sigmoids", "sigmoid")
+        learned, answer = ("a softmax", "softmax") if kind == "softmax" else ("sigmoids", "sigmoid")
         unfit = sorted(name for name, term in TERMS.items() if answer not in term.answers)
         wrong = [
             defect(
@@ -279,16 +279,12 @@ class Config(Section):
 def _unfit_for(task: Competition, config: Config) -> Iterator[tuple[tuple[str, str], str, object]]:
     """Yield the settings that a competition cannot have: key, what is wrong, and the value."""
     kind, several = config.targets.kind, len(task.classes) > 1
-    if several and kind == "classes":
-        reason = f"{config.competition} has {len(task.classes)} classes, which may share pixels"
-        yield (
-            ("targets", "kind"),
-            f"expected ship or ship_contact, for {reason}, got classes.",
-            kind,
-        )
-    if not task.objects and kind != "ship":
-        reason = f"{config.competition} has no objects that could touch"
-        yield ("targets", "kind"), f"expected ship, for {reason}, got {kind}.", kind
+    if several and kind == "softmax":
+        message = f"expected sigmoids, as {config.competition} has several classes, got softmax."
+        yield ("targets", "kind"), f"{message} Give object or object_contact.", kind
+    if not task.objects and kind != "object":
+        message = f"expected object, as {config.competition} has no objects that could touch,"
+        yield ("targets", "kind"), f"{message} got {kind}.", kind
     if several or task.mask_shape is not None:
         reason = "several classes" if several else "masks of another size than the images"
         if config.predict.look_again:

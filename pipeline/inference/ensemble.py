@@ -92,20 +92,17 @@ def predict_ensemble(
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.of(run)
     task, kind = run.config.task, run.config.targets.kind
-    classes = range(len(task.classes))
     shape, contact = (catalog.height, catalog.width), CHANNELS[kind] > 1
     readers = [
-        MapReader(each, image_ids, *shape, contact=contact, classes=len(classes)) for each in maps
+        MapReader(each, image_ids, *shape, contact=contact, classes=len(task.classes))
+        for each in maps
     ]
     writer = MapWriter(job, part, floor=run.config.predict.floor)
     written = writer.written
     for image_id in part.of(image_ids):
         if image_id not in written:
-            each = [
-                [reader.read(image_id, layer) or reader.background(image_id) for reader in readers]
-                for layer in classes
-            ]
-            layers = [_mean_of(of_class, ensemble.mean) for of_class in each]
+            each = [reader.read_all(image_id) or reader.background(image_id) for reader in readers]
+            layers = [_mean_of(of_class, ensemble.mean) for of_class in zip(*each, strict=True)]
             writer.add(image_id, exclusive(layers) if task.objects else layers)
     writer.end(image_ids, "cpu")
 

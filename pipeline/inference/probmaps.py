@@ -199,7 +199,12 @@ class MapReader:
         return self._image_prob.get(image_id)
 
     def read(self, image_id: str, layer: int = 0) -> ImageMaps | None:
-        """Return the maps of one class in an image, None where no object rose above the floor.
+        """Return the maps of one class of an image; see `read_all`."""
+        layers = self.read_all(image_id)
+        return None if layers is None else layers[layer]
+
+    def read_all(self, image_id: str) -> list[ImageMaps] | None:
+        """Return the maps of an image, one a class; None where no object rose above the floor.
 
         Raises:
             ArtifactError: The file is missing, damaged, or of another size.
@@ -220,15 +225,18 @@ class MapReader:
                 f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
                 f"got {found}. {self._job.restart_hint}"
             )
-        return self._maps_of(image_id, picture.reshape(self._shape), layer)
+        return self._maps_of(image_id, picture.reshape(self._shape))
 
-    def background(self, image_id: str) -> ImageMaps:
+    def background(self, image_id: str) -> list[ImageMaps]:
         """Return the maps of an image without a stored one: 0 everywhere."""
-        return self._maps_of(image_id, np.zeros(self._shape, np.uint8), 0)
+        return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
 
-    def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8], layer: int) -> ImageMaps:
-        contact_hw = strips[self._classes + layer] if self._contact else None
-        return ImageMaps(strips[layer], contact_hw, self.image_prob(image_id))
+    def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8]) -> list[ImageMaps]:
+        contacts = [*strips[self._classes :]] if self._contact else [None] * self._classes
+        return [
+            ImageMaps(prob_hw, contact_hw, self.image_prob(image_id))
+            for prob_hw, contact_hw in zip(strips, contacts, strict=False)
+        ]
 
 
 def _digest(content: bytes) -> str:

@@ -99,7 +99,8 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
         # Training leaves kernels with the channels last, which the format does not know.
         state = {name: value.contiguous() for name, value in trained_state(source).items()}
         write_atomic(folder / weights_name(fold), save(state))
-    write_json(folder / RULES, read_json(calibrated.checked("rules.json"))["rules"])
+    rules = read_json(calibrated.checked("rules.json"))
+    write_json(folder / RULES, rules.get("rules", rules))  # with several classes, all of them
     write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
     add_wheels(folder, wheels)
     look = look_of_run(run)

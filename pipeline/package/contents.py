@@ -19,7 +19,7 @@ from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Look
 from pipeline.jobs.artifacts import read_json
 from pipeline.networks.weight_files import read_tensors
-from pipeline.selection.rules import AnyRules, read_rules
+from pipeline.selection.rules import AnyRules, read_class_rules
 
 CONFIG, RULES, MANIFEST = "config.yaml", "rules.json", "manifest.json"
 KEYS = {"files": dict, "height": int, "made_of": dict, "run": str, "width": int}
@@ -60,7 +60,7 @@ class Package:
     Attributes:
         folder: Where it is.
         config: The run's resolved configuration.
-        rules: Its calibrated rules.
+        rules: Its calibrated rules of each class.
         look: Where the run computed all passes over test images; None: everywhere.
         height: Of the images it learned from, px.
         width: The same.
@@ -68,7 +68,7 @@ class Package:
 
     folder: Path
     config: Config
-    rules: AnyRules
+    rules: dict[str, AnyRules]
     look: Look | None
     height: int
     width: int
@@ -96,10 +96,12 @@ class Package:
                 f"{folder / MANIFEST}: expected {', '.join(unlisted)} in it, which {CONFIG} needs. "
                 "Build the package again with `python -m pipeline.commands.build_package`."
             )
+        classes, rules = config.task.classes, read_json(source)
+        of_run = {"rules": rules} if len(classes) == 1 else rules
         return cls(
             folder=folder,
             config=config,
-            rules=read_rules(read_json(source), str(source)),
+            rules=read_class_rules(of_run, classes, str(source)),
             look=Look(**manifest["look"]) if manifest.get("look") else None,
             height=manifest["height"],
             width=manifest["width"],

@@ -50,7 +50,12 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
         )
     for row in quarantine.head(20).itertuples():
         LOG.warning("no object in %s, which cannot be used: %s", row[3], row[4])
-    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, *shape)
+    task = package.config.task
+    submission = submit_maps(
+        *(_maps(package, catalog), package.rules, catalog.test_ids),
+        *(task.mask_shape or shape),
+        united=not task.objects,
+    )
     write_instances(output, submission)
     objects = submission.EncodedPixels != ""
     LOG.info(
@@ -59,7 +64,7 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
     )
 
 
-def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, ImageMaps | None]]:
+def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, list[ImageMaps] | None]]:
     """Yield `(ImageId, maps)` in the sample's order; None as a run's stored maps have it."""
     config, usable = package.config, catalog.usable_test_ids
     device = Device.choose(config.machine)

@@ -138,7 +138,7 @@ def _checked(maps: ImageMaps, how: Separation) -> tuple[ProbabilityMap, Probabil
     if how.method == "contact" and contact_hw is None:
         raise ArtifactError(
             "the rules cut objects by the touching-border channel, and the maps have none: they "
-            "are of a run with targets.kind=ship. Calibrate on maps of the same run, or choose "
+            "are of a run with targets.kind=object. Calibrate on maps of the same run, or choose "
             "another method."
         )
     for name, map_hw in (("prob_hw", prob_hw), ("contact_hw", contact_hw)):

@@ -65,7 +65,7 @@ class Objective(nn.Module):
     """The loss of a whole prediction.
 
     Args:
-        terms: The loss of the pixels: of every channel, and with `ship_contact` of objects and of
+        terms: The loss of the pixels: of every channel, and with `object_contact` of objects and of
             contact each by itself.
         targets: What is learnt, and the weight of contact beside objects.
         image_weight: Of the image head's binary cross-entropy: is there an object's pixel in the
@@ -76,7 +76,7 @@ class Objective(nn.Module):
         super().__init__()
         self._pixels, self._image_weight = WeightedSum(terms), image_weight
         self._kind = targets.kind
-        self._contact_weight = targets.contact_weight if targets.kind == "ship_contact" else 0.0
+        self._contact_weight = targets.contact_weight if targets.kind == "object_contact" else 0.0
         self.terms: list[str] = [term.name for term in terms]
         self.terms += [CONTACT] * (self._contact_weight > 0) + [IMAGE_HEAD] * (image_weight > 0)
 

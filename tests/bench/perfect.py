@@ -29,11 +29,11 @@ from tests.annotations import annotation_set, separate
 from tests.bench.sizes import sized
 
 METHODS = {
-    "components, 8": ("ship", Separation("components", 128, 8)),
-    "components, 4": ("ship", Separation("components", 128, 4)),
-    "distance": ("ship", Separation("distance", 128, 8, seed=70)),
-    "contact": ("ship_contact", Separation("contact", 128, 8, seed=128)),
-    "contact, of classes": ("classes", Separation("contact", 128, 8, seed=128)),
+    "components, 8": ("object", Separation("components", 128, 8)),
+    "components, 4": ("object", Separation("components", 128, 4)),
+    "distance": ("object", Separation("distance", 128, 8, seed=70)),
+    "contact": ("object_contact", Separation("contact", 128, 8, seed=128)),
+    "contact, of classes": ("softmax", Separation("contact", 128, 8, seed=128)),
 }
 SHIPS = {
     "all": (1, 10**6),
@@ -49,7 +49,7 @@ CHUNK = 64
 def perfect_maps(labels_hw, targets):
     """The maps of a network that answers every pixel with the target."""
     target = make_target(labels_hw, targets).numpy()
-    if targets.kind == "classes":
+    if targets.kind == "softmax":
         target = np.stack([target > 0, target == 2])
     maps_chw = 255 * target.astype(np.uint8)
     return ImageMaps(maps_chw[0], maps_chw[1] if len(maps_chw) > 1 else None)

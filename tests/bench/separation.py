@@ -33,7 +33,7 @@ from pipeline.separation.separate import Separation
 from tests.bench.sizes import sized
 from tests.bench.trials import budget_of, parser, run_trial
 
-CONFIGS = {"ship": "demo", "ship_contact": "contact", "classes": "classes"}
+CONFIGS = {"object": "demo", "object_contact": "contact", "softmax": "classes"}
 THRESHOLDS = (102, 128, 153)
 MIN_AREAS_PX = (0, 16, 32)
 METHODS = {
@@ -105,7 +105,7 @@ def main():
     flags = parser(__doc__, "separation", crops=3200, epochs=9)
     flags.add_argument("--seeds", default=sized("0,1,2", "0"))
     flags.add_argument(
-        "--kinds", default=sized(",".join(CONFIGS), "ship"), help="default: %(default)s"
+        "--kinds", default=sized(",".join(CONFIGS), "object"), help="default: %(default)s"
     )
     arguments = flags.parse_intermixed_args()
     rows = []

@@ -27,11 +27,12 @@ from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
 from pipeline.metrics.f2 import score_images
 from pipeline.s5_calibrate import candidates
-from pipeline.selection.submission import find_instances, submit_maps
+from pipeline.selection.submission import submit_maps
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
 from tests.annotations import separate
 from tests.bench.sizes import sized
+from tests.found import find_instances
 
 SIDE = 768
 DISTINCT = sized(200, 24)
@@ -186,8 +187,8 @@ def submit(images, rules, count):
     ids = [f"{index:06}.jpg" for index in range(count)]
     start = time.perf_counter()
     cpu_start = sum(os.times()[:4])
-    maps = ((i, read(images[n % len(images)][1])) for n, i in enumerate(ids))
-    frame = submit_maps(maps, rules, ids, SIDE, SIDE, jobs=2)
+    maps = ((i, [read(images[n % len(images)][1])]) for n, i in enumerate(ids))
+    frame = submit_maps(maps, {"ship": rules}, ids, SIDE, SIDE, jobs=2)
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     print(
         f"submit by {type(rules).__name__}: {count} maps, {len(frame)} rows, built and checked: "

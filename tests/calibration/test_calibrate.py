@@ -21,10 +21,10 @@ from pipeline.metrics.f2 import score_images
 from pipeline.selection import workers
 from pipeline.selection.candidates import LearntFilter, LearntSelection
 from pipeline.selection.rules import find_objects, read_rules, rules_to_json
-from pipeline.selection.submission import find_instances
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
+from tests.found import find_instances
 
 pytestmark = pytest.mark.unit
 

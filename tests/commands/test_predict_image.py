@@ -27,11 +27,14 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def predicted(tmp_path, monkeypatch):
     """Predict the pictures in a folder, and give the ImageIds with a result, and the error."""
-    run = SimpleNamespace(result=lambda _: SimpleNamespace(checked=lambda _: Path("rules.json")))
-    maps = lambda _, picture_hwc: ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))  # noqa: E731
+    run = SimpleNamespace(
+        result=lambda _: SimpleNamespace(checked=lambda _: Path("rules.json")),
+        config=load_config(ROOT / "configs" / "demo.yaml", []),
+    )
+    maps = lambda _, picture_hwc: [ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))]  # noqa: E731
     monkeypatch.setattr(predict_image, "_predictor", lambda _: maps)
     monkeypatch.setattr("pipeline.jobs.artifacts.read_json", lambda _: {"rules": {}})
-    monkeypatch.setattr("pipeline.selection.rules.read_rules", lambda *_: None)
+    monkeypatch.setattr("pipeline.selection.rules.read_class_rules", lambda *_: {"ship": None})
     monkeypatch.setattr("pipeline.selection.rules.find_objects", lambda *_: None)
 
     def predict(pictures, out=tmp_path / "out"):

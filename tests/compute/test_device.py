@@ -69,7 +69,7 @@ def test_half_precision_stays_out_of_what_it_would_spoil():
     assert norm.running_mean.dtype == norm.weight.dtype == torch.float32
     assert torch.allclose(norm.running_mean, hidden.float().mean((0, 2, 3)), atol=1e-4)
     assert torch.allclose(norm.running_var, hidden.float().var((0, 2, 3)), rtol=1e-3)
-    assert probabilities(normed, "ship").dtype == torch.float32
+    assert probabilities(normed, "object").dtype == torch.float32
     normed.float().square().mean().backward()
     assert convolution.weight.grad.dtype == torch.float32
 

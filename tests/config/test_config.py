@@ -233,7 +233,7 @@ def test_missing_files_and_cycles_are_errors(tmp_path):
     ("text", "overrides", "places"),
     [
         (
-            "targets:\n  kind: classes\ntrain:\n  loss:\n"
+            "targets:\n  kind: softmax\ntrain:\n  loss:\n"
             "    - {name: cross_entropy, weight: 1.0, label_smoothing: 0.0}\n"
             "    - {name: bce, weight: 1.0, label_smoothing: 0.0}\n",
             [],

@@ -143,7 +143,7 @@ def test_a_new_setting_of_the_demo_leaves_its_folder(monkeypatch):
     class Grown(Demo):
         clouds: Annotated[float, Neutral(0.0)]
 
-    monkeypatch.setattr("pipeline.config.schema.Demo", Grown)
+    monkeypatch.setattr("pipeline.config.data.Demo", Grown)
     data = load_config(DEMO, []).data
     for clouds in (0.0, 0.5):
         grown = data.model_copy(update={"demo": Grown(**data.demo.model_dump(), clouds=clouds)})

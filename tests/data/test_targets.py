@@ -37,13 +37,13 @@ APART = labels("1110222", "1110222", "0000000", "0000000")
 
 
 def test_a_mask_of_ships_is_one_channel():
-    target = made(TOUCHING, "ship")
+    target = made(TOUCHING, "object")
     assert target.dtype == np.uint8
     assert np.array_equal(target, [TOUCHING > 0])
 
 
 def test_ships_that_touch_have_contact_on_both_sides_and_around_the_ends():
-    ship, between = made(TOUCHING, "ship_contact")
+    ship, between = made(TOUCHING, "object_contact")
     assert np.array_equal(ship, TOUCHING > 0)
     assert np.array_equal(between, labels("0001100", "0001100", "0001100", "0001100"))
 
@@ -54,10 +54,10 @@ def test_a_narrow_gap_is_contact_and_a_wider_reach_takes_in_the_ships():
 
 
 def test_classes_put_contact_on_ships_and_leave_the_gap_to_the_background():
-    target = made(TOUCHING, "classes")
+    target = made(TOUCHING, "softmax")
     assert target.dtype == np.int64
     assert np.array_equal(target, labels("0000000", "0112210", "0112210", "0000000"))
-    apart = made(APART, "classes", contact_px=2)
+    apart = made(APART, "softmax", contact_px=2)
     assert np.array_equal(apart, labels("1120211", "1120211", "0000000", "0000000"))
 
 
@@ -73,8 +73,8 @@ def test_ships_of_one_pixel_corners_and_edges():
 @pytest.mark.parametrize("labels_hw", [labels("000", "000"), labels("111", "111"), labels("3")])
 def test_without_two_ships_there_is_no_contact(labels_hw):
     assert not contact(labels_hw, 3).any()
-    assert np.array_equal(made(labels_hw, "classes"), labels_hw > 0)
-    assert made(labels_hw, "ship_contact").sum() == (labels_hw > 0).sum()
+    assert np.array_equal(made(labels_hw, "softmax"), labels_hw > 0)
+    assert made(labels_hw, "object_contact").sum() == (labels_hw > 0).sum()
 
 
 def test_two_parts_of_one_ship_do_not_meet():
@@ -116,7 +116,7 @@ def _distance_px(mask_hw):
 @pytest.mark.parametrize("kind", CHANNELS)
 def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
     target = torch.from_numpy(made(TOUCHING, kind))[None]
-    if kind == "classes":
+    if kind == "softmax":
         one_hot = torch.nn.functional.one_hot(target, CHANNELS[kind])
         truth = one_hot.permute(0, 3, 1, 2)
     else:
@@ -126,13 +126,13 @@ def test_a_perfect_answer_has_the_ships_as_its_probability(kind):
     truth = object_truth(target, kind)
     assert torch.equal(truth[0, 0], torch.from_numpy(TOUCHING > 0))
     assert torch.equal(without_borders(probability, kind), truth.float())
-    if kind != "ship":
+    if kind != "object":
         contact_hw = torch.from_numpy(contact(TOUCHING, 1))
         on_ships = contact_hw & (torch.from_numpy(TOUCHING) > 0)
         assert torch.equal(probability[:, 1:], on_ships.float()[None, None])
 
 
-@pytest.mark.parametrize("kind", ["ship", "ship_contact"])
+@pytest.mark.parametrize("kind", ["object", "object_contact"])
 def test_several_classes_are_channels_of_their_own_with_their_borders_behind(kind):
     both = np.stack([TOUCHING, np.roll(TOUCHING, 2, axis=1)])
     target = made(both, kind)
@@ -143,7 +143,7 @@ def test_several_classes_are_channels_of_their_own_with_their_borders_behind(kin
     probability = probabilities(200.0 * batch - 100, kind)
     assert torch.equal(without_borders(probability, kind), torch.from_numpy(both > 0)[None].float())
     assert torch.equal(object_truth(batch, kind)[0], torch.from_numpy(both > 0))
-    if kind == "ship_contact":
+    if kind == "object_contact":
         for number, labels_hw in enumerate(both):
             expected = contact(labels_hw, 1) & (labels_hw > 0)
             assert np.array_equal(probability[0, 2 + number], expected)
@@ -152,8 +152,8 @@ def test_several_classes_are_channels_of_their_own_with_their_borders_behind(kin
 def test_the_ship_of_three_classes_is_all_that_is_not_background():
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     expected = 1 - logits.softmax(1)[:, :1]
-    assert torch.allclose(probabilities(logits, "classes")[:, :1], expected, atol=1e-6)
-    halves = probabilities(logits.bfloat16(), "classes")
+    assert torch.allclose(probabilities(logits, "softmax")[:, :1], expected, atol=1e-6)
+    halves = probabilities(logits.bfloat16(), "softmax")
     assert halves.dtype == torch.float32
 
 
@@ -185,7 +185,7 @@ def crops_of(tmp_path, labels_hw, **augment):
     )
 
 
-TWO = Targets(kind="ship_contact", contact_px=2, contact_weight=1.0)
+TWO = Targets(kind="object_contact", contact_px=2, contact_weight=1.0)
 
 
 def test_targets_turn_with_the_crop(tmp_path):

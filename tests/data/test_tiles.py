@@ -16,7 +16,7 @@ from tests.annotations import annotation_set
 pytestmark = pytest.mark.unit
 
 HEIGHT, WIDTH, IMAGES = 60, 72, 6
-SHIP = Targets(kind="ship", contact_px=2, contact_weight=1.0)
+SHIP = Targets(kind="object", contact_px=2, contact_weight=1.0)
 STILL = Augment(
     symmetries=False,
     zoom=0.0,
@@ -180,7 +180,7 @@ def test_the_set_share_of_crops_holds_a_contact_where_ships_meet(tmp_path):
         world[0].append(path)
         world[1].append(encode_labels(labels_hw))
     shares = {"object_share": 0.25, "empty_share": 0.0, "contact_share": 0.5}
-    two = Targets(kind="ship_contact", contact_px=2, contact_weight=1.0)
+    two = Targets(kind="object_contact", contact_px=2, contact_weight=1.0)
     crops = dataset(world, size_px=16, per_epoch=200, targets=two, only=range(4), **shares)
     items = [crops[0, index] for index in range(200)]
     of_contact = [number(item) for item in items if item["target"][1].any()]

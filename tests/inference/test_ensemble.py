@@ -125,7 +125,7 @@ def test_runs_that_cannot_be_averaged_are_named():
     predict_noise(a_run("small"), 0, shape=(48, 96))
     predict_noise(a_run("few"), 0, only=3)
     a_run("unpredicted")
-    a_run("contact", "targets.kind=ship_contact")
+    a_run("contact", "targets.kind=object_contact")
     a_run("head", HEAD)
     folds = a_run("folds").folder / "split" / "manifest.json"
     manifest = read_json(folds)
@@ -134,7 +134,7 @@ def test_runs_that_cannot_be_averaged_are_named():
     cases = {
         "nothing": (ConfigError, "runs: nothing: expected another run, which has predicted"),
         "refused": (ConfigError, "refused: expected another run"),
-        "contact": (ConfigError, "contact: expected maps without contact.*ship_contact"),
+        "contact": (ConfigError, "contact: expected maps without contact.*object_contact"),
         "head": (ConfigError, r"head: expected maps without .* image_head\.weight=0\.0 .* 0\.1\."),
         "folds": (ArtifactError, "runs/folds: expected the folds of this run"),
         "unpredicted": (ArtifactError, "unpredicted.*missing, so predict/oof fold 0 is not"),

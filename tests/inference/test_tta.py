@@ -30,18 +30,18 @@ def test_the_mean_is_taken_over_probabilities_turned_back():
     def network(turned):  # depends on the direction, so that averaging changes it
         return Prediction(turned[:, :1] + torch.linspace(-3, 3, turned.shape[3]), None)
 
-    mean = mean_probability(network, images, SYMMETRIES["flips"], "ship")
+    mean = mean_probability(network, images, SYMMETRIES["flips"], "object")
     plain = (images[:, :1] + position).sigmoid()
     mirrored = (images[:, :1] - position).sigmoid()
     assert mean.image is None
     assert torch.allclose(mean.maps_nchw, (plain + mirrored) / 2, atol=1e-6)
-    once = mean_probability(network, images, SYMMETRIES["none"], "ship")
+    once = mean_probability(network, images, SYMMETRIES["none"], "object")
     assert torch.equal(once.maps_nchw, plain)
 
 
 def test_an_equivariant_network_is_left_as_it_is():
     images = torch.randn(1, 3, 5, 5)
     mean = mean_probability(
-        lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"], "ship"
+        lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"], "object"
     )
     assert torch.allclose(mean.maps_nchw, (images[:, :1] * 2).sigmoid(), atol=1e-6)

@@ -9,10 +9,11 @@ import pytest
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
-from pipeline.selection.submission import check_submission, find_instances
+from pipeline.selection.submission import check_submission
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
 from pipeline.separation.separate import Separation
+from tests.found import find_instances
 
 pytestmark = pytest.mark.unit
 

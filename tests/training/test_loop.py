@@ -26,9 +26,9 @@ def test_it_learns_and_records(tmp_path, images):
 @pytest.mark.parametrize(
     ("kind", "loss"),
     [
-        ("ship_contact", "bce, label_smoothing: 0.0"),
-        ("classes", "cross_entropy, label_smoothing: 0.0"),
-        ("classes", "lovasz_softmax, classes: present, per_image: false"),
+        ("object_contact", "bce, label_smoothing: 0.0"),
+        ("softmax", "cross_entropy, label_smoothing: 0.0"),
+        ("softmax", "lovasz_softmax, classes: present, per_image: false"),
     ],
 )
 def test_it_learns_ships_from_every_kind_of_target(tmp_path, images, kind, loss):

@@ -29,7 +29,7 @@ LOVASZ = {
 }
 TERMS, BOTH = (TypeAdapter(list[LossTerm]).validate_python(each) for each in ([BCE], [BCE, LOVASZ]))
 SHIP, TWO = (
-    Targets(kind=kind, contact_px=2, contact_weight=0.25) for kind in ("ship", "ship_contact")
+    Targets(kind=kind, contact_px=2, contact_weight=0.25) for kind in ("object", "object_contact")
 )
 
 
@@ -62,7 +62,7 @@ def test_contact_is_the_chance_of_a_ship_that_is_in_contact():
     logits = torch.tensor([3.0, -1.0]).reshape(1, 2, 1, 1)
     ship, contact = logits.sigmoid().flatten()
     assert torch.allclose(
-        probabilities(logits, "ship_contact").flatten(), torch.stack([ship, ship * contact])
+        probabilities(logits, "object_contact").flatten(), torch.stack([ship, ship * contact])
     )
 
 
