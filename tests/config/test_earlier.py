@@ -11,8 +11,10 @@ from pipeline.config.competitions import FIRST
 from pipeline.config.data import Demo
 from pipeline.config.earlier import (
     RENAMED,
+    RENAMED_VALUES,
     Neutral,
     carried_over,
+    in_0_1_0,
     models_in,
     new_name,
     without_neutral,
@@ -114,6 +116,20 @@ def test_renamed_keys_are_found_in_what_is_stored_and_refused_of_a_person(tmp_pa
     mine.write_text(f"base: {DEMO.resolve()}\n{old[0]}:\n  {old[1]}: 1\n")
     with pytest.raises(ConfigError, match=rf"mine.yaml:3: {'.'.join(old[:2])}: is called .* now"):
         load_config(mine, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "old"), [(key, old) for key, values in RENAMED_VALUES.items() for old in values]
+)
+def test_renamed_values_are_found_in_what_is_stored_and_refused_of_a_person(tmp_path, key, old):
+    tree = yaml.safe_load(as_stored(load_config(DEMO, ["name=mine"])))
+    section, name = key.split(".")
+    tree[section][name] = old
+    carried = carried_over(Config, tree)
+    assert carried[section][name] == RENAMED_VALUES[key][old]
+    assert in_0_1_0(carried)[section][name] == old, "what stands for its jobs stays the same"
+    with pytest.raises(ConfigError, match=rf"{key}: {old} is called {carried[section][name]} now"):
+        load_config(DEMO, [f"{key}={old}"])
 
 
 def test_new_names():
