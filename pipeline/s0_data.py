@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from pipeline.config.schema import Config
-from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
+from pipeline.data.check import check_folder
+from pipeline.data.files import check_kind, fingerprint, has_layout
 from pipeline.data.signature_store import STORES
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
@@ -23,18 +24,21 @@ LOG = logging.getLogger("pipeline.s0_data")
 def stage(run: Run) -> None:
     """Provide the data, and check it."""
     check_before_work(run)
-    data = run.config.data
-    if not has_layout(data.folder) and (data.root is None or run.config.kaggle.download):
+    data, task = run.config.data, run.config.task
+    if not has_layout(data.folder, task) and (data.root is None or run.config.kaggle.download):
         # Who comes second waits for the first one's, and takes it.
         lock = Lock(data.folder.with_name(f".{data.folder.name}.lock"), str(data.folder))
         with lock.take(wait=True):
-            if not has_layout(data.folder):
+            if not has_layout(data.folder, task):
                 _provide(run.config)
-    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder))
+    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(data.folder, task))
     if not run.begin(job):
         return
+    if data.root is not None and (warning := check_kind(data.folder, task)):
+        LOG.warning("%s", warning)
     catalog, quarantine = check_folder(
         data.folder,
+        task,
         Path("data") / ".verified" / f"{data.name}.csv",
         max_bad_share=data.max_bad_share,
         jobs=os.cpu_count() or 1,
@@ -73,7 +77,7 @@ def _provide(config: Config) -> None:
         download_competition(
             folder,
             slug=config.kaggle.slug,
-            layout=LAYOUT,
+            layout=config.task.layout,
             keep_archive=config.kaggle.keep_archive,
         )
 

@@ -12,7 +12,7 @@ def render_demo(root: Path, **settings: float) -> None:
     """Render ships at sea, see `pipeline.data.demo.render_demo`."""
     from pipeline.data.demo import render_demo
 
-    render_demo(root, **settings)
+    render_demo(root, **settings)  # type: ignore[arg-type]
 
 
 FORM = TableForm(("ImageId", "EncodedPixels"), image="ImageId", pixels="EncodedPixels")

@@ -12,7 +12,6 @@ of contrails using deep learning", MIT 2019, and the organiser's own notebook. T
 https://github.com/rachiki/Finding-A-Great-ML-Job.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,26 +60,24 @@ def _band(path: Path) -> np.ndarray:
     return now
 
 
-def read_truth(folder: Path, ids: Sequence[str]) -> list[str]:
-    """Return each image's mask as the submission would have it.
+def read_truth(path: Path) -> str:
+    """Return the mask in an image's folder as the submission would have it.
 
     Raises:
-        DataError: A mask is missing or is none; see `pipeline.masks.rle.encode_mask`.
+        DataError: It is missing or is none.
     """
     from pipeline.errors import DataError
     from pipeline.masks.rle import encode_mask
 
-    texts = []
-    for image_id in ids:
-        path = folder / image_id / MASK
-        try:
-            texts.append(encode_mask(np.load(path, allow_pickle=False)[..., 0].astype(np.uint8)))
-        except (OSError, ValueError, IndexError) as error:
-            raise DataError(
-                f"{path}: expected a mask of zeros and ones, (height, width, 1): {error}. Restore "
-                "the file, or move the image's folder away."
-            ) from error
-    return texts
+    try:
+        mask_hw = np.load(path / MASK, allow_pickle=False)[..., 0]
+        if mask_hw.ndim != 2 or not np.isin(mask_hw, (0, 1)).all():
+            raise ValueError(f"got {mask_hw.dtype} in {mask_hw.shape}")
+        return encode_mask(mask_hw.astype(np.uint8))
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{MASK}: expected zeros and ones in (height, width, 1): {error}"
+        ) from error
 
 
 def write_image(path: Path, image_hwc: Image, mask_hw: Image | None) -> None:

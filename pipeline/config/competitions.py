@@ -4,7 +4,7 @@ Each is a file of `pipeline.competitions` with one `COMPETITION`; a configuratio
 else in the pipeline knows a competition by name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -88,8 +88,8 @@ class Competition:
             what reads uint8 (h, w, 3) of it where it is no picture. The first that is there counts.
         nested: Whether images may lie in folders of their own below theirs.
         marks: Scores of its leaderboard to compare with, by what they are.
-        read_truth: Returns the truth as runs of text, a row an image, where it is no table: of the
-            folder `train_images` and the images' ids.
+        read_truth: Returns the mask of an image at a path without ending, in the numbers of `rle`,
+            where the truth is no table.
         write_image: Writes an image, uint8 (h, w, 3), and its mask, uint8 (h, w) or None, under a
             path without ending, where it is no picture.
         render_demo: Fills a folder with a stand-in for its data, where it has one of its own; see
@@ -118,7 +118,7 @@ class Competition:
     endings: dict[str, Callable[[Path], Image] | None] = field(default_factory=lambda: {"": None})
     nested: bool = False
     marks: dict[str, float] = field(default_factory=dict)
-    read_truth: Callable[[Path, Sequence[str]], list[str]] | None = None
+    read_truth: Callable[[Path], str] | None = None
     write_image: Callable[[Path, Image, Image | None], None] | None = None
     render_demo: Callable[..., None] | None = None
 
@@ -134,6 +134,7 @@ def competitions() -> dict[str, Competition]:
     return {module.COMPETITION.name: module.COMPETITION for module in modules_in("competitions")}
 
 
+@cache
 def image_readers() -> dict[str, Callable[[Path], Image]]:
     """Return what reads the image files that are no pictures, by their ending."""
     return {

@@ -5,13 +5,22 @@ numbers and which order of pixels a text has is `pipeline.config.competitions.Rl
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.competitions import Rle
-from pipeline.masks.rle import Mask, Runs, decode_mask, encode_mask, encode_runs, parse_rows
+from pipeline.masks.rle import (
+    Mask,
+    Runs,
+    decode_mask,
+    encode_mask,
+    encode_runs,
+    label_runs,
+    parse_rows,
+)
 
 Owners = npt.NDArray[np.int64]
 BLOCK_PX = 2**24  # sorted at once when pixels change their order
@@ -85,7 +94,7 @@ def _blocks(runs: Runs, owners: Owners) -> Iterator[slice]:
     new = np.flatnonzero(np.diff(owners, prepend=-1))
     block = np.concatenate([[0], np.cumsum(runs[:, 1])])[new] // BLOCK_PX
     ends = [*new[np.diff(block, prepend=-1) > 0].tolist(), len(runs)]
-    return (slice(start, end) for start, end in zip(ends, ends[1:], strict=False))
+    return (slice(start, end) for start, end in pairwise(ends))
 
 
 def unite(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
@@ -112,7 +121,7 @@ def unite(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
 def to_texts(runs: Runs, owners: Owners, count: int, rle: Rle) -> list[str]:
     """Write the masks 0..count-1, whose runs are in the form's order of pixels."""
     ends = np.searchsorted(owners, np.arange(count + 1))
-    return [to_numbering(runs[a:b], rle) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [to_numbering(runs[a:b], rle) for a, b in pairwise(ends.tolist())]
 
 
 def to_form(encoded: Sequence[str], rle: Rle, height: int, width: int) -> list[str]:
@@ -130,7 +139,7 @@ def to_form(encoded: Sequence[str], rle: Rle, height: int, width: int) -> list[s
 
 
 def shrink(encoded: str, shape: tuple[int, int], smaller: tuple[int, int]) -> str:
-    """Shrink a mask: a pixel is the mask's where at least half of the pixels that it stands for are.
+    """Shrink a mask: a pixel is set where at least half of those that it stands for are.
 
     Args:
         encoded: The mask, in the pipeline's form.
@@ -152,3 +161,24 @@ def shrink(encoded: str, shape: tuple[int, int], smaller: tuple[int, int]) -> st
     counts_hw = cv2.resize(mask_hw, smaller[::-1], interpolation=cv2.INTER_AREA)
     halves: Mask = (2 * counts_hw.astype(np.int32) >= each).astype(np.uint8)
     return encode_mask(halves)
+
+
+def part(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
+    """Give each pixel that several masks of an image share to the smallest of them.
+
+    Args:
+        runs: int64 (n, 2) of [start0, length].
+        owners: For each the index of its mask, ascending.
+        size: Pixels of the image.
+
+    Returns:
+        The same of masks that share no pixel; a mask that lost all of its own has no run.
+    """
+    masks, first = np.unique(owners, return_index=True)
+    areas = np.add.reduceat(runs[:, 1], first)
+    flat = np.zeros((size, 1), np.int32)
+    for index in np.argsort(-areas, kind="stable").tolist():
+        for start, length in runs[owners == masks[index]].tolist():
+            flat[start : start + length] = index + 1
+    values, parted = label_runs(flat)
+    return parted, masks[values - 1]

@@ -12,7 +12,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.compute.device import Device
-from pipeline.data.catalog import Catalog, check_test_folder
+from pipeline.data.catalog import Catalog
+from pipeline.data.check import check_test_folder
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
@@ -43,6 +44,7 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory() as memory:
         catalog, quarantine = check_test_folder(
             data,
+            package.config.task,
             *shape,
             Path(memory) / "verified.csv",
             max_bad_share=package.config.data.max_bad_share,

@@ -1,13 +1,18 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 
+from pipeline.config.competitions import Competition
 from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
-from pipeline.masks.instances import COLUMNS, check_instances
+from pipeline.masks.instances import COLUMNS, check_instances, columns_of, write_rows
 from pipeline.masks.rle import encode_labels
+from pipeline.masks.tables import read_sample, to_rows
 from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.thresholds import Rules
@@ -95,7 +100,13 @@ def _find_chunk(
 
 
 def check_submission(
-    frame: pd.DataFrame, sample_ids: Collection[str], height: int, width: int
+    frame: pd.DataFrame,
+    sample_ids: Collection[str],
+    height: int,
+    width: int,
+    *,
+    classes: Sequence[str] = ("object",),
+    objects: bool = True,
 ) -> None:
     """Check what the competition would refuse, and what it would silently score as wrong.
 
@@ -104,17 +115,28 @@ def check_submission(
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
         width: Image width in px, the same for all.
+        classes: Of the competition; each image has rows of each.
+        objects: Whether a row is one of several objects, none of which may share a pixel; else each
+            image has exactly one row of each class.
 
     Raises:
         DataError: An image is missing, one is not in the sample, a row is there twice, a blank row
             stands beside objects, an RLE is illegal, or masks of one image share pixels. The first
             few offenders are named.
     """
-    submitted, expected = set(frame["ImageId"]), set(sample_ids)
-    defects = check_instances(frame, height, width, "submission")
+    images = set(sample_ids)
+    defects = check_instances(frame, height, width, "submission", objects=objects)
+    named = [frame[name] for name in columns_of(classes)[:-1]]
+    rows = Counter(map(" of class ".join, zip(*named, strict=True)))
+    each = (
+        [image] if len(classes) < 2 else [f"{image} of class {c}" for c in classes]
+        for image in images
+    )
+    expected = set(chain.from_iterable(each))
     problems = {
-        "images of the sample are missing": sorted(expected - submitted),
-        "images are not in the sample": sorted(submitted - expected),
+        "images of the sample are missing": sorted(expected - rows.keys()),
+        "images are not in the sample": sorted(rows.keys() - expected),
+        "images have several masks of a class": sorted(n for n in rows if rows[n] > 1 > objects),
         "rows are wrong": [f"row {one.row} ({one.image_id}): {one.reason}" for one in defects],
     }
     found = [
@@ -124,7 +146,31 @@ def check_submission(
     ]
     if found:
         raise DataError(
-            f"the submission of {len(submitted)} images breaks the competition's rules. "
-            f"{'. '.join(found)}. Expected each of the sample's {len(expected)} images, with a row "
-            "per object or one blank row. Nothing was written."
+            f"the submission of {frame.ImageId.nunique()} images breaks the competition's rules. "
+            f"{'. '.join(found)}. Expected each of the sample's {len(images)} images, with "
+            "a row per object or one blank row. Nothing was written."
         )
+
+
+def write_submission(
+    path: Path,
+    instances: pd.DataFrame,
+    sample: Path,
+    competition: Competition,
+    mask_shape: tuple[int, int],
+) -> None:
+    """Write instances in the competition's form, in the order of its sample.
+
+    Args:
+        path: The file to write.
+        instances: Those of exactly the sample's images, which `check_submission` has passed.
+        sample: The sample submission.
+        competition: Whose it is.
+        mask_shape: Height and width of a mask, px.
+
+    Raises:
+        DataError: The sample cannot be read.
+        ArtifactError: The disk is full.
+    """
+    form = read_sample(sample, competition)
+    write_rows(path, to_rows(instances, form, competition, mask_shape))

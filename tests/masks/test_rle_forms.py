@@ -21,7 +21,9 @@ FORMS = [
         ("columns", "rows"), (0, 1), (False, True), (False, True), ("", "-", "-1")
     )
 ]
-masks = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 1))
+masks = arrays(
+    np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 1)
+)
 
 
 def written(mask_hw, rle):
