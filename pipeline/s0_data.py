@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from pipeline.config.schema import Config
-from pipeline.data.catalog import LAYOUT, check_folder, fingerprint, has_layout
+from pipeline.data.check import check_folder
+from pipeline.data.files import check_kind, fingerprint, has_layout
 from pipeline.data.signature_store import STORES
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
@@ -23,18 +24,27 @@ LOG = logging.getLogger("pipeline.s0_data")
 def stage(run: Run) -> None:
     """Provide the data, and check it."""
     check_before_work(run)
-    data, folder = run.config.data, run.config.data_folder
-    if not has_layout(folder) and (data.root is None or run.config.kaggle.download):
+    data, task = run.config.data, run.config.task
+    folder = run.config.data_folder
+    if not has_layout(folder, task) and (data.root is None or run.config.kaggle.download):
         # Who comes second waits for the first one's, and takes it.
         lock = Lock(folder.with_name(f".{folder.name}.lock"), str(folder))
         with lock.take(wait=True):
-            if not has_layout(folder):
+            if not has_layout(folder, task):
                 _provide(run.config)
-    job = run.job("data", sections=("data",), inputs=[], files=fingerprint(folder))
+    job = run.job(
+        "data",
+        sections=("competition", "own_data", "data"),
+        inputs=[],
+        files=fingerprint(folder, task),
+    )
     if not run.begin(job):
         return
+    if data.root is not None and (warning := check_kind(folder, task)):
+        LOG.warning("%s", warning)
     catalog, quarantine = check_folder(
         folder,
+        task,
         Path("data") / ".verified" / f"{run.config.data_name}.csv",
         max_bad_share=data.max_bad_share,
         jobs=os.cpu_count() or 1,
@@ -73,7 +83,7 @@ def _provide(config: Config) -> None:
         download_competition(
             folder,
             slug=config.slug,
-            layout=LAYOUT,
+            layout=config.task.layout,
             keep_archive=config.kaggle.keep_archive,
         )
 

@@ -86,15 +86,14 @@ def _keep(submission: Path, run: str) -> Path:
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
-    from pipeline.masks.instances import write_instances
     from pipeline.metrics.f2 import score_images
     from pipeline.metrics.summaries import in_words, mean
     from pipeline.selection.rules import read_class_rules
-    from pipeline.selection.submission import submit_maps
+    from pipeline.selection.submission import submit_maps, write_submission
     from pipeline.selection.workers import worker_count
 
-    shape, task = (catalog.height, catalog.width), run.config.task
-    truth = read_test_truth(run.config)  # before anything is written
+    shape, task = catalog.mask_shape, run.config.task
+    truth = read_test_truth(run.config, shape)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_class_rules(read_json(source), task.classes, str(source))
     reader = MapReader(
@@ -109,12 +108,10 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         (image_id, reader.read_all(image_id) if image_id in usable else None)
         for image_id in catalog.test_ids
     )
-    submission = submit_maps(
-        *(maps, rules, catalog.test_ids, *shape),
-        united=not task.objects,
-        jobs=worker_count(len(catalog.test_ids)),
-    )
-    write_instances(job.folder / "submission.csv", submission)
+    jobs = worker_count(len(catalog.test_ids))
+    submission = submit_maps(maps, rules, catalog.test_ids, task, shape, jobs=jobs)
+    sample = catalog.root / task.sample
+    write_submission(job.folder / "submission.csv", submission, sample, task, shape)
     objects = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {
         "images": len(catalog.test_ids),

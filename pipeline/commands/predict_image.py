@@ -18,15 +18,8 @@ import numpy.typing as npt
 
 from pipeline.commands._runs import open_run
 from pipeline.config.paths import of_caller
-from pipeline.data.images import (
-    ENDINGS,
-    Picture,
-    UnusableImageError,
-    list_images,
-    name_defect,
-    read_picture,
-    shown,
-)
+from pipeline.data.decoding import Picture, UnusableImageError
+from pipeline.data.images import ENDINGS, list_images, name_defect, read_picture, shown
 from pipeline.errors import DataError, about
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.run import Run

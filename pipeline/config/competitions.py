@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.config.describe import nearest
@@ -65,6 +67,9 @@ class TableForm:
     sparse: bool = False
 
 
+Image = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Competition:
     """All that the pipeline must know of a competition.
@@ -78,7 +83,7 @@ class Competition:
         test_images: Folder of the test images.
         truth: File of the training images' masks.
         sample: File of the sample submission.
-        ending: What an image's file has behind the id in the tables; "" if the id holds it.
+        hidden_truth: File of the test images' masks, which a stand-in has.
         truth_forms: Forms that the truth comes in.
         sample_forms: Forms that the sample comes in; the submission has that of the sample.
         rle: Of both.
@@ -86,12 +91,20 @@ class Competition:
             tables tell none; () where the configuration says.
         objects: Whether a row is one of an image's objects; else one mask an image (and class).
         metric: Its name in `pipeline.metrics`.
-        mask_shape: Height and width of submitted masks, px; None: as the images.
         object_name: One object, and several of them, in sentences.
+        image_shape: Height and width of an image, px, as the stand-in draws them.
+        mask_shape: Height and width of submitted masks, px; None: as the images.
+        overlaps: Whether true objects may share pixels; those are taken as the smallest one's.
+        endings: What an image's file has behind the id in the tables, "" if the id holds it, and
+            what reads uint8 (h, w, 3) of it where it is no picture. The first that is there counts.
+        nested: Whether images may lie in folders of their own below theirs.
         marks: Scores of its leaderboard to compare with, by what they are.
-        read_image: Returns uint8 (h, w, 3) of a file that is no picture; None: it is one.
-        read_truth: Returns the truth below a folder where it is no table.
-        render_demo: Fills a folder with a stand-in for its data, see `pipeline.data.demo`.
+        read_truth: Returns the mask of an image at a path without ending, in the numbers of `rle`,
+            where the truth is no table.
+        write_image: Writes an image, uint8 (h, w, 3), and its mask, uint8 (h, w) or None, under a
+            path without ending, where it is no picture.
+        render_demo: Fills a folder with a stand-in for its data, where it has one of its own; see
+            `pipeline.data.demo`.
     """
 
     name: str
@@ -108,13 +121,22 @@ class Competition:
     objects: bool
     metric: str
     object_name: tuple[str, str]
-    render_demo: Callable[..., None] | None = None
-    ending: str = ""
+    image_shape: tuple[int, int]
+    hidden_truth: str = "hidden/test_truth.csv"
     rle: Rle = Rle()
     mask_shape: tuple[int, int] | None = None
+    overlaps: bool = False
+    endings: dict[str, Callable[[Path], Image] | None] = field(default_factory=lambda: {"": None})
+    nested: bool = False
     marks: dict[str, float] = field(default_factory=dict)
-    read_image: Callable[[Path], Any] | None = None
-    read_truth: Callable[[Path], Any] | None = None
+    read_truth: Callable[[Path], str] | None = None
+    write_image: Callable[[Path, Image, Image | None], None] | None = None
+    render_demo: Callable[..., None] | None = None
+
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """What a complete folder of its data holds; folders end in a slash."""
+        return f"{self.train_images}/", f"{self.test_images}/", self.truth, self.sample
 
 
 def _known(name: str) -> str:
@@ -169,3 +191,14 @@ class OwnData(Section):
 def competitions() -> dict[str, Competition]:
     """Return every competition by name."""
     return {module.COMPETITION.name: module.COMPETITION for module in modules_in("competitions")}
+
+
+@cache
+def image_readers() -> dict[str, Callable[[Path], Image]]:
+    """Return what reads the image files that are no pictures, by their ending."""
+    return {
+        ending: reader
+        for competition in competitions().values()
+        for ending, reader in competition.endings.items()
+        if reader is not None
+    }

@@ -8,7 +8,6 @@ configuration gives it is decoded only once.
 """
 
 import errno
-import io
 import mmap
 import os
 import stat
@@ -18,33 +17,16 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.ExifTags import Base as Exif
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
-from pipeline.errors import DataError, about
+from pipeline.config.competitions import image_readers
+from pipeline.data import decoding
+from pipeline.data.decoding import Picture, UnusableImageError, decode, decode_strictly
+from pipeline.errors import DataError, PipelineError, about
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # an MPO is a JPEG with more pictures behind it
-MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
-JPEG = b"\xff\xd8"
-PLAIN_CHUNKS = frozenset(b"IHDR PLTE IDAT sRGB gAMA cHRM iCCP pHYs tIME bKGD sBIT".split())
 NAME_BYTES = 255  # longest on all common file systems
-PIXEL_BYTES = 16  # taken at most while a picture is read: Pillow's pixels, a converted copy, ours
-MAX_PIXELS = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // PIXEL_BYTES
 MISSING = "missing"
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-# Pillow's own limit is far below a satellite's picture; MAX_PIXELS stands in its place.
-Image.MAX_IMAGE_PIXELS = None
-
-Picture = npt.NDArray[np.uint8]
-
-
-class UnusableImageError(DataError):
-    """A file that holds no picture as the pipeline takes it; the message is the reason alone."""
 
 
 def shown(name: object) -> str:
@@ -92,13 +74,15 @@ def read_picture(path: Path) -> Picture:
 
     Taken are JPEG (of an MPO the first picture), PNG, TIFF, BMP and WebP, known by their content:
     one picture in RGB, grey or a palette, with at most 8 bits a channel and nothing transparent.
-    EXIF's orientation is followed: height and width are those of the upright picture.
+    EXIF's orientation is followed: height and width are those of the upright picture. A file that
+    is no picture is read by its competition, known by the file's ending.
 
     Raises:
         UnusableImageError: The file is missing, damaged, or of another kind.
         DataError: The system does not give the file. Neither message names it.
     """
-    return _decode_strictly(_content(path))
+    image_hwc = _read_by_ending(path)
+    return decode_strictly(_content(path)) if image_hwc is None else image_hwc
 
 
 def read_image(path: Path, height: int, width: int) -> Picture:
@@ -109,7 +93,8 @@ def read_image(path: Path, height: int, width: int) -> Picture:
     """
     with about(shown(path)):
         try:
-            image_hwc = _decode(_content(path))
+            read_hwc = _read_by_ending(path)
+            image_hwc = decode(_content(path)) if read_hwc is None else read_hwc
             if image_hwc.shape[:2] == (height, width):
                 return image_hwc
             found = f"it has {image_hwc.shape[1]}x{image_hwc.shape[0]} px"
@@ -124,6 +109,8 @@ def read_image(path: Path, height: int, width: int) -> Picture:
 def read_luminance(path: Path) -> tuple[Picture, bytes]:
     """Read what `read_picture` takes as uint8 (height, width), upright, and return its bytes too.
 
+    Of a file that is no picture no bytes are returned.
+
     Nothing that `read_picture` refuses passes: a JPEG, which holds its luminance, is decoded to the
     last byte all the same, but its colours are not computed. That takes less than half the time.
 
@@ -131,8 +118,11 @@ def read_luminance(path: Path) -> tuple[Picture, bytes]:
         UnusableImageError: As `read_picture`.
         DataError: The same.
     """
+    image_hwc = _read_by_ending(path)
+    if image_hwc is not None:
+        return cv2.cvtColor(image_hwc, cv2.COLOR_RGB2GRAY), b""
     content = _content(path)
-    return _decode_strictly(content, luminance=True), content
+    return decode_strictly(content, luminance=True), content
 
 
 def unreadable(error: OSError) -> DataError:
@@ -145,129 +135,36 @@ def unreadable(error: OSError) -> DataError:
     )
 
 
-def _content(path: Path) -> bytes:
+def _read_by_ending(path: Path) -> Picture | None:
+    """Read a file that is no picture, as its competition says; None for any other."""
+    name = str(path)
+    reader = next((read for ending, read in image_readers().items() if name.endswith(ending)), None)
+    if reader is None:
+        return None
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UnusableImageError("a folder or a device, not a file")
-        if status.st_size > 4 * MAX_PIXELS:
-            raise UnusableImageError(f"{status.st_size} bytes, which memory cannot hold")
-        return path.read_bytes()
-    except OSError as error:
-        raise unreadable(error) from error
-
-
-def _decode(content: bytes) -> Picture:
-    image_hwc = _decode_fast(content)
-    return _decode_strictly(content) if image_hwc is None else image_hwc
-
-
-def _decode_strictly(content: bytes, *, luminance: bool = False) -> Picture:
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            defect = _defect(image)
-            if defect:
-                raise UnusableImageError(defect)
-            if luminance and _holds_luminance(image, content):
-                image.draft("L", None)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.has_transparency_data:
-                if np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-                    raise UnusableImageError("expected 3 colours, got a fourth channel in use")
-                image.info.pop("transparency", None)
-            if luminance and image.mode == "L":
-                return np.array(image)
-            image_hwc = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-            return cv2.cvtColor(image_hwc, cv2.COLOR_RGB2GRAY) if luminance else image_hwc
-    except UnusableImageError:
+        return reader(path)
+    except PipelineError:
         raise
-    except UnidentifiedImageError as error:
-        raise UnusableImageError(
-            f"not decodable: {len(content)} bytes that are no {', '.join(FORMATS)} of a known kind"
-        ) from error
-    # Decoders raise anything, MemoryError too, and all of it is due to the bytes they were given.
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(error) from error
+        raise UnusableImageError(f"not decodable: {error}") from error
+    # Readers raise anything, as decoders do.
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"not decodable: {said}") from error
 
 
-def _defect(image: ImageFile) -> str:
-    """Say what of a file that is not yet decoded Pillow would change or drop; "" if nothing."""
-    frames = getattr(image, "n_frames", 1)
-    if image.width * image.height > MAX_PIXELS:
-        return f"{image.width}x{image.height} px, of which memory holds {MAX_PIXELS} at most"
-    if frames > 1 and image.format != "MPO":
-        return f"expected one picture, got {frames}"
-    if isinstance(image, TiffImageFile):
-        return _tiff_defect(image)
-    stored = str(image.tile)  # as Pillow calls it: RGB;16B, BGRX
-    if image.mode not in MODES or ";16B" in stored:
-        bits = " of 16 bits" if ";16B" in stored else ""
-        return f"expected RGB, grey or a palette of 8 bits a channel, got {image.mode}{bits}"
-    if image.format == "BMP" and "X" in stored:
-        return "expected 3 colours, got a fourth channel of unknown meaning"
-    return ""
-
-
-def _tiff_defect(image: TiffImageFile) -> str:
-    tags = image.tag_v2
-    bits, kinds = np.atleast_1d(tags.get(258, 1)), np.atleast_1d(tags.get(339, 1))
-    photometric, samples = tags.get(262), tags.get(277, 1)
-    colours = {0: 1, 1: 1, 2: 3, 3: 1}.get(photometric)  # type: ignore[arg-type]
-    if colours is None:
-        return f"expected RGB, grey or a palette, got photometric interpretation {photometric}"
-    if bits.max() > 8 or (kinds != 1).any():
-        return f"expected whole numbers of 8 bits, got {bits.max()} bits of format {kinds.max()}"
-    if samples != colours and (samples != colours + 1 or tags.get(338) not in ((1,), (2,))):
-        return f"expected {colours} channels, or one more for transparency, got {samples}"
-    if samples > 1 and tags.get(284, 1) != 1:
-        return "expected a pixel's channels side by side, got a plane for each"
-    return ""
-
-
-def _holds_luminance(image: ImageFile, content: bytes) -> bool:
-    """Tell whether Pillow may leave out a JPEG's colours.
-
-    Not where they are sampled at an odd ratio, which only who computes them refuses.
-    """
-    if not isinstance(image, JpegImageFile) or not _is_upright_jpeg(content):
-        return False
-    _, across, down, _ = zip(*image.layer, strict=True)
-    pairs = [(rate, max(rates)) for rates in (across, down) for rate in rates]
-    return all(rate and most % rate == 0 for rate, most in pairs)
-
-
-def _decode_fast(content: bytes) -> Picture | None:
-    """Decode with OpenCV what it decodes to the pixels that Pillow gives; else return None."""
+def _content(path: Path) -> bytes:
     try:
-        if not (_is_upright_jpeg(content) or _is_plain_png(content)):
-            return None
-        pixels = np.frombuffer(content, np.uint8)
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        decoded: Picture | None = cv2.imdecode(pixels, flags)
-        return decoded
-    except Exception:  # the strict reader says what is wrong
-        return None
-
-
-def _is_upright_jpeg(content: bytes) -> bool:
-    """Tell whether these are a JPEG file's bytes that neither EXIF nor XMP turns."""
-    at = 2
-    while content[at : at + 1] == b"\xff" and content[at + 1] not in (0xDA, 0xE1, 0xFF):
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    if content[at : at + 2] != b"\xff\xe1":
-        return content.startswith(JPEG) and content[at : at + 2] == b"\xff\xda"
-    with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-        return image.getexif().get(Exif.Orientation, 1) not in range(2, 9)
-
-
-def _is_plain_png(content: bytes) -> bool:
-    """Tell whether these are a PNG file's bytes without transparency, frames, EXIF and texts."""
-    at = 8
-    while (chunk := content[at + 4 : at + 8]) in PLAIN_CHUNKS:
-        at += 12 + int.from_bytes(content[at : at + 4], "big")
-    return content.startswith(b"\x89PNG\r\n\x1a\n") and chunk == b"IEND"
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableImageError("a folder or a device, not a file")
+        if status.st_size > 4 * decoding.MAX_PIXELS:
+            raise UnusableImageError(f"{status.st_size} bytes, which memory cannot hold")
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 class Images:

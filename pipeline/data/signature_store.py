@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from pipeline.data.images import UnusableImageError, read_luminance, shown, unreadable
+from pipeline.data.decoding import UnusableImageError
+from pipeline.data.images import read_luminance, shown, unreadable
 from pipeline.data.signatures import (
     SHORTEST_PX,
     Layout,

@@ -92,7 +92,7 @@ def predict_ensemble(
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.of(run)
     task, kind = run.config.task, run.config.targets.kind
-    shape, contact = (catalog.height, catalog.width), CHANNELS[kind] > 1
+    shape, contact = catalog.mask_shape, CHANNELS[kind] > 1
     readers = [
         MapReader(each, image_ids, *shape, contact=contact, classes=len(task.classes))
         for each in maps

@@ -108,7 +108,7 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
     draw = generator(run.config.seed, "second look", str(job.fold))
     names = sorted(draw.choice(list(images), count, replace=False).tolist())
     objects = Catalog.of(run).objects()
-    truth = [objects[name][0] for name in names]  # no look again where there are several classes
+    truth = [objects[name] for name in names]
     if count > MAX_SHARE * len(images) or not any(truth):
         LOG.info("%s: too few images or objects to choose where to look again", job.label)
         return {"look": None, "images": 0, "tried": []}

@@ -65,6 +65,15 @@ def read_table(
     return rows[1:]
 
 
+def header_of(path: Path) -> list[str]:
+    """Return the names in a table's first line; [] where `read_table` will say what is wrong."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file, strict=True), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def _refuse_first(
     path: Path, rows: list[list[str]], fields: int, error: type[PipelineError]
 ) -> NoReturn:

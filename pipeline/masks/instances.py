@@ -1,12 +1,14 @@
 """The one table of objects: columns `ImageId, EncodedPixels`, one row per object.
 
-An image without objects has exactly one row with a blank `EncodedPixels`. The ground truth, the
-out-of-fold prediction and the submission all have this form. `check_instances` finds every defect
-of a table from its runs, without drawing a mask.
+Where there are several classes, `ClassId` stands between the two. A class of an image without
+objects has exactly one row with a blank `EncodedPixels`. The ground truth, the out-of-fold
+prediction and what is submitted all have this form. `check_instances` finds every defect of a table
+from its runs, without drawing a mask.
 """
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +19,7 @@ import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
-from pipeline.jobs.tables import read_table, wrong_columns
+from pipeline.jobs.tables import header_of, read_table, wrong_columns
 from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
 
 COLUMNS = ["ImageId", "EncodedPixels"]
@@ -43,17 +45,23 @@ class Defect:
     reason: str
 
 
+def columns_of(classes: Sequence[str]) -> list[str]:
+    """Return the columns of a table of objects of these classes."""
+    return COLUMNS if len(classes) < 2 else CLASS_COLUMNS
+
+
 def read_instances(path: Path) -> pd.DataFrame:
     """Read a table of objects; its rows are in the file's order and not checked beyond their form.
 
     Returns:
-        `ImageId` and `EncodedPixels`, both str, "" for no object, indexed 0..n-1: row i of the
-        table is line i + 2 of the file.
+        `ImageId`, `ClassId` if the file has it, and `EncodedPixels`, all str, "" for no object,
+        indexed 0..n-1: row i of the table is line i + 2 of the file.
 
     Raises:
         DataError: See `pipeline.jobs.tables`.
     """
-    return pd.DataFrame(read_table(path, COLUMNS, advice=ADVICE), columns=COLUMNS, dtype=str)
+    columns = CLASS_COLUMNS if header_of(path) == CLASS_COLUMNS else COLUMNS
+    return pd.DataFrame(read_table(path, columns, advice=ADVICE), columns=columns, dtype=str)
 
 
 def write_instances(path: Path, frame: pd.DataFrame) -> None:
@@ -63,20 +71,31 @@ def write_instances(path: Path, frame: pd.DataFrame) -> None:
         ValueError: The frame has other columns.
         ArtifactError: The disk is full.
     """
-    if list(frame.columns) != COLUMNS:
-        raise ValueError(f"expected the columns {COLUMNS}, got {list(frame.columns)}")
+    if list(frame.columns) not in (COLUMNS, CLASS_COLUMNS):
+        raise ValueError(f"expected the columns {CLASS_COLUMNS}, got {list(frame.columns)}")
+    write_rows(path, frame)
+
+
+def write_rows(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of text, whole or not at all.
+
+    Raises:
+        ArtifactError: The disk is full.
+    """
 
     def write(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(zip(frame["ImageId"], frame["EncodedPixels"], strict=True))
+        writer.writerow(frame.columns)
+        writer.writerows(zip(*(frame[name] for name in frame), strict=True))
         text.detach()
 
     write_atomic(path, write)
 
 
-def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -> list[Defect]:
+def check_instances(
+    frame: pd.DataFrame, height: int, width: int, source: str, *, objects: bool = True
+) -> list[Defect]:
     """Find every defect of a table of objects.
 
     Args:
@@ -84,6 +103,8 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
         height: Image height in px, the same for all.
         width: Image width in px, the same for all.
         source: Where the table is from, for messages.
+        objects: Whether each row is an object of its own; else rows of an image and class together
+            are one mask, may be there twice, and share pixels with any other.
 
     Returns:
         Defects in the order of the rows, [] for a legal table (one without rows is legal):
@@ -93,15 +114,17 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
     Raises:
         DataError: The columns are wrong, or a cell is missing.
     """
-    if list(frame.columns) != COLUMNS:
+    if list(frame.columns) not in (COLUMNS, CLASS_COLUMNS):
         raise DataError(wrong_columns(source, COLUMNS, [str(n) for n in frame.columns], ADVICE))
     if frame.isna().to_numpy().any():
         raise DataError(f"{source}: a cell is missing (NaN). Read it with read_instances.")
     ids = frame["ImageId"].tolist()
     encoded = frame["EncodedPixels"].tolist()
-    defects = _row_defects(frame)
+    defects = _row_defects(frame, objects)
     runs, owners, illegal = _legal_runs(encoded, height, width)
     defects += [Defect(row + 2, ids[row], reason) for row, reason in illegal.items()]
+    if not objects:
+        return sorted(defects)
     # Each image gets its own stretch of one long axis, so that one sort serves them all.
     image, _ = pd.factorize(frame["ImageId"])
     first = runs[:, 0] + image[owners].astype(np.int64) * (height * width)
@@ -114,14 +137,17 @@ def check_instances(frame: pd.DataFrame, height: int, width: int, source: str) -
     return sorted(defects)
 
 
-def _row_defects(frame: pd.DataFrame) -> list[Defect]:
+def _row_defects(frame: pd.DataFrame, objects: bool) -> list[Defect]:
     """Find what is wrong with a row beside its RLE: no id, a repetition, a blank beside objects."""
     blank = frame["EncodedPixels"] == ""
-    with_ship = frame["ImageId"].isin(frame.loc[~blank, "ImageId"].unique())
+    layer = frame.groupby(list(frame.columns[:-1]), sort=False).ngroup()
     rules = [
         (frame["ImageId"] == "", "the row has no ImageId"),
-        (frame.duplicated(), "the row is there twice"),
-        (blank & with_ship, "a blank row, which says 'no object', beside rows with objects"),
+        (frame.duplicated() & objects, "the row is there twice"),
+        (
+            blank & layer.isin(layer[~blank].unique()),
+            "a blank row, which says 'no object', beside rows with objects",
+        ),
     ]
     return [
         Defect(int(row) + 2, str(frame["ImageId"].iloc[row]), reason)

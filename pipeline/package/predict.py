@@ -12,14 +12,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.compute.device import Device
-from pipeline.data.catalog import Catalog, check_test_folder
+from pipeline.data.catalog import Catalog
+from pipeline.data.check import check_test_folder
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
 from pipeline.maps import ImageMaps
-from pipeline.masks.instances import write_instances
 from pipeline.package.contents import Package
-from pipeline.selection.submission import submit_maps
+from pipeline.selection.submission import submit_maps, write_submission
 
 LOG = logging.getLogger("pipeline.package.predict")
 
@@ -31,7 +31,7 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
 
     Args:
         folder: The package.
-        data: Holds `test_v2/` and `sample_submission_v2.csv`.
+        data: Holds the competition's test images and its sample submission.
         output: The CSV file to write.
 
     Raises:
@@ -39,24 +39,22 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
         DataError: Too many images cannot be used, or the submission would break a rule.
     """
     package = Package.open(folder)
-    shape = package.height, package.width
+    task = package.config.task
     with tempfile.TemporaryDirectory() as memory:
         catalog, quarantine = check_test_folder(
             data,
-            *shape,
+            task,
+            package.height,
+            package.width,
             Path(memory) / "verified.csv",
             max_bad_share=package.config.data.max_bad_share,
             jobs=os.cpu_count() or 1,
         )
     for row in quarantine.head(20).itertuples():
         LOG.warning("no object in %s, which cannot be used: %s", row[3], row[4])
-    task = package.config.task
-    submission = submit_maps(
-        *(_maps(package, catalog), package.rules, catalog.test_ids),
-        *(task.mask_shape or shape),
-        united=not task.objects,
-    )
-    write_instances(output, submission)
+    shape = catalog.mask_shape
+    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, task, shape)
+    write_submission(output, submission, data / task.sample, task, shape)
     objects = submission.EncodedPixels != ""
     LOG.info(
         "%s: %d test images, %d objects in %d of them",

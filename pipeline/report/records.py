@@ -79,7 +79,7 @@ class Records:
             PipelineError: It, or the configuration, cannot be read.
         """
         config = load_stored_config(self.folder / "config.yaml")
-        return Catalog.load(self.folder / "data", config.data_folder)
+        return Catalog.load(self.folder / "data", config.data_folder, config.task)
 
     def folds(self, stage: str, name: str) -> dict[int, Any]:
         """Return the record `name` of each fold of a stage that has one, by fold."""

@@ -1,15 +1,20 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config.competitions import Competition
 from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
-from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, check_instances
+from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, check_instances, columns_of, write_rows
 from pipeline.masks.rle import encode_labels
+from pipeline.masks.tables import read_sample, to_rows
 from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.workers import Workers, workers
@@ -26,10 +31,9 @@ def submit_maps(
     maps: Iterable[tuple[str, Sequence[ImageMaps] | None]],
     rules: Mapping[str, AnyRules],
     sample_ids: Collection[str],
-    height: int,
-    width: int,
+    competition: Competition,
+    mask_shape: tuple[int, int],
     *,
-    united: bool = False,
     jobs: int = 1,
 ) -> pd.DataFrame:
     """Cut every map into objects, and check the table of them all.
@@ -39,9 +43,8 @@ def submit_maps(
             object.
         rules: The calibrated rules of each class, in the maps' order.
         sample_ids: The images of the sample submission.
-        height: Of a map, px, the same for all.
-        width: The same.
-        united: Whether all that is found of a class in an image is one mask.
+        competition: Whose they are.
+        mask_shape: Height and width of every map, px.
         jobs: Processes to cut with.
 
     Returns:
@@ -57,9 +60,10 @@ def submit_maps(
                 packed = None if of_image is None else pack(of_image[number], own.lowest)
                 yield (image_id, class_id)[: min(len(rules), 2)], own, packed
 
+    objects, classes = competition.objects, competition.classes
     with workers(jobs) as those:
-        submission = draw_instances(layers(), those, united=united)
-    check_submission(submission, sample_ids, height, width)
+        submission = draw_instances(layers(), those, united=not objects)
+    check_submission(submission, sample_ids, *mask_shape, classes=classes, objects=objects)
     return submission
 
 
@@ -104,7 +108,13 @@ def _find_chunk(
 
 
 def check_submission(
-    frame: pd.DataFrame, sample_ids: Collection[str], height: int, width: int
+    frame: pd.DataFrame,
+    sample_ids: Collection[str],
+    height: int,
+    width: int,
+    *,
+    classes: Sequence[str] = ("object",),
+    objects: bool = True,
 ) -> None:
     """Check what the competition would refuse, and what it would silently score as wrong.
 
@@ -113,17 +123,28 @@ def check_submission(
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
         width: Image width in px, the same for all.
+        classes: Of the competition; each image has rows of each.
+        objects: Whether a row is one of several objects, none of which may share a pixel; else each
+            image has exactly one row of each class.
 
     Raises:
         DataError: An image is missing, one is not in the sample, a row is there twice, a blank row
             stands beside objects, an RLE is illegal, or masks of one image share pixels. The first
             few offenders are named.
     """
-    submitted, expected = set(frame["ImageId"]), set(sample_ids)
-    defects = check_instances(frame, height, width, "submission")
+    images = set(sample_ids)
+    defects = check_instances(frame, height, width, "submission", objects=objects)
+    named = [frame[name] for name in columns_of(classes)[:-1]]
+    rows = Counter(map(" of class ".join, zip(*named, strict=True)))
+    each = (
+        [image] if len(classes) < 2 else [f"{image} of class {c}" for c in classes]
+        for image in images
+    )
+    expected = set(chain.from_iterable(each))
     problems = {
-        "images of the sample are missing": sorted(expected - submitted),
-        "images are not in the sample": sorted(submitted - expected),
+        "images of the sample are missing": sorted(expected - rows.keys()),
+        "images are not in the sample": sorted(rows.keys() - expected),
+        "images have several masks of a class": sorted(n for n in rows if rows[n] > 1 > objects),
         "rows are wrong": [f"row {one.row} ({one.image_id}): {one.reason}" for one in defects],
     }
     found = [
@@ -133,7 +154,31 @@ def check_submission(
     ]
     if found:
         raise DataError(
-            f"the submission of {len(submitted)} images breaks the competition's rules. "
-            f"{'. '.join(found)}. Expected each of the sample's {len(expected)} images, with a row "
-            "per object or one blank row. Nothing was written."
+            f"the submission of {frame.ImageId.nunique()} images breaks the competition's rules. "
+            f"{'. '.join(found)}. Expected each of the sample's {len(images)} images, with "
+            "a row per object or one blank row. Nothing was written."
         )
+
+
+def write_submission(
+    path: Path,
+    instances: pd.DataFrame,
+    sample: Path,
+    competition: Competition,
+    mask_shape: tuple[int, int],
+) -> None:
+    """Write instances in the competition's form, in the order of its sample.
+
+    Args:
+        path: The file to write.
+        instances: Those of exactly the sample's images, which `check_submission` has passed.
+        sample: The sample submission.
+        competition: Whose it is.
+        mask_shape: Height and width of a mask, px.
+
+    Raises:
+        DataError: The sample cannot be read.
+        ArtifactError: The disk is full.
+    """
+    form = read_sample(sample, competition)
+    write_rows(path, to_rows(instances, form, competition, mask_shape))

@@ -115,7 +115,8 @@ def _context(
 
     config = run.config
     catalog = Catalog.of(run)
-    objects = catalog.objects()
+    classes = config.task.classes
+    objects = [catalog.objects(class_id) for class_id in classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     training, validation = folds.ImageId[~held_out], folds.ImageId[held_out]
@@ -130,8 +131,8 @@ def _context(
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
     def true_objects(ids: pd.Series) -> TrueObjects:
-        layers = [texts for image_id in ids for texts in objects[image_id]]
-        return TrueObjects(layers, catalog.height, catalog.width, len(config.task.classes))
+        layers = [of_class[image_id] for image_id in ids for of_class in objects]
+        return TrueObjects(layers, catalog.height, catalog.width, len(classes))
 
     crops = CropDataset(
         [catalog.train_path(image_id) for image_id in training],

@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = Path("runs") / arguments.run
     config = load_stored_config(run / "config.yaml")
-    catalog = Catalog.load(run / "data", config.data_folder)
+    catalog = Catalog.load(run / "data", config.data_folder, config.task)
     shape = catalog.height, catalog.width
     truth = catalog.objects()
     predicted = read_instances(run / "calibrate" / "oof_instances.csv")

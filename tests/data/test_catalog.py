@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.catalog import (
-    Catalog,
-    check_folder,
-    check_test_folder,
-    fingerprint,
-    has_layout,
-)
+from pipeline.competitions.airbus import COMPETITION as AIRBUS
+from pipeline.data.catalog import Catalog
+from pipeline.data.check import check_folder, check_test_folder
+from pipeline.data.files import fingerprint, has_layout
 from pipeline.data.images import read_image
 from pipeline.data.signature_store import Seen
 from pipeline.data.verify import verify_images
@@ -55,7 +52,7 @@ def root(tmp_path):
 
 
 def check(root, share=1.0):
-    return check_folder(root, root.parent / "memory.csv", max_bad_share=share, jobs=1)
+    return check_folder(root, AIRBUS, root.parent / "memory.csv", max_bad_share=share, jobs=1)
 
 
 WANTED = {"stage": "data", "fold": None, "seed": 0, "config": {}, "inputs": {}, "files": {}}
@@ -66,7 +63,7 @@ def reasons(quarantine):
 
 
 def test_a_whole_folder_is_taken_whole(root, tmp_path):
-    assert has_layout(root)
+    assert has_layout(root, AIRBUS)
     catalog, quarantine = check(root, share=0.0)
     assert quarantine.empty
     assert (catalog.height, catalog.width) == (SIZE, SIZE)
@@ -76,7 +73,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert catalog.usable_test_ids == ["x.jpg", "y.jpg"]
     job = Job("data", None, tmp_path / "saved", WANTED)
     job.finish(catalog.save(job.folder, quarantine), {})
-    loaded = Catalog.load(job.folder, Path("/moved"))
+    loaded = Catalog.load(job.folder, Path("/moved"), AIRBUS)
     assert loaded.instances.equals(catalog.instances)
     assert loaded.test_ids == catalog.test_ids
     assert loaded.train_path("a.jpg") == Path("/moved/train_v2/a.jpg")
@@ -90,7 +87,7 @@ def test_what_was_edited_since_is_not_used(root, tmp_path, name):
     path = job.folder / name
     path.write_bytes(path.read_bytes().replace(b"a", b"b"))  # of the same size
     with pytest.raises(ArtifactError, match=rf"{name}: damaged: expected SHA-256"):
-        Catalog.load(job.folder, root)
+        Catalog.load(job.folder, root, AIRBUS)
 
 
 @pytest.mark.parametrize(
@@ -100,22 +97,22 @@ def test_a_missing_part_of_the_layout_is_named(root, part):
     path = root / part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(DataError, match=f"not there: {part}.*Point data.root"):
-        fingerprint(root)
-    assert not has_layout(root)
+        fingerprint(root, AIRBUS)
+    assert not has_layout(root, AIRBUS)
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: expected the competition's files"):
-        fingerprint(tmp_path / "nowhere")
+        fingerprint(tmp_path / "nowhere", AIRBUS)
 
 
 def test_the_fingerprint_follows_names_sizes_and_tables(root):
-    before = fingerprint(root)
-    assert fingerprint(root) == before
+    before = fingerprint(root, AIRBUS)
+    assert fingerprint(root, AIRBUS) == before
     with (root / "train_v2" / "a.jpg").open("ab") as file:
         file.write(b"x")
     (root / "sample_submission_v2.csv").write_text(HEADER + "x.jpg,\n")
-    after = fingerprint(root)
+    after = fingerprint(root, AIRBUS)
     changed = {part for part in before if after[part] != before[part]}
     assert changed == {"train_v2", "sample_submission_v2.csv"}
 
@@ -290,7 +287,7 @@ def test_an_id_that_names_no_file_is_left_out_by_name(root, tmp_path, bad, reaso
     assert (catalog.test_ids, catalog.usable_test_ids) == (["x.jpg", bad], ["x.jpg"])
     job = Job("data", None, tmp_path / "saved", WANTED)
     job.finish(catalog.save(job.folder, quarantine), {})
-    assert Catalog.load(job.folder, root).unusable_test_ids == [bad]
+    assert Catalog.load(job.folder, root, AIRBUS).unusable_test_ids == [bad]
 
 
 def test_images_of_any_ending_without_a_row_are_told_but_hidden_files_are_not(root):
@@ -356,22 +353,24 @@ def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):
         path = root / part
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     memory = tmp_path / "other.csv"
-    alone, quarantine = check_test_folder(root, SIZE, SIZE, memory, max_bad_share=0.5, jobs=1)
+    alone, quarantine = check_test_folder(
+        root, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.5, jobs=1
+    )
     assert alone.usable_test_ids == whole.usable_test_ids == ["y.jpg"]
     assert (alone.test_ids, alone.train_ids) == (whole.test_ids, [])
     assert quarantine["where"].tolist() == ["test_v2/x.jpg"]
     with pytest.raises(DataError, match=r"1 of 2 images cannot be used.*(?s:.*)test_v2/x\.jpg"):
-        check_test_folder(root, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+        check_test_folder(root, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
     with pytest.raises(DataError, match=r"2 of 2 images.*(?s:.*)expected 41x40 px, got 40x40"):
-        check_test_folder(root, SIZE, SIZE + 1, memory, max_bad_share=0.5, jobs=1)
+        check_test_folder(root, AIRBUS, SIZE, SIZE + 1, memory, max_bad_share=0.5, jobs=1)
     with pytest.raises(DataError, match=r"sample_submission_v2\.csv: missing"):
-        check_test_folder(tmp_path, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+        check_test_folder(tmp_path, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
 
 
 def test_links_that_lead_nowhere_are_missing_images(root):
     (root / "train_v2" / "b.jpg").unlink()
     (root / "train_v2" / "b.jpg").symlink_to("nowhere.jpg")
-    fingerprint(root)
+    fingerprint(root, AIRBUS)
     assert reasons(check(root)[1])["b.jpg", "train_v2/b.jpg"] == "missing"
 
 
@@ -379,4 +378,4 @@ def test_a_table_that_is_no_file_is_named(root):
     (root / "sample_submission_v2.csv").unlink()
     os.mkfifo(root / "sample_submission_v2.csv")
     with pytest.raises(DataError, match=r"not there: sample_submission_v2\.csv"):
-        fingerprint(root)
+        fingerprint(root, AIRBUS)

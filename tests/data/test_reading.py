@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data import images
+from pipeline.data import decoding
+from pipeline.data.decoding import UnusableImageError
 from pipeline.data.images import (
-    UnusableImageError,
     list_images,
     name_defect,
     read_image,
@@ -217,7 +217,7 @@ def test_what_would_be_read_wrong_is_refused_with_the_reason(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "bmp", "webp"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_no_damage_raises_anything_else(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 10**6)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 10**6)
     random = np.random.default_rng(0)
     for _ in range(150):
         content = bytearray(TAKEN[kind])
@@ -241,24 +241,24 @@ def test_whatever_a_decoder_raises_is_the_files_defect(tmp_path, monkeypatch, er
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(images.Image, "open", fail)
+    monkeypatch.setattr(decoding.Image, "open", fail)
     with pytest.raises(UnusableImageError, match=r"^not decodable: \w+"):
         read_picture(file_with(tmp_path, PNG))
 
 
 def test_a_size_that_memory_cannot_hold_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     path = file_with(tmp_path, PNG)
-    monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", HEIGHT * WIDTH)
     assert read_picture(path).shape == (HEIGHT, WIDTH, 3)
-    monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
-    monkeypatch.setattr(images.Image.Image, "load", None)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(decoding.Image.Image, "load", None)
     with pytest.raises(UnusableImageError, match=r"^70x45 px, of which memory holds 3149 at most$"):
         read_picture(path)
 
 
 def test_a_file_that_memory_cannot_hold_is_not_read(tmp_path, monkeypatch):
     path = file_with(tmp_path, PNG)
-    monkeypatch.setattr(images, "MAX_PIXELS", (len(PNG) - 1) // 4)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", (len(PNG) - 1) // 4)
     monkeypatch.setattr(Path, "read_bytes", None)
     with pytest.raises(UnusableImageError, match=f"^{len(PNG)} bytes, which memory cannot hold$"):
         read_picture(path)

@@ -1,0 +1,44 @@
+"""Sartorius - Cell Instance Segmentation: nerve cells of three kinds, one kind an image.
+
+Objects, by average precision TP / (TP + FP + FN) over IoU 0.50 to 0.95; kinds are not submitted.
+Masks are numbered along the rows. True cells may overlap ("the training labels are provided in full
+(with overlapping portions included)"), predicted ones may not: a pixel of several cells is taken as
+the smallest one's, which otherwise could lose all of its own.
+
+Source: https://www.kaggle.com/competitions/sartorius-cell-instance-segmentation, its pages
+Evaluation and Data.
+"""
+
+from pipeline.config.competitions import Competition, Rle, TableForm
+
+TRUTH = TableForm(
+    (
+        *("id", "annotation", "width", "height", "cell_type", "plate_time", "sample_date"),
+        *("sample_id", "elapsed_timedelta"),
+    ),
+    image="id",
+    pixels="annotation",
+    class_id="cell_type",
+    sparse=True,
+)
+
+COMPETITION = Competition(
+    name="sartorius",
+    title="Sartorius - Cell Instance Segmentation",
+    source="https://www.kaggle.com/competitions/sartorius-cell-instance-segmentation/overview/evaluation",
+    slug="sartorius-cell-instance-segmentation",
+    train_images="train",
+    test_images="test",
+    truth="train.csv",
+    sample="sample_submission.csv",
+    truth_forms=(TRUTH,),
+    sample_forms=(TableForm(("id", "predicted"), image="id", pixels="predicted"),),
+    rle=Rle(order="rows"),
+    classes=("astro", "cort", "shsy5y"),
+    objects=True,
+    metric="ap",
+    object_name=("cell", "cells"),
+    image_shape=(520, 704),
+    overlaps=True,
+    endings={".png": None},
+)

@@ -1,0 +1,313 @@
+"""A competition's table of masks, in whichever of its forms -> the pipeline's table of objects.
+
+`read_rows` takes a file as it stands: which form it has, and what image, class and mask each row
+names. `check_rows` finds what is wrong with them, and `to_instances` makes of those that are
+right the table that all stages share.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.competitions import Competition, Rle, TableForm, competitions
+from pipeline.errors import DataError
+from pipeline.jobs.tables import header_of, read_table, wrong_columns
+from pipeline.masks.instances import ADVICE, Defect, check_instances
+from pipeline.masks.rle import Runs, find_overlaps, parse_rows
+from pipeline.masks.rle_forms import (
+    Owners,
+    from_numbering,
+    part,
+    reorder,
+    to_form,
+    to_texts,
+    unite,
+)
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table as a file has it.
+
+    Attributes:
+        path: The file.
+        form: Its form.
+        images: Id of each row's image; row i is line i + 2 of the file.
+        classes: Id of each row's class, as the file has it; None where it tells none.
+        masks: Each row's mask, in the competition's numbers.
+    """
+
+    path: Path
+    form: TableForm
+    images: list[str]
+    classes: list[str] | None
+    masks: list[str]
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Each image once, in the order of the rows."""
+        return list(dict.fromkeys(self.images))
+
+
+def read_rows(path: Path, forms: Sequence[TableForm], competition: Competition) -> Rows:
+    """Read a table that has one of `forms`.
+
+    Raises:
+        DataError: It has none of them, a joined id has no class, or there is no row; or see
+            `pipeline.jobs.tables.read_table`.
+    """
+    header = header_of(path)
+    names = tuple(name.strip() for name in header)
+    if len(competition.classes) > 1:  # a form that tells the class, if any does
+        forms = [form for form in forms if form.class_id or form.joined] or forms
+    form = next((form for form in forms if form.columns == names), None)
+    if header and form is None:
+        expected = " or ".join(", ".join(form.columns) for form in forms)
+        advice = f"{ADVICE}{_looks_like(names)}"
+        raise DataError(wrong_columns(path, [expected], header, advice))
+    form = form or forms[0]
+    table = read_table(path, header or form.columns, advice=ADVICE)
+    if not table:
+        raise DataError(f"{path}: expected a row for every image, got only the header.")
+    columns = dict(zip(form.columns, zip(*table, strict=True), strict=True))
+    images, masks = list(columns[form.image]), list(columns[form.pixels])
+    if not form.joined:
+        classes = None if form.class_id is None else list(columns[form.class_id])
+        return Rows(path, form, images, classes, masks)
+    pairs = [text.rpartition("_")[::2] for text in images]
+    if "" in (ids := [image for image, _ in pairs]):
+        row = ids.index("")
+        raise DataError(
+            f"{path}, row {row + 2}: expected <image>_<class> in {form.image}, got "
+            f"{images[row]!r}. {ADVICE}"
+        )
+    return Rows(path, form, ids, [class_id for _, class_id in pairs], masks)
+
+
+def _looks_like(columns: tuple[str, ...]) -> str:
+    """Say which competitions have a table with these columns."""
+    found = [
+        f"{each.title} (competition: {each.name})"
+        for each in competitions().values()
+        if any(form.columns == columns for form in (*each.truth_forms, *each.sample_forms))
+    ]
+    return f" This one looks like that of {' or '.join(found)}." if found else ""
+
+
+def read_sample(path: Path, competition: Competition) -> Rows:
+    """Read the sample submission: which images are asked for, in which form and order.
+
+    Raises:
+        DataError: A row for each class of an image is expected and not there, or see `read_rows`.
+    """
+    rows = read_rows(path, competition.sample_forms, competition)
+    if rows.classes is None or rows.form.sparse or competition.objects:
+        return rows
+    got = Counter(zip(rows.images, rows.classes, strict=True))
+    wanted = Counter(product(rows.image_ids, competition.classes))
+    if got != wanted:
+        (image, name), count = next(iter(((got - wanted) or (wanted - got)).items()))
+        what = "has no row" if (image, name) not in got else f"has {count} row(s) too many"
+        raise DataError(
+            f"{path}: expected one row for each of the classes {', '.join(competition.classes)} "
+            f"of each image; {image} {what} of class {name}. {ADVICE}"
+        )
+    return rows
+
+
+def read_masks(path: Path, competition: Competition, height: int, width: int) -> pd.DataFrame:
+    """Read a table of masks that has the form of the truth or of the submission.
+
+    Args:
+        path: The file.
+        competition: Whose it is.
+        height: Of a mask, px.
+        width: The same.
+
+    Returns:
+        A table of objects.
+
+    Raises:
+        DataError: A row is wrong, or see `read_rows`.
+    """
+    forms = (*competition.truth_forms, *competition.sample_forms)
+    rows = read_rows(path, forms, competition)
+    defects = check_rows(rows, competition, height, width)
+    if defects:
+        first = "; ".join(f"row {one.row} ({one.image_id}): {one.reason}" for one in defects[:5])
+        raise DataError(f"{path}: {len(defects)} rows are wrong: {first}. Correct them.")
+    return to_instances(rows, competition, height, width)
+
+
+def check_rows(rows: Rows, competition: Competition, height: int, width: int) -> list[Defect]:
+    """Find every defect of a table of masks; see `check_instances`.
+
+    Also a class that the competition does not have. A mask's pairs are named as the pipeline
+    numbers them, where the file numbers them otherwise.
+    """
+    frame = _as_numbered(rows, competition)
+    objects = competition.objects and not competition.overlaps
+    defects = check_instances(frame, height, width, str(rows.path), objects=objects)
+    known, ids = set(competition.classes), ", ".join(competition.classes)
+    if rows.classes is None:
+        return defects
+    strange = [
+        Defect(
+            row + 2, rows.images[row], f"class {name!r}, of which there is none; there are {ids}"
+        )
+        for row, name in enumerate(rows.classes)
+        if name not in known
+    ]
+    return sorted(defects + strange)
+
+
+def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
+    """Return the rows as a table of objects, but for the order of the masks' pixels."""
+    columns: dict[str, list[str]] = {"ImageId": rows.images}
+    if len(competition.classes) > 1:
+        columns["ClassId"] = rows.classes or [""] * len(rows.images)
+    columns["EncodedPixels"] = [from_numbering(text, competition.rle) for text in rows.masks]
+    return pd.DataFrame(columns, dtype=str)
+
+
+def to_instances(
+    rows: Rows,
+    competition: Competition,
+    height: int,
+    width: int,
+    *,
+    images: Sequence[str] = (),
+    without: Collection[str] = (),
+) -> pd.DataFrame:
+    """Make the table of objects of rows that are legal.
+
+    Args:
+        rows: The table.
+        competition: Whose it is.
+        height: Of a mask, px.
+        width: The same.
+        images: Further images, of which there is no row: they have no object.
+        without: Images to leave out, such as those with defects.
+
+    Returns:
+        Rows in the order of the images and then of the classes. Masks that share pixels, where that
+        is legal, are parted; rows of one mask are united.
+
+    Raises:
+        DataError: A mask is illegal.
+    """
+    frame = _as_numbered(rows, competition)
+    frame = frame[~frame.ImageId.isin({*without})].reset_index(drop=True)
+    rle, classes = competition.rle, competition.classes
+    if competition.objects and rle.order == "columns" and len(classes) < 2 and not images:
+        return frame
+    ids = [*dict.fromkeys([*frame.ImageId, *images])]
+    size = height * width
+    runs, owners = parse_rows(frame.EncodedPixels.tolist(), height, width)
+    if rle.order == "rows":
+        runs, owners = reorder(runs, owners, height, width)
+    image = pd.Index(ids).get_indexer(pd.Index(frame.ImageId))
+    layer = image * len(classes)
+    if "ClassId" in frame:
+        layer = layer + pd.Index(classes).get_indexer(pd.Index(frame.ClassId))
+    count = len(ids) * len(classes)
+    if not competition.objects:
+        texts = to_texts(*unite(runs, layer[owners], size), count, Rle())
+        return _layers(ids, classes, np.arange(count), texts)
+    if competition.overlaps:
+        runs, owners = _parted(runs, owners, image, size, rows.path)
+    texts = to_texts(runs, owners, len(frame), Rle())
+    taken = np.array([text != "" for text in texts], bool)
+    blank = np.setdiff1d(np.arange(count), layer[taken])
+    order = np.argsort(every := np.concatenate([layer[taken], blank]), kind="stable")
+    shown = [text for text in texts if text] + [""] * len(blank)
+    return _layers(ids, classes, every[order], [shown[index] for index in order.tolist()])
+
+
+def _layers(
+    ids: Sequence[str], classes: Sequence[str], layers: Owners, texts: list[str]
+) -> pd.DataFrame:
+    """Return a table of objects, each of the class `layer % classes` of an image."""
+    columns = {"ImageId": [ids[index] for index in (layers // len(classes)).tolist()]}
+    if len(classes) > 1:
+        columns["ClassId"] = [classes[index] for index in (layers % len(classes)).tolist()]
+    return pd.DataFrame(columns | {"EncodedPixels": texts}, dtype=str)
+
+
+def _parted(
+    runs: Runs, owners: Owners, image: Owners, size: int, source: Path
+) -> tuple[Runs, Owners]:
+    """Part the masks that share pixels, image by image, and say how many lost all of theirs."""
+    places = runs[:, 0] + image[owners] * size
+    sharing = np.unique(image[find_overlaps(places, runs[:, 1], owners).ravel()])
+    alone = ~np.isin(image[owners], sharing)
+    parts = [(runs[alone], owners[alone])]
+    for one in sharing.tolist():
+        mine = image[owners] == one
+        parts.append(part(runs[mine], owners[mine], size))
+    parted, of = (np.concatenate(each) for each in zip(*parts, strict=True))
+    lost = len(np.unique(owners)) - len(np.unique(of))
+    if len(sharing):
+        LOG.info(
+            "%s: in %d images masks share %d px, which were given to the smallest; %d masks lost "
+            "all of theirs",
+            *(source, len(sharing), int(runs[:, 1].sum() - parted[:, 1].sum()), lost),
+        )
+    order = np.argsort(of, kind="stable")
+    return parted[order], of[order]
+
+
+def to_rows(
+    instances: pd.DataFrame, rows: Rows, competition: Competition, shape: tuple[int, int]
+) -> pd.DataFrame:
+    """Write a table of objects in the form of another table, such as the sample submission's.
+
+    Args:
+        instances: Objects of exactly the images of `rows`.
+        rows: The table that gives form and order.
+        competition: Whose both are.
+        shape: Height and width of a mask, px.
+
+    Returns:
+        The columns of the form. Where rows are objects: those of each image, or one blank row.
+        Where they are masks of a class: the rows of `rows`, or in a sparse form those that have
+        pixels, and that of `rows`, blank, of an image without any.
+
+    Raises:
+        DataError: A mask is illegal.
+    """
+    blank = competition.rle.empty
+    texts = to_form(instances.EncodedPixels.tolist(), competition.rle, *shape)
+    classes = instances.get("ClassId", pd.Series([competition.classes[0]] * len(instances)))
+    of_image: dict[str, list[tuple[str, str, str]]] = {image: [] for image in rows.images}
+    for row in zip(instances.ImageId, classes, texts, strict=True):
+        of_image[row[0]].append(row)
+    every_class = rows.classes is not None and not rows.form.sparse
+    if every_class and not competition.objects:
+        masks = {(image, name): text for each in of_image.values() for image, name, text in each}
+        pairs = zip(rows.images, rows.classes or (), strict=True)
+        return _as_form([(*pair, masks[pair]) for pair in pairs], rows.form)
+    given = dict(zip(rows.images, rows.classes or [""] * len(rows.images), strict=True))
+    written: list[tuple[str, str, str]] = []
+    for image, name in given.items():
+        some = [row for row in of_image[image] if every_class or row[2] != blank]
+        written += some or [(image, name, blank)]
+    return _as_form(written, rows.form)
+
+
+def _as_form(rows: Sequence[tuple[str, str, str]], form: TableForm) -> pd.DataFrame:
+    """Return the columns of a form, of rows of image, class and mask; others are blank."""
+    columns = {name: [""] * len(rows) for name in form.columns}
+    joined = [f"{image}_{name}" if form.joined else image for image, name, _ in rows]
+    columns[form.image], columns[form.pixels] = joined, [text for *_, text in rows]
+    if form.class_id is not None:
+        columns[form.class_id] = [name for _, name, _ in rows]
+    return pd.DataFrame(columns, dtype=str)
