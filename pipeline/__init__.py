@@ -7,7 +7,7 @@ s1_split      which tiles overlap             -> folds/<data>.csv, no scene in t
 s2_train      crops, BCE - ln Dice, EMA         -> a network per fold
 s3_finetune   the same loop, Lovász hinge       -> the fold's final network
 s4_predict    whole images, eight symmetries    -> probability maps, out-of-fold and test
-s5_calibrate  out-of-fold maps and the metric   -> rules, and the out-of-fold F2
+s5_calibrate  out-of-fold maps and the metric   -> rules, and the out-of-fold score
 s6_submit     test maps and rules               -> submissions/<run>-<hash>.csv
 s7_report     all that was recorded             -> runs/<name>/report/index.html
 
@@ -21,7 +21,7 @@ commands.build_package    a finished run            -> wheels, weights and a not
 commands.predict_package  that package, test images -> the same submission, without internet
 
 Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
-and `jobs`; `masks` and `metrics`; `data`, `networks`, `training` and `inference`, from images to
+and `jobs`; `masks`, `metrics` and `competitions`; `data`, `networks`, `training` and `inference`, from images to
 maps (`maps.py`); `separation`, `selection` and `calibration`, from maps to instances; `report`,
 `kaggle` and `package`. No room imports one above it, and none imports a stage.
 """
@@ -34,4 +34,4 @@ if sys.argv[:1] == ["-m"]:
     # `python -m` of a stage or command, which begins to import: nothing needs to be saved yet.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

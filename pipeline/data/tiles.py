@@ -232,9 +232,9 @@ class CropDataset(Dataset[Item]):
         """Crops in one epoch."""
         return self._crops.per_epoch
 
-    def image_ids(self, images: torch.Tensor) -> list[str]:
-        """Return the ImageIds that the `image` of some items stand for."""
-        return [self._images.path(image).name for image in images.tolist()]
+    def paths_of(self, images: torch.Tensor) -> list[str]:
+        """Return the paths that the `image` of some items stand for."""
+        return [str(self._images.path(image)) for image in images.tolist()]
 
     def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Choose each crop's image, and what the crop must hold."""

@@ -181,7 +181,7 @@ class _Loop:
                 step=state.step,
                 skipped=row,
                 rate=context.settings.learning_rate,
-                image_ids=context.crops.image_ids(context.group.whole(batch["image"])),
+                images=context.crops.paths_of(context.group.whole(batch["image"])),
             )
 
     def _estimate_statistics(self, epoch: int) -> None:

@@ -65,11 +65,11 @@ def reset_statistics(*networks: nn.Module) -> None:
 
 
 def stays_not_finite(
-    job: Job, *, step: int, skipped: int, rate: float, image_ids: Sequence[str]
+    job: Job, *, step: int, skipped: int, rate: float, images: Sequence[str]
 ) -> ArtifactError:
     """Save which images were in the batch; return the error."""
     path = job.folder / "not_finite.json"
-    write_json(path, {"step": step, "image_ids": list(image_ids)})
+    write_json(path, {"step": step, "images": list(images)})
     return ArtifactError(
         f"{job.label}: the gradients of {skipped} steps in a row, up to step {step}, were not "
         f"finite. All of them were skipped, and that was expected to pass. {path} names the "

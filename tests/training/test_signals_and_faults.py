@@ -185,8 +185,8 @@ def test_gradients_that_stay_not_finite_stop_and_name_the_images(tmp_path, image
         run(tmp_path / "a", images)
     named = json.loads((tmp_path / "a" / "not_finite.json").read_text())
     assert named["step"] == 2 * STEPS
-    assert len(named["image_ids"]) == 4
-    assert set(named["image_ids"]) <= {path.name for path in images[0]}
+    assert len(named["images"]) == 4
+    assert set(named["images"]) <= {str(path) for path in images[0]}
     assert saved_step(tmp_path / "a") == STEPS
 
 
