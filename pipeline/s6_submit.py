@@ -87,8 +87,9 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
     from pipeline.masks.instances import write_instances
-    from pipeline.metrics.f2 import score_images
-    from pipeline.metrics.summaries import in_words, mean
+    from pipeline.metrics.matching import match_objects
+    from pipeline.metrics.registry import find_metric
+    from pipeline.metrics.summaries import headline, in_words, summarise
     from pipeline.selection.rules import read_rules
     from pipeline.selection.submission import submit_maps
     from pipeline.selection.workers import worker_count
@@ -115,15 +116,13 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     }
     LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
     if truth is not None:
-        scores = score_images(truth, submission, *shape)
-        with_ships = scores.n_true > 0
-        metrics |= {
-            "test_f2": float(scores.f2.mean()),
-            "test_f2_ships": mean(scores.f2[with_ships].to_numpy()),
-            "test_f2_empty": mean(scores.f2[~with_ships].to_numpy()),
-            "test_f2_all_empty": float((~with_ships).mean()),
-        }
-        LOG.info("test images: %s", in_words(*list(metrics.values())[3:]))
+        metric = find_metric(run.config.task.metric)
+        scores = summarise(match_objects(truth, submission, *shape, metric))
+        values = [scores[name] for name in headline(metric)]
+        whole = f"test_{metric.key}"
+        names = whole, f"{whole}_{metric.object_key}s", f"{whole}_empty", f"{whole}_all_empty"
+        metrics |= dict(zip(names, values, strict=True))
+        LOG.info("test images: %s", in_words(metric, *values))
     return metrics
 
 

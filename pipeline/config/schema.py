@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
+from pipeline.config.competitions import Competition, competitions
 from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
@@ -254,6 +255,11 @@ class Config(Section):
     predict: Predict
     calibrate: Calibrate
     machine: Machine
+
+    @property
+    def task(self) -> Competition:
+        """The competition in force."""
+        return competitions()["airbus"]
 
     @field_validator("train", "finetune")
     @classmethod

@@ -33,7 +33,8 @@ from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import MAX_LEVEL, ImageMaps, ProbabilityMap, as_level, as_levels
 from pipeline.masks.rle import Labels, decode_labels
-from pipeline.metrics.f2 import score_labels
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import score_labels
 from pipeline.seeds import generator
 
 LOG = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ def _image_scores(prob_hw: ProbabilityMap, true_hw: Labels) -> list[float]:
     scores = {}
     for threshold in {threshold for threshold, _ in RULES}:
         found_hw = cv2.connectedComponents((prob_hw >= as_level(threshold)).astype(np.uint8))[1]
-        scores[threshold] = score_labels(true_hw, found_hw)
+        scores[threshold] = score_labels(F2(), true_hw, found_hw)[0]
     nothing = float(true_hw.max() == 0)
     return [
         scores[threshold] if prob_hw.max() >= as_level(least) else nothing

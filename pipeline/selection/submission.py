@@ -1,7 +1,9 @@
 """Maps of the test images -> the table to upload, and the check it must pass first."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError, about
@@ -24,6 +26,7 @@ def submit_maps(
     height: int,
     width: int,
     *,
+    objects: bool = True,
     jobs: int = 1,
 ) -> pd.DataFrame:
     """Cut every map into objects, and check the table of them all.
@@ -34,6 +37,7 @@ def submit_maps(
         sample_ids: The images of the sample submission.
         height: Image height in px, the same for all.
         width: Image width in px, the same for all.
+        objects: See `draw_instances`.
         jobs: Processes to cut with.
 
     Returns:
@@ -43,7 +47,7 @@ def submit_maps(
         DataError: The table breaks a rule of the competition.
     """
     packed = ((image_id, 0, pack(of_image, rules.lowest)) for image_id, of_image in maps)
-    submission = find_instances(packed, {0: rules}, jobs=jobs)
+    submission = find_instances(packed, {0: rules}, objects=objects, jobs=jobs)
     check_submission(submission, sample_ids, height, width)
     return submission
 
@@ -52,6 +56,7 @@ def find_instances(
     foregrounds: Iterable[tuple[str, int, Packed | None]],
     rules: Mapping[int, Rules] | Mapping[int, AnyRules],
     *,
+    objects: bool = True,
     jobs: int = 1,
 ) -> pd.DataFrame:
     """Return the instances that rules find.
@@ -59,6 +64,7 @@ def find_instances(
     Args:
         foregrounds: `(ImageId, fold, foreground)` of each image, of all that its rules may keep.
         rules: Of each fold.
+        objects: See `draw_instances`.
         jobs: Processes to cut with.
 
     Returns:
@@ -66,20 +72,29 @@ def find_instances(
     """
     images = ((image_id, rules[fold], packed) for image_id, fold, packed in foregrounds)
     with workers(jobs) as those:
-        return draw_instances(images, those)
+        return draw_instances(images, those, objects=objects)
 
 
 def draw_instances(
-    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]], those: Workers
+    images: Iterable[tuple[str, AnyRules | Chosen, Packed | None]],
+    those: Workers,
+    *,
+    objects: bool = True,
 ) -> pd.DataFrame:
-    """Do as `find_instances`; each image comes with what finds its objects."""
-    rows_of_chunks = those.in_order(_find_chunk, images)
+    """Do as `find_instances`; each image comes with what finds its objects.
+
+    Args:
+        images: `(ImageId, rules, foreground)`.
+        those: Processes to cut with.
+        objects: Whether each object has a row; else an image has one mask, the union of all.
+    """
+    rows_of_chunks = those.in_order(partial(_find_chunk, objects=objects), images)
     rows = [row for rows in rows_of_chunks for row in rows]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
 def _find_chunk(
-    images: list[tuple[str, AnyRules | Chosen, Packed | None]],
+    images: list[tuple[str, AnyRules | Chosen, Packed | None]], *, objects: bool
 ) -> list[tuple[str, str]]:
     rows = []
     for image_id, rules, packed in images:
@@ -89,6 +104,7 @@ def _find_chunk(
             with about(image_id):
                 labels_hw = rules.find(foreground)
             if labels_hw is not None:
+                labels_hw = labels_hw if objects else np.minimum(labels_hw, 1)
                 texts = encode_labels(labels_hw, foreground.within)
         rows += [(image_id, text) for text in texts or [""]]
     return rows

@@ -10,7 +10,8 @@ import torch
 from pipeline.compute.device import Device
 from pipeline.data.targets import object_truth, probabilities
 from pipeline.metrics.coefficients import PixelCounts
-from pipeline.metrics.f2 import score_labels
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import score_labels
 from pipeline.networks.build import Prediction, SegmentationNetwork
 from pipeline.training.batches import validation_batches
 from pipeline.training.context import TrainingContext
@@ -64,7 +65,7 @@ def _sum_of_f2(true_nhw: torch.Tensor, found_nhw: torch.Tensor) -> float:
     """Sum the F2 of a batch of true labels and masks of found objects."""
     found = found_nhw.cpu().numpy().astype(np.uint8)
     return sum(
-        score_labels(true_hw, cv2.connectedComponents(found_hw, connectivity=8)[1])
+        float(score_labels(F2(), true_hw, cv2.connectedComponents(found_hw, connectivity=8)[1])[0])
         for true_hw, found_hw in zip(true_nhw.numpy(), found, strict=True)
     )
 
