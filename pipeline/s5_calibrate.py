@@ -1,8 +1,8 @@
-"""Stage 5: every threshold and rule, and the out-of-fold F2.
+"""Stage 5: every threshold and rule of each class, and the out-of-fold score.
 
 Reads the out-of-fold maps and the truth. Writes `runs/<name>/calibrate/`: rules.json (for the test
 images, and the cross-fitted ones of each fold), oof_instances.csv, scores.json. Rules are fitted on
-K-1 folds and scored on the held one, so the F2 printed here is one a leaderboard could give.
+K-1 folds and scored on the held one, so the score printed here is one a leaderboard could give.
 """
 
 import logging
@@ -18,30 +18,28 @@ from pipeline.jobs.run import Run
 from pipeline.maps import as_level
 
 if TYPE_CHECKING:
+    from pipeline.calibration.calibrate import Calibration
     from pipeline.calibration.search import RuleGrid
+    from pipeline.inference.probmaps import MapReader
     from pipeline.maps import ImageMaps
+    from pipeline.metrics.metric import Metric
 
 LOG = logging.getLogger("pipeline.s5_calibrate")
 
 
 def _out_of_fold_maps(
-    run: Run, ids_of_fold: dict[int, list[str]], height: int, width: int, *, contact: bool
+    readers: dict[int, "MapReader"], layer: int
 ) -> Iterator[tuple[str, int, "ImageMaps | None"]]:
-    """Go through (ImageId, fold, maps) of every training image."""
-    from pipeline.inference.probmaps import MapReader
-
-    readers = {
-        fold: MapReader(run.result("predict/oof", fold=fold), ids, height, width, contact=contact)
-        for fold, ids in ids_of_fold.items()
-    }
+    """Go through (ImageId, fold, maps of one class) of every training image."""
     for fold, reader in readers.items():
         for image_id in reader.image_ids:
-            yield image_id, fold, reader.read(image_id)
+            yield image_id, fold, reader.read(image_id, layer)
 
 
 def stage(run: Run) -> None:
-    """Fit the rules by the competition's metric, cross-fitted over the folds."""
-    from pipeline.metrics.summaries import in_words
+    """Fit the rules by the metric in force, class by class, cross-fitted over the folds."""
+    from pipeline.metrics.registry import find_metric
+    from pipeline.metrics.summaries import headline, in_words
     from pipeline.selection.rules import FORMAT
 
     data, split = run.result("data"), run.result("split")
@@ -49,69 +47,90 @@ def stage(run: Run) -> None:
     maps = [run.result("predict/oof", fold=fold) for fold in folds]
     files = {"format of rules.json": str(FORMAT)}
     job = run.job("calibrate", sections=("calibrate",), inputs=[data, split, *maps], files=files)
-    names = ("f2", "f2_ship_images", "f2_empty_images", "f2_all_empty")
+    metric = find_metric(run.config.task.metric)
+    names = headline(metric)
     if run.begin(job):
-        scores = _calibrate(run, job.folder)
+        scores = _calibrate(run, job.folder, metric)
         job.finish(
             ["rules.json", "oof_instances.csv", "scores.json"],
             {name: scores[name] for name in names},
         )
     metrics = job.manifest["metrics"]
-    LOG.info("out-of-fold %s", in_words(*(metrics[name] for name in names)))
+    LOG.info("out-of-fold %s", in_words(metric, *(metrics[name] for name in names)))
 
 
-def _calibrate(run: Run, folder: Path) -> dict[str, Any]:
+def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
     from pipeline.calibration.calibrate import calibrate
+    from pipeline.calibration.together import score_together
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
+    from pipeline.inference.probmaps import MapReader
     from pipeline.masks.instances import write_instances
     from pipeline.metrics.coefficients import score_pixels
-    from pipeline.selection.rules import rules_to_json
-    from pipeline.selection.thresholds import Rules
+    from pipeline.selection.classes import classes_to_json, join_classes, of_class
     from pipeline.selection.workers import worker_count
 
-    catalog = Catalog.of(run)
+    catalog, task = Catalog.of(run), run.config.task
     folds = read_folds(run.result("split").checked("folds.csv"))
-    ids_of_fold = {
-        fold: folds.ImageId[folds.fold == fold].tolist() for fold in range(run.config.folds.count)
-    }
-    shape, settings = (catalog.height, catalog.width), run.config.calibrate
+    shape, settings = catalog.mask_shape, run.config.calibrate
     contact = CHANNELS[run.config.targets.kind] > 1
-    found = calibrate(
-        _out_of_fold_maps(run, ids_of_fold, *shape, contact=contact),
-        catalog.instances,
-        *shape,
-        candidates(settings, contact=contact),
-        learning=settings.candidate_selection,
-        seed=run.config.seed,
-        groups=dict(zip(folds.ImageId, folds.group, strict=True)),
-        jobs=worker_count(len(folds)),
-    )
-    rules = {
-        "rules": rules_to_json(found.rules),
-        "cross_fitted": {
-            str(fold): rules_to_json(rules) for fold, rules in found.fold_rules.items()
-        },
-        "tried": [trial.to_json() for trial in found.trials],
+    readers = {
+        fold: MapReader(
+            run.result("predict/oof", fold=fold),
+            folds.ImageId[folds.fold == fold].tolist(),
+            *shape,
+            contact=contact,
+            classes=len(task.classes),
+        )
+        for fold in range(run.config.folds.count)
     }
+    found = {}
+    for layer, class_id in enumerate(task.classes):
+        found[class_id] = calibrate(
+            _out_of_fold_maps(readers, layer),
+            of_class(catalog.masks, class_id),
+            *shape,
+            candidates(settings, contact=contact),
+            metric=metric,
+            objects=task.objects,
+            learning=settings.candidate_selection,
+            seed=run.config.seed,
+            groups=dict(zip(folds.ImageId, folds.group, strict=True)),
+            jobs=worker_count(len(folds)),
+        )
+        where = f"calibrate, class {class_id}" if len(task.classes) > 1 else "calibrate"
+        _tell(found[class_id], where, image_head=run.config.image_head.weight > 0)
+    instances = join_classes({class_id: each.instances for class_id, each in found.items()})
+    scores, matches = score_together(found, catalog.masks, instances, folds)
+    rules = {class_id: each.to_json() for class_id, each in found.items()}
+    write_json(folder / "rules.json", classes_to_json(rules))
+    # Dice, Jaccard and cosine of the same predictions, beside the metric in force.
+    write_json(folder / "scores.json", scores | {"coefficients": score_pixels(matches)})
+    write_instances(folder / "oof_instances.csv", instances)
+    return scores
+
+
+def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
+    """Log which rules of a class were tried and kept, and of several classes its score."""
+    from pipeline.metrics.summaries import headline, in_words
+    from pipeline.selection.thresholds import Rules
+
+    metric = found.matches.metric
     for trial in found.trials:
         LOG.info(
-            "calibrate: %s: F2 %.4f, %+.4f (standard error %s): %s",
-            *(trial.rule, trial.f2, trial.gain),
+            "%s: %s: %s %.4f, %+.4f (standard error %s): %s",
+            *(where, trial.rule, metric.label, trial.score, trial.gain),
             "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
             "kept" if trial.kept else "not kept",
         )
-    if run.config.image_head.weight > 0 and isinstance(found.rules, Rules):
+    if image_head and isinstance(found.rules, Rules):
         LOG.warning(
-            "calibrate: the image head is not used: only candidate selection would, not kept"
+            "%s: the image head is not used: only candidate selection would, not kept", where
         )
-    write_json(folder / "rules.json", rules)
-    # Dice, Jaccard and cosine of the same predictions, beside the competition's F2.
-    coefficients = score_pixels(catalog.instances, found.instances, *shape)
-    write_json(folder / "scores.json", found.scores | {"coefficients": coefficients})
-    write_instances(folder / "oof_instances.csv", found.instances)
-    return found.scores
+    if where != "calibrate":
+        figures = (found.scores[name] for name in headline(metric))
+        LOG.info("%s: %s", where, in_words(metric, *figures))
 
 
 def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":

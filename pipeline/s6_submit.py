@@ -86,16 +86,17 @@ def _keep(submission: Path, run: str) -> Path:
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
-    from pipeline.metrics.f2 import score_images
-    from pipeline.metrics.summaries import in_words, mean
-    from pipeline.selection.rules import read_class_rules
+    from pipeline.metrics.matching import match_objects
+    from pipeline.metrics.registry import find_metric
+    from pipeline.metrics.summaries import headline, in_words, summarise
+    from pipeline.selection.classes import read_classes
     from pipeline.selection.submission import submit_maps, write_submission
     from pipeline.selection.workers import worker_count
 
     shape, task = catalog.mask_shape, run.config.task
     truth = read_test_truth(run.config, shape)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
-    rules = read_class_rules(read_json(source), task.classes, str(source))
+    rules = read_classes(read_json(source), task.classes, str(source))
     reader = MapReader(
         run.result("predict/test"),
         catalog.usable_test_ids,
@@ -120,15 +121,13 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     }
     LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
     if truth is not None:
-        scores = score_images(truth, submission, *shape)
-        with_ships = scores.n_true > 0
-        metrics |= {
-            "test_f2": float(scores.f2.mean()),
-            "test_f2_ships": mean(scores.f2[with_ships].to_numpy()),
-            "test_f2_empty": mean(scores.f2[~with_ships].to_numpy()),
-            "test_f2_all_empty": float((~with_ships).mean()),
-        }
-        LOG.info("test images: %s", in_words(*list(metrics.values())[3:]))
+        metric = find_metric(run.config.task.metric)
+        scores = summarise(match_objects(truth, submission, *shape, metric))
+        values = [scores[name] for name in headline(metric)]
+        whole = f"test_{metric.key}"
+        names = whole, f"{whole}_{metric.object_key}s", f"{whole}_empty", f"{whole}_all_empty"
+        metrics |= dict(zip(names, values, strict=True))
+        LOG.info("test images: %s", in_words(metric, *values))
     return metrics
 
 

@@ -14,7 +14,8 @@ from pipeline.compute.group import Group
 from pipeline.config.augment import Augment
 from pipeline.config.load import load_config
 from pipeline.config.schema import Crops, Targets
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+from pipeline.data.tiles import CropDataset, ImageDataset
+from pipeline.data.true_objects import TrueObjects
 from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import Prediction

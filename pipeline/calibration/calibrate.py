@@ -1,18 +1,18 @@
-"""Out-of-fold maps -> the rules that turn maps into objects, and the out-of-fold F2 they reach.
+"""Out-of-fold maps -> the rules that turn maps into objects, and the out-of-fold score they reach.
 
-Every rule is chosen by the competition's metric itself. For the scores each fold's rules are
+Every rule is chosen by the metric in force, class by class. For the scores each fold's rules are
 fitted on the other folds (cross-fitted); the rules for the test images are then fitted on all
 folds. Rules are tried one after the other, the plainest first, and one stays only if it adds more
-to that out-of-fold F2 than the standard error of what it adds.
+to that out-of-fold score than the standard error of what it adds.
 
-What is learnt is two rules: candidate selection, the choice of segments in images that the filter
-of the same fold's plain rules lets pass; then, in place of that filter, the learnt one. It looks at
-nothing but what the choice promises, so where candidate selection alone does not stay, the two are
-tried together.
+What is learnt, for F2 alone, is two rules: candidate selection, the choice of segments in images
+that the filter of the same fold's plain rules lets pass; then, in place of that filter, the learnt
+one. It looks at nothing but what the choice promises, so where candidate selection alone does not
+stay, the two are tried together.
 
 Which rules stay, at most five choices between two, is the one thing decided on all folds, so to
-this extent the printed F2 still flatters. A rule worth nothing, with a gain of normal error, stays
-in one case of six, and on average lifts the F2 by a quarter (0.24) of its standard error.
+this extent the printed score still flatters. A rule worth nothing, with a gain of normal error,
+stays in one case of six, and on average lifts the score by a quarter (0.24) of its standard error.
 """
 
 from collections.abc import Mapping
@@ -33,36 +33,35 @@ from pipeline.calibration.search import (
     RuleGrid,
     best_rules,
     by_threshold,
-    f2_sums,
-    image_f2,
+    image_sums,
     passes,
+    score_sums,
 )
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
 from pipeline.maps import MAX_LEVEL, as_level
-from pipeline.metrics.f2 import Matches, match_objects
+from pipeline.metrics.matching import Matches, match_objects
+from pipeline.metrics.metric import Floats, Integers, Metric, ratios, score
 from pipeline.metrics.summaries import summarise
-from pipeline.selection.rules import AnyRules
+from pipeline.selection.rules import AnyRules, rules_to_json
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import Workers, workers
 from pipeline.separation.separate import Separation
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 Some = TypeVar("Some", bound=AnyRules)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibration found.
+    """What calibration found for one class.
 
     Attributes:
         rules: Fitted on all folds, for the test images.
         fold_rules: For each fold, fitted on the others.
         trials: The rules that were tried, in order.
         scores: `metrics.summaries.summarise` of the cross-fitted objects, and `f2_in_sample`: the
-            F2 of `rules` on the images they were fitted on, which flatters.
+            score of `rules` on the images they were fitted on, which flatters.
+        in_sample: What `Metric.terms` takes to say the latter.
         instances: The cross-fitted out-of-fold objects, in the maps' order.
         matches: How they compare to the truth, object by object.
     """
@@ -71,21 +70,33 @@ class Calibration:
     fold_rules: dict[int, AnyRules]
     trials: list[Trial]
     scores: dict[str, Any]
+    in_sample: tuple[Integers, Integers, Integers]
     instances: pd.DataFrame
     matches: Matches
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules and what was tried as a JSON object."""
+        return {
+            "rules": rules_to_json(self.rules),
+            "cross_fitted": {
+                str(fold): rules_to_json(rules) for fold, rules in self.fold_rules.items()
+            },
+            "tried": [trial.to_json(self.matches.metric.key) for trial in self.trials],
+        }
 
 
 @dataclass(frozen=True)
 class _Fitted(Generic[Some]):
-    """Rules for all folds and for each, and each image's F2 by the latter and by the former.
+    """Rules for all folds and for each, and the sums of parts of what these find in each image.
 
+    `sums` are those of each fold's rules on its images, `in_sample` those of the rules for all;
     `chosen` has the segments that rules of its fold submit of an image, where they are learnt.
     """
 
     rules: Some
     fold_rules: dict[int, Some]
-    f2: Floats
-    f2_in_sample: Floats
+    sums: Integers
+    in_sample: Integers
     chosen: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -96,22 +107,26 @@ def calibrate(
     width: int,
     candidates: RuleGrid,
     *,
+    metric: Metric,
+    objects: bool = True,
     learning: CandidateSelection | None = None,
     groups: Mapping[str, Any] | None = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> Calibration:
-    """Choose the rules by the competition's metric on out-of-fold maps.
+    """Choose the rules of one class by the metric in force on out-of-fold maps.
 
     Args:
-        maps: `(ImageId, fold, maps)` of every image, its maps made by the fold
-            that did not train on the image, or None where it was not stored because nothing in it
-            reaches any threshold. They are gone through once.
-        truth: Instances of the same images.
+        maps: `(ImageId, fold, maps)` of every image, its maps made by the fold that did not train
+            on the image, or None where it was not stored because nothing in it reaches any
+            threshold. They are gone through once.
+        truth: Instances of the same images, of the class.
         height: Image height in px.
         width: Image width in px.
         candidates: The values to choose from.
-        learning: How to learn which segments to submit; None: not at all.
+        metric: The metric in force.
+        objects: See `pipeline.selection.submission.draw_instances`.
+        learning: How to learn which segments to submit, where the metric is F2; None: not at all.
         groups: Scene of each image, for standard errors over scenes and for inner splits.
         seed: For the bootstrap and for learning.
         jobs: Processes to measure with.
@@ -123,31 +138,37 @@ def calibrate(
     with workers(jobs) as those:
         first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
         lowest = min(candidates.lowest, first)
-        problem = Problem(maps, truth, (height, width), lowest, those)
-        measured = problem.measure(list(candidates.separations))
-        folds = np.unique(measured.folds).tolist()
-        if len(folds) < 2:
-            raise DataError(
-                "calibration needs the maps of two folds or more, to choose rules on some and "
-                f"score them on another; got {len(folds)}. Train and predict more folds."
-            )
+        problem = Problem(maps, truth, (height, width), lowest, those, objects=objects)
+        measured = problem.measure(list(candidates.separations), metric)
+        folds = _two_or_more(np.unique(measured.folds).tolist())
         scenes = [
             image_id if groups is None else groups[image_id] for image_id in measured.image_ids
         ]
         group = pd.factorize(np.array(scenes))[0].astype(np.int64)
-        sums = f2_sums(measured, candidates, folds)
+        sums = score_sums(measured, candidates, folds)
         plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
         kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
         if learning is not None:
             learnt = _learn(problem, measured, plain, learning, those, group=group, seed=seed)
-            kept = _try_learnt(plain, *learnt, trials, group=group, seed=seed)
+            kept = _try_learnt(measured, plain, *learnt, trials, group=group, seed=seed)
         instances = problem.objects(kept.fold_rules, kept.chosen)
-    matches = match_objects(truth, instances, height, width)
+    matches = match_objects(truth, instances, height, width, metric)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
-    scores["f2_in_sample"] = float(kept.f2_in_sample.mean())
-    scores["by_threshold"] = by_threshold(candidates, sums, len(measured.folds))
-    return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, instances, matches)
+    in_sample = kept.in_sample, measured.n_true, measured.true_px
+    scores[f"{metric.key}_in_sample"] = score(metric.terms(*in_sample))
+    scores["by_threshold"] = by_threshold(candidates, sums, metric.key)
+    fold_rules = {**kept.fold_rules}
+    return Calibration(kept.rules, fold_rules, trials, scores, in_sample, instances, matches)
+
+
+def _two_or_more(folds: list[int]) -> list[int]:
+    if len(folds) < 2:
+        raise DataError(
+            "calibration needs the maps of two folds or more, to choose rules on some and "
+            f"score them on another; got {len(folds)}. Train and predict more folds."
+        )
+    return folds
 
 
 def _try_rules(
@@ -161,7 +182,7 @@ def _try_rules(
 ) -> tuple[_Fitted[Rules], list[Trial]]:
     """Try what `candidates` offers beyond plain components and a least area."""
     methods = np.array([how.method != "components" for how in candidates.separations])
-    allowed = np.zeros(sums.shape[:-1], np.bool_)
+    allowed = np.zeros(sums.shape[1:-1], np.bool_)
     allowed[~methods, :, 0, 0] = True
     fitted = _fit(measured, candidates, sums, folds, allowed)
     trials = []
@@ -174,7 +195,8 @@ def _try_rules(
         if (wider == allowed).all():
             continue
         other = _fit(measured, candidates, sums, folds, wider)
-        trials.append(try_rule(rule, other.f2, fitted.f2, group, seed))
+        after, before = (measured.terms(each.sums) for each in (other, fitted))
+        trials.append(try_rule(rule, after, before, group, seed))
         if trials[-1].kept:
             allowed, fitted = wider, other
     return fitted, trials
@@ -188,19 +210,19 @@ def _fit(
     allowed: npt.NDArray[np.bool_],
 ) -> _Fitted[Rules]:
     """Choose among the allowed rules, for all folds and for each fold by the others."""
-    images = np.bincount(measured.folds, minlength=folds[-1] + 1)[folds]
 
     def best(chosen: list[int]) -> Rules:
-        f2 = sums[..., chosen].sum(axis=-1) / images[chosen].sum()
-        return best_rules(candidates, np.where(allowed, f2, -np.inf))
+        scores = ratios(sums[..., chosen].sum(axis=-1))
+        return best_rules(candidates, np.where(allowed, scores, -np.inf))
 
     places = range(len(folds))
     rules = best([*places])
     fold_rules = {}
     for place, fold in enumerate(folds):
         fold_rules[fold] = best([other for other in places if other != place])
-    f2 = {fold: image_f2(measured, each) for fold, each in fold_rules.items()}
-    return _Fitted(rules, fold_rules, _held_out(measured.folds, f2), image_f2(measured, rules))
+    of_fold = {fold: image_sums(measured, each) for fold, each in fold_rules.items()}
+    held_out = _held_out(measured.folds, of_fold)
+    return _Fitted(rules, fold_rules, held_out, image_sums(measured, rules))
 
 
 def _learn(
@@ -248,23 +270,21 @@ def _of_learnt(
     measured: Measured, plain: _Fitted[Rules], learnt: list[Learnt | None]
 ) -> _Fitted[AnyRules]:
     """Put together what was learnt on all folds and for each; where nothing was, plain rules."""
-    nothing: Floats = (measured.n_true == 0).astype(np.float64)
     rules: list[AnyRules] = []
-    f2: list[Floats] = []
+    sums: list[Integers] = []
     chosen: dict[int, tuple[int, ...]] = {}
     for own, one in zip([plain.rules, *plain.fold_rules.values()], learnt, strict=True):
         rules.append(own if one is None else one.selection)
-        f2.append(
-            image_f2(measured, own) if one is None else np.where(one.submitted, one.f2, nothing)
-        )
+        sums.append(image_sums(measured, own) if one is None else one.sums * one.submitted[:, None])
     for one in filter(None, learnt[1:]):
         chosen |= one.chosen()
-    fold_f2 = dict(zip(plain.fold_rules, f2[1:], strict=True))
+    of_fold = dict(zip(plain.fold_rules, sums[1:], strict=True))
     fold_rules = dict(zip(plain.fold_rules, rules[1:], strict=True))
-    return _Fitted(rules[0], fold_rules, _held_out(measured.folds, fold_f2), f2[0], chosen)
+    return _Fitted(rules[0], fold_rules, _held_out(measured.folds, of_fold), sums[0], chosen)
 
 
 def _try_learnt(
+    measured: Measured,
     plain: _Fitted[Rules],
     chosen: _Fitted[AnyRules],
     filtered: _Fitted[AnyRules],
@@ -275,14 +295,15 @@ def _try_learnt(
 ) -> _Fitted[Rules] | _Fitted[AnyRules]:
     """Return which of three stays, the last two from `_learn`; what was tried is appended."""
     kept: _Fitted[Rules] | _Fitted[AnyRules] = plain
-    trials.append(try_rule("candidate selection", chosen.f2, plain.f2, group, seed))
+    before, after, last = (measured.terms(each.sums) for each in (plain, chosen, filtered))
+    trials.append(try_rule("candidate selection", after, before, group, seed))
     rule = "candidate selection and learnt image filter"
     if trials[-1].kept:
-        kept, rule = chosen, "learnt image filter"
-    trials.append(try_rule(rule, filtered.f2, kept.f2, group, seed))
+        kept, before, rule = chosen, after, "learnt image filter"
+    trials.append(try_rule(rule, last, before, group, seed))
     return filtered if trials[-1].kept else kept
 
 
-def _held_out(folds: Integers, f2: Mapping[int, Floats]) -> Floats:
-    """Return the F2 of each image by its fold's rules."""
-    return np.select([folds == fold for fold in f2], list(f2.values()))
+def _held_out(folds: Integers, sums: Mapping[int, Integers]) -> Integers:
+    """Return the sums of each image by its fold's rules."""
+    return np.select([(folds == fold)[:, None] for fold in sums], list(sums.values()))

@@ -1,13 +1,14 @@
-"""Whether a rule pays: what it adds to the out-of-fold F2, and how much of that may be chance.
+"""Whether a rule pays: what it adds to the out-of-fold score, and how much of that may be chance.
 
-The F2 of each image with and without the rule enters, and the image's scene. Tiles of one scene are
-no independent evidence, so the bootstrap draws scenes.
+The terms of each image's score with and without the rule enter, and the image's scene. Tiles of one
+scene are no independent evidence, so the bootstrap draws scenes.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.metrics.metric import Floats, Integers, score
 
 DRAWS = 1000
 
@@ -18,39 +19,48 @@ class Trial:
 
     Attributes:
         rule: Its name.
-        f2: Mean F2 over all images with it, cross-fitted.
+        score: Of all images with it, cross-fitted.
         gain: How much more that is than without it.
         standard_error: Of the gain, over scenes; None where there are fewer than two.
         kept: Whether the gain is above its standard error.
     """
 
     rule: str
-    f2: float
+    score: float | None
     gain: float
     standard_error: float | None
     kept: bool
 
-    def to_json(self) -> dict[str, object]:
-        """Return a JSON object."""
-        return asdict(self)
+    def to_json(self, key: str) -> dict[str, object]:
+        """Return a JSON object, the score named by the metric's key."""
+        values = vars(self)
+        return {key if name == "score" else name: values[name] for name in values}
 
 
-def try_rule(
-    rule: str,
-    with_rule: npt.NDArray[np.float64],
-    without: npt.NDArray[np.float64],
-    groups: npt.NDArray[np.int64],
-    seed: int,
-) -> Trial:
-    """Compare the F2 of each image with and without a rule, (images,), by bootstrap over scenes."""
+def try_rule(rule: str, with_rule: Floats, without: Floats, groups: Integers, seed: int) -> Trial:
+    """Compare scores with and without a rule by bootstrap over scenes.
+
+    Args:
+        rule: Its name.
+        with_rule: Numerator and denominator of each image's score, (2, images).
+        without: The same.
+        groups: Scene of each image.
+        seed: Of the draws.
+    """
     _, group = np.unique(groups, return_inverse=True)
-    sums = np.bincount(group, with_rule - without)
-    sizes = np.bincount(group)
-    gain = float(sums.sum() / sizes.sum())
+    more, more_whole = (np.bincount(group, each) for each in with_rule - without)
+    sums, whole = (np.bincount(group, each) for each in without)
+
+    def gain(drawn: Integers | slice) -> float:
+        """Return the difference of the two ratios; 0 where nothing is true or predicted."""
+        of = more[drawn].sum(), more_whole[drawn].sum(), sums[drawn].sum(), whole[drawn].sum()
+        before = of[2] / max(of[3], 1)
+        return float((of[0] - before * of[1]) / max(of[3] + of[1], 1))
+
     error = None
     if len(sums) > 1:
         rng = np.random.default_rng(seed)
         draws = (rng.integers(0, len(sums), len(sums)) for _ in range(DRAWS))
-        error = float(np.std([sums[draw].sum() / sizes[draw].sum() for draw in draws], ddof=1))
-    kept = error is not None and gain > error
-    return Trial(rule, float(with_rule.mean()), gain, error, kept)
+        error = float(np.std([gain(draw) for draw in draws], ddof=1))
+    added = gain(slice(None))
+    return Trial(rule, score(with_rule), added, error, error is not None and added > error)

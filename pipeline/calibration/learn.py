@@ -5,14 +5,14 @@ not see (an inner split by scene), as they will have to for the images to come.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration.measure import SegmentTable
 from pipeline.config.calibration import CandidateSelection
-from pipeline.metrics.f2 import THRESHOLDS, f2_from_counts
+from pipeline.metrics.iou import THRESHOLDS
+from pipeline.metrics.metric import Floats, Integers
 from pipeline.selection.candidates import (
     Choice,
     LearntFilter,
@@ -28,9 +28,6 @@ from pipeline.selection.candidates import (
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.trees import Trees, fit_trees
 from pipeline.separation.separate import Separation
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
 
 INNER_FOLDS = 3
 
@@ -59,13 +56,14 @@ class Learnt:
     Attributes:
         selection: What was learnt.
         choices: The segments chosen of each image, by its index; only of images with any.
-        f2: F2 of every image of the run if its choice is submitted, float64 (images of the run,).
+        sums: Segments chosen of every image of the run and their hits, as the parts of F2 add up,
+            int64 (images of the run, 2).
         submitted: Whether the learnt filter lets it be, bool (images of the run,).
     """
 
     selection: LearntSelection
     choices: dict[int, tuple[int, ...]]
-    f2: Floats
+    sums: Integers
     submitted: npt.NDArray[np.bool_]
 
     def filtered_by(self, rules: Rules, passed: npt.NDArray[np.bool_]) -> "Learnt":
@@ -93,29 +91,29 @@ def learn_lessons(
             *(one.table, one.images, n_true, groups, learning), cuts=one.cuts, seed=seed
         )
         tried = one.table.of(one.tried)
-        learnt.append(None if selection is None else _try(selection, tried, n_true))
+        learnt.append(None if selection is None else _try(selection, tried, len(n_true)))
     return learnt
 
 
-def _try(selection: LearntSelection, table: SegmentTable, n_true: Integers) -> Learnt:
-    """Let a selection choose.
+def _try(selection: LearntSelection, table: SegmentTable, images: int) -> Learnt:
+    """Let a selection choose in some of the images.
 
     Segments that share pixels count as if they did not, images without segments as without objects
     found.
     """
     choices: dict[int, tuple[int, ...]] = {}
-    f2: Floats = (n_true == 0).astype(np.float64)
-    submitted = np.zeros(len(n_true), np.bool_)
+    sums = np.zeros((images, 2), np.int64)
+    submitted = np.zeros(images, np.bool_)
     hits = expected_hits(selection.trees, table.features, selection.min_area_px)
     for image, rows in table.rows_of.items():
         head = head_of(table.features[rows])
         choice = best_choice(hits[rows], table.parent[rows], selection.count, head)
         submitted[image] = bool(selection.decide(choice))
         if choice.segments:
-            found = table.hits[rows][list(choice.segments)].sum()
             choices[image] = choice.segments
-            f2[image] = f2_from_counts(found, n_true[image], len(choice.segments))
-    return Learnt(selection, choices, f2, submitted)
+            hits_found = table.hits[rows][list(choice.segments)].sum()
+            sums[image] = len(choice.segments), hits_found
+    return Learnt(selection, choices, sums, submitted)
 
 
 def learn_selection(

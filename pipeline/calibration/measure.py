@@ -1,9 +1,9 @@
 """What every rule needs to know about a map, measured once.
 
-A map and its true objects enter; for every separation the area of each component and its hits (at
-how many IoU thresholds it finds an object) leave. A component's hits do not depend on what else is
-kept, so minimum areas, image filters and choices among segments are sums over this table and no map
-is looked at again.
+A map and its true objects enter; for every separation the area of each component, its hits (at how
+many IoU thresholds it finds an object) and its true pixels leave. None of these depends on what
+else is kept, so minimum areas, image filters and choices among segments are sums over this table
+and no map is looked at again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pipeline.errors import about
 from pipeline.masks.rle import parse_rows
-from pipeline.metrics.f2 import hits_from_areas
+from pipeline.metrics.iou import hits_from_areas
 from pipeline.separation.foreground import Foreground, Packed, unpack
 from pipeline.separation.segments import FEATURES, Features, find_segments
 from pipeline.separation.separate import Components, Separation, find_merged
@@ -42,21 +42,24 @@ class Found:
         image: Index of the image, int32 (n,).
         area_px: int32 (n,).
         hits: IoU thresholds at which the component finds a true object, 0..10, int8 (n,).
+        shared_px: Its pixels that are of any true object, int32 (n,).
     """
 
     image: npt.NDArray[np.int32]
     area_px: npt.NDArray[np.int32]
     hits: npt.NDArray[np.int8]
+    shared_px: npt.NDArray[np.int32]
 
     @classmethod
     def joined(cls, parts: Iterable["Found"]) -> "Found":
         """Put the components of several groups of images one after the other."""
-        nothing = cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int8))
-        parts = [nothing, *parts]
+        empty = np.zeros(0, np.int32)
+        parts = [cls(empty, empty, empty.astype(np.int8), empty), *parts]
         return cls(
             np.concatenate([part.image for part in parts]),
             np.concatenate([part.area_px for part in parts]),
             np.concatenate([part.hits for part in parts]),
+            np.concatenate([part.shared_px for part in parts]),
         )
 
 
@@ -122,18 +125,18 @@ class _Truth:
         labels_hw[row[inside], column[inside]] = np.repeat(owners + 1, runs[:, 1])[inside]
         self._labels_hw = labels_hw
 
-    def hits(self, components: Components) -> npt.NDArray[np.int8]:
-        """Count the IoU thresholds at which each component finds a true object, (n,)."""
+    def compare(self, components: Components) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
+        """Return `hits` and `shared_px` of each component as in `Found`, (n,)."""
         area_px, objects = components.area_px, len(self._area_px)
         if not len(area_px) or not objects:
-            return np.zeros(len(area_px), np.int8)
+            return np.zeros(len(area_px), np.int8), np.zeros(len(area_px), np.int32)
         pairs = components.labels * (objects + 1) + self._labels_hw.ravel()[components.pixels]
         size = (len(area_px) + 1) * (objects + 1)
         shared = np.bincount(pairs, minlength=size).reshape(len(area_px) + 1, -1)[1:, 1:]
         union = area_px[:, None] + self._area_px - shared
         # Above an IoU of 0.5 there is one partner at most, so the largest is the sum.
-        hits: npt.NDArray[np.int8] = hits_from_areas(shared, union).max(axis=1).astype(np.int8)
-        return hits
+        hits = hits_from_areas(shared, union).max(axis=1)
+        return hits.astype(np.int8), shared.sum(axis=1).astype(np.int32)
 
 
 def _places(kept: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -163,7 +166,7 @@ def measure_components(
                 for how, components in zip(ways, cuts, strict=True):
                     image = np.full(len(components.area_px), task.image, np.int32)
                     area_px = components.area_px.astype(np.int32)
-                    found[how].append(Found(image, area_px, truth.hits(components)))
+                    found[how].append(Found(image, area_px, *truth.compare(components)))
     return {how: Found.joined(each) for how, each in found.items()}
 
 
@@ -176,7 +179,7 @@ def measure_segments(tasks: list[Task], cuts: Sequence[Separation]) -> SegmentTa
             truth = _Truth(task.truth, foreground)
             with about(task.image_id):
                 segments = find_segments(foreground, cuts)
-            hits = [truth.hits(components) for components in segments.cuts]
+            hits = [truth.compare(components)[0] for components in segments.cuts]
             tables.append(
                 SegmentTable(
                     np.full(len(segments.parent), task.image, np.int32),

@@ -20,6 +20,8 @@ from pipeline.calibration.measure import (
 from pipeline.calibration.search import Measured
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
+from pipeline.masks.rle import parse_rows
+from pipeline.metrics.metric import Metric
 from pipeline.selection.candidates import Chosen, LearntSelection
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.submission import draw_instances
@@ -42,24 +44,30 @@ class Problem:
         shape: tuple[int, int],
         lowest: int,
         those: Workers,
+        *,
+        objects: bool = True,
     ) -> None:
-        objects = truth[truth["EncodedPixels"] != ""]
-        self._texts = objects.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
+        masks = truth[truth["EncodedPixels"] != ""]
+        self._texts = masks.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
         self._maps, self._truth, self._shape = maps, truth, shape
-        self._lowest, self._workers = lowest, those
+        self._lowest, self._workers, self._objects = lowest, those, objects
         self._images: list[_Image] = []
         self._max_prob: list[int] = []
 
-    def measure(self, separations: list[Separation]) -> Measured:
-        """Read and measure all maps, and check that they are the truth's."""
+    def measure(self, separations: list[Separation], metric: Metric) -> Measured:
+        """Read and measure all maps for a metric, and check that they are the truth's."""
         measure = partial(measure_components, separations=separations)
         results = list(self._workers.in_order(measure, self._tasks(self._read())))
         found = {one: Found.joined(result[one] for result in results) for one in separations}
         image_ids = [image_id for image_id, _, _ in self._images]
         folds = np.array([fold for _, fold, _ in self._images])
         _check_images(image_ids, set(self._truth["ImageId"]))
-        n_true = np.array([len(self._texts.get(image_id, [])) for image_id in image_ids])
-        return Measured(image_ids, folds, n_true, np.array(self._max_prob), found)
+        texts = [self._texts.get(image_id, []) for image_id in image_ids]
+        n_true = np.array([len(each) for each in texts])
+        runs, owners = parse_rows([text for each in texts for text in each], *self._shape)
+        owners = np.repeat(np.arange(len(texts)), n_true)[owners]
+        true_px = np.bincount(owners, runs[:, 1], len(texts)).astype(np.int64)
+        return Measured(metric, image_ids, folds, n_true, true_px, np.array(self._max_prob), found)
 
     def segments(self, cuts: tuple[Separation, ...]) -> SegmentTable:
         """Measure the segments of all maps, which `measure` has read."""
@@ -86,7 +94,7 @@ class Problem:
                 rules = Chosen(rules.cuts, chosen.get(image, ()))
                 packed = packed if rules.segments else None  # noqa: PLW2901
             images.append(((image_id,), rules, packed))
-        return draw_instances(images, self._workers)
+        return draw_instances(images, self._workers, objects=self._objects)
 
     def _read(self) -> Iterator[_Image]:
         for image_id, fold, maps in self._maps:

@@ -1,9 +1,10 @@
-"""The search over thresholds, separations, areas and image filters, by the competition's metric.
+"""The search over thresholds, separations, areas and image filters, by the metric in force.
 
-Each map is measured once; then the F2 of any set of rules is a sum over components, and all
+Each map is measured once; then the score of any set of rules is a sum over components, and all
 image filters of a minimum area cost one two-dimensional histogram.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.calibration.measure import Found
-from pipeline.metrics.f2 import f2_from_counts
+from pipeline.metrics.metric import Floats, Integers, Metric, add_up, ratios
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
 
@@ -50,7 +51,7 @@ class RuleGrid:
 
     @property
     def numbers(self) -> tuple[tuple[int, ...], ...]:
-        """The candidates of all rules but the separation, as in the axes of `f2_sums`."""
+        """The candidates of all rules but the separation, as in the axes of `score_sums`."""
         return self.min_areas_px, self.filter_levels, self.filter_areas_px
 
     @property
@@ -69,74 +70,87 @@ class Measured:
     """All maps, measured; the arrays have one entry per image.
 
     Attributes:
+        metric: The metric in force.
         image_ids: In the maps' order.
         folds: Fold of each, int64.
         n_true: Number of true objects.
+        true_px: Their pixels.
         max_prob: Maximum of the map, 0 without a map.
         found: All components, for each separation.
     """
 
+    metric: Metric
     image_ids: list[str]
-    folds: npt.NDArray[np.int64]
-    n_true: npt.NDArray[np.int64]
-    max_prob: npt.NDArray[np.int64]
+    folds: Integers
+    n_true: Integers
+    true_px: Integers
+    max_prob: Integers
     found: dict[Separation, Found]
 
+    def terms(self, sums: Integers, images: Integers | slice = slice(None)) -> Floats:
+        """Return `Metric.terms` of the images, (2, images)."""
+        return self.metric.terms(sums, self.n_true[images], self.true_px[images])
 
-def f2_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> npt.NDArray[np.float64]:
-    """Return the sum of F2 over each fold's images for every set of rules.
 
-    Shape: one axis per field of `RuleGrid`, in its order, and the folds last.
+def score_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> Floats:
+    """Return the terms of the score over each fold's images for every set of rules.
+
+    Shape: 2 for numerator and denominator, one axis per field of `RuleGrid`, in its order, and the
+    folds last.
     """
     fold = np.searchsorted(folds, measured.folds)
-    empty = (measured.n_true == 0).astype(np.float64)
-    without_objects = np.bincount(fold, weights=empty, minlength=len(folds))
+    nothing = measured.metric.all_empty(measured.n_true, measured.true_px)
+    without_objects = np.stack([np.bincount(fold, each, len(folds)) for each in nothing])
     areas, *filters = (len(values) for values in candidates.numbers)
-    sums = np.empty((len(candidates.separations), areas, *filters, len(folds)))
+    shape = (*filters, len(folds))
+    sums = np.empty((2, len(candidates.separations), areas, *shape))
     passed_prob = np.searchsorted(candidates.filter_levels, measured.max_prob, side="right") - 1
     for s, separation in enumerate(candidates.separations):
         found = measured.found[separation]
+        parts = _parts(measured, found)
         largest_px = _largest_px(found, len(fold))
         passed_area = np.searchsorted(candidates.filter_areas_px, largest_px, side="right") - 1
         for a, min_area_px in enumerate(candidates.min_areas_px):
-            images, f2 = _f2(measured, found, min_area_px)
+            images, image_sums = _sums(found, parts, min_area_px, len(fold))
             # What an image gains over no objects, at the strictest filters it passes; a filter's
             # gain is that of all images at its place or a stricter one.
-            gain = np.zeros((*filters, len(folds)))
-            at = (passed_prob[images], passed_area[images], fold[images])
-            np.add.at(gain, at, f2 - empty[images])
-            for axis in (0, 1):
+            places = passed_prob[images], passed_area[images], fold[images]
+            at = np.ravel_multi_index(places, shape)
+            added = measured.terms(image_sums, images) - nothing[:, images]
+            each = [np.bincount(at, term, math.prod(shape)) for term in added]
+            gain = np.reshape(each, (2, *shape))
+            for axis in (1, 2):
                 gain = np.flip(np.flip(gain, axis).cumsum(axis), axis)
-            sums[s, a] = gain + without_objects
+            sums[:, s, a] = gain + without_objects[:, None, None]
     return sums
 
 
-def by_threshold(
-    candidates: RuleGrid, sums: npt.NDArray[np.float64], images: int
-) -> list[dict[str, float]]:
-    """Return F2 over the least probability of an object's pixel, the other rules at their best.
+def by_threshold(candidates: RuleGrid, sums: Floats, key: str) -> list[dict[str, float]]:
+    """Return the score over the least probability of an object's pixel, other rules at their best.
 
     Args:
         candidates: What was searched.
-        sums: What `f2_sums` gave.
-        images: Number of images.
+        sums: What `score_sums` gave.
+        key: The metric's.
 
     Returns:
-        `threshold`, 1..255, and `f2`, on the images that the other rules were chosen on.
+        `threshold`, 1..255, and the score, on the images that the other rules were chosen on.
     """
-    f2 = sums.sum(axis=-1).reshape(len(candidates.separations), -1).max(axis=1) / images
+    scores = ratios(sums.sum(axis=-1)).reshape(len(candidates.separations), -1).max(axis=1)
     best: dict[int, float] = {}
-    for separation, value in zip(candidates.separations, f2.tolist(), strict=True):
+    for separation, value in zip(candidates.separations, scores.tolist(), strict=True):
         best[separation.threshold] = max(value, best.get(separation.threshold, 0.0))
-    return [{"threshold": threshold, "f2": best[threshold]} for threshold in sorted(best)]
+    return [{"threshold": threshold, key: best[threshold]} for threshold in sorted(best)]
 
 
-def image_f2(measured: Measured, rules: Rules) -> npt.NDArray[np.float64]:
-    """Return the F2 of each image by one set of rules."""
-    images, f2 = _f2(measured, measured.found[rules.separation], rules.min_area_px)
-    passed = passes(measured, rules)
-    result: npt.NDArray[np.float64] = (measured.n_true == 0).astype(np.float64)
-    result[images[passed[images]]] = f2[passed[images]]
+def image_sums(measured: Measured, rules: Rules) -> Integers:
+    """Return the sums of `Metric.parts` of what one set of rules finds, (images, k)."""
+    found = measured.found[rules.separation]
+    parts = _parts(measured, found)
+    images, sums = _sums(found, parts, rules.min_area_px, len(measured.n_true))
+    passed = passes(measured, rules)[images]
+    result = np.zeros((len(measured.n_true), parts.shape[1]), np.int64)
+    result[images[passed]] = sums[passed]
     return result
 
 
@@ -153,26 +167,28 @@ def _largest_px(found: Found, images: int) -> npt.NDArray[np.int64]:
     return largest_px
 
 
-def _f2(
-    measured: Measured, found: Found, min_area_px: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the images with a component of that area or more, and their F2 without filters."""
+def _parts(measured: Measured, found: Found) -> Integers:
+    return measured.metric.parts(found.hits, found.area_px, found.shared_px)
+
+
+def _sums(
+    found: Found, parts: Integers, min_area_px: int, images: int
+) -> tuple[Integers, Integers]:
+    """Return the images with a component of that area or more, and the sums of their parts."""
     kept = found.area_px >= min_area_px
-    size = len(measured.n_true)
-    count = np.bincount(found.image[kept], minlength=size)
-    hits = np.bincount(found.image[kept], weights=found.hits[kept], minlength=size)
-    images = np.flatnonzero(count)
-    return images, f2_from_counts(hits[images], measured.n_true[images], count[images])
+    owners = found.image[kept]
+    taken = np.flatnonzero(np.bincount(owners, minlength=images))
+    return taken, add_up(parts[kept], owners, images)[taken]
 
 
-def best_rules(candidates: RuleGrid, f2: npt.NDArray[np.float64]) -> Rules:
-    """Return the best rules of those whose `f2` is given; of equally good ones the plainest.
+def best_rules(candidates: RuleGrid, scores: Floats) -> Rules:
+    """Return the best rules of those whose scores are given; of equally good ones the plainest.
 
     A filter that gains nothing is off. Among equal thresholds and areas the middle one is farthest
-    from where the score falls. `f2` has the shape of `f2_sums` without the folds; -inf leaves a
-    set of rules out.
+    from where the score falls. `scores` has one axis per field of `RuleGrid`; -inf leaves a set of
+    rules out.
     """
-    tied = np.argwhere(f2 >= f2.max() - TIE)
+    tied = np.argwhere(scores >= scores.max() - TIE)
     separation, area, filter_level, filter_area = range(4)
     for axis in (filter_level, filter_area):
         tied = tied[tied[:, axis] == tied[:, axis].min()]

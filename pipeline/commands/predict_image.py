@@ -91,11 +91,12 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     from pipeline.jobs.artifacts import read_json
     from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, write_instances
     from pipeline.masks.rle import encode_labels
-    from pipeline.selection.rules import find_objects, read_class_rules
+    from pipeline.selection.classes import read_classes
+    from pipeline.selection.rules import find_objects
 
     task = run.config.task
     source = run.result("calibrate").checked("rules.json")
-    rules = read_class_rules(read_json(source), task.classes, str(source))
+    rules = read_classes(read_json(source), task.classes, str(source))
     predict = _predictor(run)
     rows: list[tuple[str, str, str]] = []
     unread: list[str] = []

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.competitions import MaskMetric, ObjectMetric
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Section, Share
 from pipeline.maps import as_level
@@ -63,8 +64,13 @@ class CandidateSelection(Section):
 
 
 class Calibrate(Section):
-    """The values each rule may take; the competition's metric chooses among them."""
+    """The values each rule may take, and the metric that chooses among them.
 
+    `metric` null: the competition's; of images of your own, average precision of objects, else mean
+    Dice.
+    """
+
+    metric: Annotated[ObjectMetric | MaskMetric | None, Neutral(None)]
     thresholds: Annotated[Probabilities, Neutral([0.5])]
     min_areas_px: Annotated[Areas, Neutral([0])]
     connectivities: Annotated[list[Literal[4, 8]], Ascending, Neutral([8])]

@@ -6,14 +6,14 @@ else in the pipeline knows a competition by name.
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
@@ -23,8 +23,10 @@ from pipeline.config.fields import Section
 FIRST: str = importlib.import_module("pipeline.competitions").FIRST
 """The competition of runs that name none."""
 
-OBJECT_METRICS, MASK_METRICS = ("f2", "ap"), ("dice", "global_dice", "mask_ap")
-"""The metrics of `pipeline.metrics`: those that match objects, and those of whole masks."""
+ObjectMetric = Literal["ap", "f2"]
+"""The metrics of `pipeline.metrics` that match objects."""
+MaskMetric = Literal["dice", "global_dice", "mask_ap"]
+"""Those of whole masks."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,11 @@ class OwnData(Section):
     """What images of your own show, where no competition says it: see `competitions/masks.py`.
 
     `classes` are named as in the tables; of one, the tables name none. With `objects` each row is
-    one object, else an image, and a class, has one mask. `metric` null: average precision of
-    objects, else mean Dice.
+    one object, else an image, and a class, has one mask.
     """
 
     classes: Annotated[list[ClassId], Field(min_length=1), Neutral(["object"])]
     objects: Annotated[bool, Neutral(True)]
-    metric: Annotated[Literal["f2", "ap", "dice", "global_dice", "mask_ap"] | None, Neutral(None)]
 
     @field_validator("classes")
     @classmethod
@@ -167,24 +167,6 @@ class OwnData(Section):
         if len(set(classes)) < len(classes):
             raise ValueError(f"expected classes that differ, got {', '.join(classes)}.")
         return classes
-
-    @field_validator("metric")
-    @classmethod
-    def _fitting(cls, metric: str | None, info: ValidationInfo) -> str | None:
-        objects = info.data.get("objects", True)
-        fitting = OBJECT_METRICS if objects else MASK_METRICS
-        if metric is not None and metric not in fitting:
-            raise ValueError(
-                f"expected null or one of {', '.join(fitting)} where objects is "
-                f"{str(objects).lower()}, got {metric}."
-            )
-        return metric
-
-    def fill(self, competition: Competition) -> Competition:
-        """Return a competition that leaves classes, objects and metric to the configuration."""
-        metric = self.metric or ("ap" if self.objects else "dice")
-        filled = replace(competition, classes=tuple(self.classes), objects=self.objects)
-        return replace(filled, metric=metric)
 
 
 @cache

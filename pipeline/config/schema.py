@@ -7,8 +7,9 @@ the only place a value can come from. How files are read and how an error finds 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -16,9 +17,10 @@ from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
 from pipeline.config.competitions import (
     FIRST,
-    MASK_METRICS,
     Competition,
     CompetitionName,
+    MaskMetric,
+    ObjectMetric,
     OwnData,
     competitions,
 )
@@ -202,9 +204,13 @@ class Config(Section):
 
     @property
     def task(self) -> Competition:
-        """The competition in force, its classes filled in."""
+        """The competition in force, with what it leaves to the configuration."""
         found = competitions()[self.competition]
-        return found if found.classes else self.own_data.fill(found)
+        if not found.classes:
+            own = self.own_data
+            metric = "ap" if own.objects else "dice"
+            found = replace(found, classes=tuple(own.classes), objects=own.objects, metric=metric)
+        return replace(found, metric=self.calibrate.metric or found.metric)
 
     @property
     def data_folder(self) -> Path:
@@ -296,6 +302,10 @@ def _unfit_for(task: Competition, config: Config) -> Iterator[tuple[tuple[str, s
             f"alone, and {config.competition} is scored by {task.metric}."
         )
         yield ("calibrate", "candidate_selection"), message, "a section"
-    if task.metric in MASK_METRICS and config.calibrate.watershed is not None:
+    fitting = get_args(ObjectMetric if task.objects else MaskMetric)
+    if task.metric not in fitting:
+        message = f"expected null or one of {', '.join(fitting)}, got {task.metric}."
+        yield ("calibrate", "metric"), message, task.metric
+    if not task.objects and config.calibrate.watershed is not None:
         message = f"expected null: {task.metric} is of whole masks, which nothing splits."
         yield ("calibrate", "watershed"), message, "a section"

@@ -33,7 +33,9 @@ from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import MAX_LEVEL, ImageMaps, ProbabilityMap, as_level, as_levels
 from pipeline.masks.rle import Labels, decode_labels
-from pipeline.metrics.f2 import score_labels
+from pipeline.metrics.matching import score_labels
+from pipeline.metrics.metric import Metric, ratios
+from pipeline.metrics.registry import find_metric
 from pipeline.seeds import generator
 
 LOG = logging.getLogger(__name__)
@@ -126,10 +128,10 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
         tried.append(sample.trial(look))
         if tried[-1]["taken"]:
             LOG.info(
-                "%s: all passes where the first reaches %g, and %d px around: on %d images F2 is "
-                "%.4f lower, with a standard error of %.4f",
+                "%s: all passes where the first reaches %g, and %d px around: on %d images the "
+                "score is %.4f lower, with a standard error of %.4f",
                 *(job.label, threshold, margin_px, count),
-                *(tried[-1][figure] for figure in ("f2_lost", "standard_error")),
+                *(tried[-1][figure] for figure in ("score_lost", "standard_error")),
             )
             return {"look": asdict(look), "images": count, "tried": tried}
     LOG.info("%s: all passes everywhere, as every threshold changes what is found", job.label)
@@ -158,7 +160,8 @@ class _Sample:
         self._shape = catalog.height, catalog.width
         self._first = [one.prob_hw for one in self._maps(self._once)]
         self.complete = list(self._maps(MeanNetwork(config, device, [state])))
-        self._f2 = self._scores([one.prob_hw for one in self.complete])
+        self._metric = find_metric(config.task.metric)
+        self._of_complete = self._scores([one.prob_hw for one in self.complete])
 
     def _maps(self, network: MeanNetwork) -> Iterator[ImageMaps]:
         height, width = self._shape
@@ -182,14 +185,14 @@ class _Sample:
                 seen_hw[core.slices] = self.complete[place].prob_hw[core.slices]
                 again_px[place] += window.area_px
         again, empty = again_px / looked[0].size, np.array([not one for one in self._truth])
-        best = self._f2.mean(0).argmax()
-        lost = self._f2[:, best] - self._scores(looked)[:, best]
+        best = self._of_complete.mean(0).argmax()
+        lost = self._of_complete[:, best] - self._scores(looked)[:, best]
         error, changed = lost.std(ddof=1) / len(lost) ** 0.5, (lost != 0).mean()
         figures = {
             "looked_at_again": again.mean(),
             "of_empty_images": again[empty].mean() if empty.any() else 0.0,
             "of_others": again[~empty].mean(),
-            "f2_lost": lost.mean(),
+            "score_lost": lost.mean(),
             "standard_error": error,
             "changed": changed,
         }
@@ -198,9 +201,10 @@ class _Sample:
         return {**asdict(look), **rounded, "taken": taken}
 
     def _scores(self, maps: Sequence[ProbabilityMap]) -> npt.NDArray[np.float64]:
-        """Return the F2 of each image under each of RULES, (images, rules)."""
+        """Return the score of each image under each of RULES, (images, rules)."""
         truth = (decode_labels(texts, *self._shape) for texts in self._truth)
-        return np.array([_image_scores(*one) for one in zip(maps, truth, strict=True)])
+        images = zip(maps, truth, strict=True)
+        return np.array([_image_scores(self._metric, *one) for one in images])
 
 
 def measure_margin(
@@ -243,11 +247,11 @@ def _regions(first_hw: ProbabilityMap, look: Look, stride: int) -> list[Region]:
     return find_regions(prob_nhw, look, stride)[0]
 
 
-def _image_scores(prob_hw: ProbabilityMap, true_hw: Labels) -> list[float]:
+def _image_scores(metric: Metric, prob_hw: ProbabilityMap, true_hw: Labels) -> list[float]:
     scores = {}
     for threshold in {threshold for threshold, _ in RULES}:
         found_hw = cv2.connectedComponents((prob_hw >= as_level(threshold)).astype(np.uint8))[1]
-        scores[threshold] = score_labels(true_hw, found_hw)
+        scores[threshold] = float(ratios(score_labels(metric, true_hw, found_hw)))
     nothing = float(true_hw.max() == 0)
     return [
         scores[threshold] if prob_hw.max() >= as_level(least) else nothing

@@ -4,10 +4,9 @@ Batches of masks enter; the coefficients over all pixels seen, and their means o
 Counts stay on the device until they are asked for, so that counting never waits for it.
 """
 
-import pandas as pd
 import torch
 
-from pipeline.metrics.pixels import count_pixels
+from pipeline.metrics.matching import Matches
 
 
 def dice(both_px: torch.Tensor, true_px: torch.Tensor, predicted_px: torch.Tensor) -> torch.Tensor:
@@ -103,12 +102,11 @@ class PixelCounts:
         return result
 
 
-def score_pixels(
-    truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int
-) -> dict[str, float]:
-    """Return what `PixelCounts.coefficients` says of two tables of objects; see `count_pixels`."""
+def score_pixels(matches: Matches) -> dict[str, float]:
+    """Return what `PixelCounts.coefficients` says of all objects of two tables."""
+    pixels = matches.images[["shared_px", "true_px", "predicted_px"]]
     counts = PixelCounts(torch.device("cpu"))
-    counts.add(torch.from_numpy(count_pixels(truth, predicted, height, width)))
+    counts.add(torch.from_numpy(pixels.to_numpy().T))
     return counts.coefficients()
 
 

@@ -19,7 +19,8 @@ from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Look
 from pipeline.jobs.artifacts import read_json
 from pipeline.networks.weight_files import read_tensors
-from pipeline.selection.rules import AnyRules, read_class_rules
+from pipeline.selection.classes import read_classes
+from pipeline.selection.rules import AnyRules
 
 CONFIG, RULES, MANIFEST = "config.yaml", "rules.json", "manifest.json"
 KEYS = {"files": dict, "height": int, "made_of": dict, "run": str, "width": int}
@@ -101,7 +102,7 @@ class Package:
         return cls(
             folder=folder,
             config=config,
-            rules=read_class_rules(of_run, classes, str(source)),
+            rules=read_classes(of_run, classes, str(source)),
             look=Look(**manifest["look"]) if manifest.get("look") else None,
             height=manifest["height"],
             width=manifest["width"],

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.metrics.f2 import THRESHOLDS, Matches, f2_from_counts, match_objects
+from pipeline.metrics.f2 import F2, f2_from_counts
+from pipeline.metrics.iou import THRESHOLDS
+from pipeline.metrics.matching import Matches, match_objects
 from pipeline.report.records import Records
 
 # An object lies inside another, and was merged or split, if more than this share of it does.
@@ -96,7 +98,7 @@ def outcomes_of(records: Records) -> Outcomes:
         records.read("data/instances.csv"),
         records.read("calibrate/oof_instances.csv"),
     )
-    matches = match_objects(truth, predicted, *shape)
+    matches = match_objects(truth, predicted, *shape, F2())
     ids = pd.Index(matches.images.ImageId)
     folds = records.read("split/folds.csv").set_index("ImageId")
     if not ids.isin(folds.index).all():

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
 from pipeline.masks.rle import Labels
-from pipeline.metrics.f2 import THRESHOLDS
+from pipeline.metrics.iou import THRESHOLDS
 from pipeline.selection.thresholds import AGAIN, Rules
 from pipeline.selection.trees import Trees
 from pipeline.separation.foreground import Foreground

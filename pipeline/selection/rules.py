@@ -4,7 +4,6 @@
 `find_objects` applies either, to out-of-fold and to test maps alike.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from pipeline.errors import ArtifactError
@@ -46,25 +45,6 @@ def read_rules(value: Any, source: str) -> AnyRules:  # noqa: ANN401  any JSON v
         )
     rules = {name: each for name, each in value.items() if name != "kind"}
     return KINDS[kind].from_json(rules, source)
-
-
-def read_class_rules(
-    value: Any,  # noqa: ANN401  any JSON value
-    classes: Sequence[str],
-    source: str,
-) -> dict[str, AnyRules]:
-    """Read the rules of each class from a whole rules.json.
-
-    Raises:
-        ArtifactError: Not that; `source` is named.
-    """
-    found = {classes[0]: value} if len(classes) == 1 else value.get("classes", {})
-    if list(found) != list(classes):
-        raise ArtifactError(
-            f"{source}: expected the rules of {', '.join(classes)}, got those of "
-            f"{', '.join(found) or 'one class'}. {AGAIN}"
-        )
-    return {each: read_rules(of_class["rules"], source) for each, of_class in found.items()}
 
 
 def find_objects(maps: ImageMaps | None, rules: AnyRules) -> Labels | None:

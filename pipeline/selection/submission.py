@@ -62,7 +62,7 @@ def submit_maps(
 
     objects, classes = competition.objects, competition.classes
     with workers(jobs) as those:
-        submission = draw_instances(layers(), those, united=not objects)
+        submission = draw_instances(layers(), those, objects=objects)
     check_submission(submission, sample_ids, *mask_shape, classes=classes, objects=objects)
     return submission
 
@@ -71,7 +71,7 @@ def draw_instances(
     layers: Iterable[tuple[Key, AnyRules | Chosen, Packed | None]],
     those: Workers,
     *,
-    united: bool = False,
+    objects: bool = True,
 ) -> pd.DataFrame:
     """Return the instances that rules find.
 
@@ -79,19 +79,19 @@ def draw_instances(
         layers: Key of each layer, what finds its objects, and the foreground of all that may be
             kept.
         those: Processes to cut with.
-        united: Whether all that is found in a layer is one mask.
+        objects: Whether each object has a row; else a layer has one mask, the union of all.
 
     Returns:
         Instances in the order given.
     """
-    find = partial(_find_chunk, united=united)
+    find = partial(_find_chunk, objects=objects)
     rows = [row for rows in those.in_order(find, layers) for row in rows]
     columns = COLUMNS if not rows or len(rows[0]) == len(COLUMNS) else CLASS_COLUMNS
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
 def _find_chunk(
-    layers: list[tuple[Key, AnyRules | Chosen, Packed | None]], *, united: bool
+    layers: list[tuple[Key, AnyRules | Chosen, Packed | None]], *, objects: bool
 ) -> list[Key]:
     rows = []
     for key, rules, packed in layers:
@@ -101,8 +101,8 @@ def _find_chunk(
             with about(", class ".join(key)):
                 labels_hw = rules.find(foreground)
             if labels_hw is not None:
-                found_hw = np.minimum(labels_hw, 1) if united else labels_hw
-                texts = encode_labels(found_hw, foreground.within)
+                labels_hw = labels_hw if objects else np.minimum(labels_hw, 1)
+                texts = encode_labels(labels_hw, foreground.within)
         rows += [(*key, text) for text in texts or [""]]
     return rows
 

@@ -109,14 +109,15 @@ def _context(
     from pipeline.compute.group import Group
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
-    from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+    from pipeline.data.tiles import CropDataset, ImageDataset
+    from pipeline.data.true_objects import TrueObjects
     from pipeline.training import context
     from pipeline.training.sizes import decide_sizes
 
     config = run.config
     catalog = Catalog.of(run)
-    classes = config.task.classes
-    objects = [catalog.objects(class_id) for class_id in classes]
+    shape = catalog.height, catalog.width
+    of_classes = [catalog.objects(class_id) for class_id in config.task.classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     training, validation = folds.ImageId[~held_out], folds.ImageId[held_out]
@@ -131,8 +132,8 @@ def _context(
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
     def true_objects(ids: pd.Series) -> TrueObjects:
-        layers = [of_class[image_id] for image_id in ids for of_class in objects]
-        return TrueObjects(layers, catalog.height, catalog.width, len(classes))
+        layers = [objects[image_id] for image_id in ids for objects in of_classes]
+        return TrueObjects(layers, *shape, len(of_classes))
 
     crops = CropDataset(
         [catalog.train_path(image_id) for image_id in training],
@@ -142,7 +143,7 @@ def _context(
         crops=group.decided(
             lambda: decide_sizes(
                 *(job, config.crops, network, device),
-                min(catalog.height, catalog.width),
+                min(shape),
                 processes=group.size,
             )
         ),
@@ -152,10 +153,6 @@ def _context(
         draw_weights=draw_weights(hard_maps(run), training),
         cache_mib=config.machine.image_cache_mib,
     )
-    images = ImageDataset(
-        [catalog.train_path(image_id) for image_id in validation],
-        catalog.height,
-        catalog.width,
-        (true_objects(validation), config.targets),
-    )
+    paths = [catalog.train_path(image_id) for image_id in validation]
+    images = ImageDataset(paths, *shape, (true_objects(validation), config.targets))
     return context.TrainingContext(job, config, settings, crops, images, device, group)

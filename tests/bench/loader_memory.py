@@ -17,7 +17,8 @@ import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
 from pipeline.config.load import load_config
-from pipeline.data.tiles import CropDataset, TrueObjects
+from pipeline.data.tiles import CropDataset
+from pipeline.data.true_objects import TrueObjects
 from tests.bench.sizes import sized
 
 SIDE_PX, CROPS = 96, 400

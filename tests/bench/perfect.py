@@ -23,7 +23,8 @@ from pipeline.data.targets import CHANNELS, make_target
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 from pipeline.separation.separate import Separation
 from tests.annotations import annotation_set, separate
 from tests.bench.sizes import sized
@@ -90,7 +91,7 @@ def scores(ships, size, contact_px, jobs):
     for method in METHODS:
         rows = [row for part in parts for row in part[method]]
         found = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-        table[method] = score_images(ships, found, *size).set_index("ImageId")
+        table[method] = match_objects(ships, found, *size, F2()).images.set_index("ImageId")
     count = table["contact"]["n_true"]
     return pd.DataFrame({method: of["f2"] for method, of in table.items()}), count
 

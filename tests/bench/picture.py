@@ -18,7 +18,8 @@ from pipeline.data.images import read_image
 from pipeline.maps import map_path
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 
 # Colours that colour-blind people tell apart (Okabe and Ito), as RGB.
 COLOURS = [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0)]
@@ -52,7 +53,7 @@ def main() -> None:
     shape = catalog.height, catalog.width
     truth = catalog.objects()
     predicted = read_instances(run / "calibrate" / "oof_instances.csv")
-    scores = score_images(catalog.instances, predicted, *shape)
+    scores = match_objects(catalog.instances, predicted, *shape, F2()).images
     several = scores[scores.n_true >= 3].sort_values("f2")
     chosen = several.iloc[[round(q * (len(several) - 1)) for q in (0.9, 0.5, 0.1)]]
     found = predicted.groupby("ImageId").EncodedPixels.agg(list)

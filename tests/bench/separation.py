@@ -26,7 +26,8 @@ from pipeline.inference.probmaps import MapReader
 from pipeline.jobs.run import Run
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 from pipeline.selection.rules import find_objects
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
@@ -88,7 +89,7 @@ def f2_by(how, maps, truth, size):
             found = [""] if labels_hw is None else encode_labels(labels_hw)
             rows += [(name, text) for text in found]
         found = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-        columns.append(score_images(truth, found, *size).set_index("ImageId").f2)
+        columns.append(match_objects(truth, found, *size, F2()).images.set_index("ImageId").f2)
     return pd.concat(columns, axis=1)
 
 

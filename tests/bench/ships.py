@@ -25,7 +25,8 @@ from pipeline.data.contact import contact
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 from pipeline.s5_calibrate import candidates
 from pipeline.selection.submission import submit_maps
 from pipeline.separation.foreground import pack
@@ -152,6 +153,7 @@ def search(images, count):
     start, cpu_start = time.perf_counter(), sum(os.times()[:4])
     result = calibrate(
         *(maps, truth, SIDE, SIDE, CANDIDATES),
+        metric=F2(),
         learning=CALIBRATE.candidate_selection,
         jobs=2,
     )
@@ -174,7 +176,7 @@ def search(images, count):
     plain = CANDIDATES.rules((0, 0, 0, 0))
     packed = [(image_id, fold, pack(one, plain.lowest)) for image_id, fold, one in sample]
     found = find_instances(packed, dict.fromkeys(range(5), plain))
-    score_images(part, found, SIDE, SIDE)
+    match_objects(part, found, SIDE, SIDE, F2())
     again_s = (time.perf_counter() - start) / len(sample) * count * sets
     print(
         f"  looking at every map again for each set of rules: {again_s:.0f} s, "

@@ -41,7 +41,8 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
 from pipeline.config.load import load_config
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+from pipeline.data.tiles import CropDataset, ImageDataset
+from pipeline.data.true_objects import TrueObjects
 from pipeline.jobs.job import Job
 from pipeline.masks.rle import encode_labels
 from pipeline.networks.build import build_network

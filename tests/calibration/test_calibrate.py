@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,15 @@ import pytest
 from pipeline.calibration.calibrate import calibrate
 from pipeline.calibration.gain import try_rule
 from pipeline.calibration.problem import Problem
-from pipeline.calibration.search import RuleGrid, best_rules, f2_sums, image_f2
+from pipeline.calibration.search import RuleGrid, best_rules, image_sums, score_sums
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
+from pipeline.metrics.registry import METRICS
 from pipeline.selection import workers
 from pipeline.selection.candidates import LearntFilter, LearntSelection
 from pipeline.selection.rules import find_objects, read_rules, rules_to_json
@@ -74,85 +77,107 @@ def problem(count=24, folds=3, seed=5):
     return maps, pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
-@pytest.fixture(scope="module")
-def solved():
+@pytest.fixture(scope="module", params=METRICS)
+def solved(request):
+    metric = METRICS[request.param]
     maps, truth = problem()
-    return maps, truth, calibrate(maps, truth, *SHAPE, GRID)
+    found = calibrate(maps, truth, *SHAPE, GRID, metric=metric, objects=metric.of_objects)
+    return maps, truth, metric, found
 
 
-def measure(maps, truth, jobs=1):
+def measure(maps, truth, metric, jobs=1):
     with workers.workers(jobs) as those:
-        return Problem(maps, truth, SHAPE, 60, those).measure(list(PLAIN))
+        return Problem(maps, truth, SHAPE, 60, those).measure(list(PLAIN), metric)
 
 
 @pytest.fixture(scope="module")
 def brute_force(solved):
-    """F2 of each image for every set of rules, from whole maps."""
-    maps, truth, _ = solved
-    scores = {}
+    """Terms of each image for every set of rules, from whole maps."""
+    maps, truth, metric, _ = solved
+    terms = {}
     for place in product(range(len(PLAIN)), *(range(len(v)) for v in GRID.numbers)):
         rules = GRID.rules(place)
         packed = [(image_id, fold, pack(one, rules.lowest)) for image_id, fold, one in maps]
-        found = find_instances(packed, dict.fromkeys(range(3), rules))
-        scores[place] = score_images(truth, found, *SHAPE)["f2"].to_numpy()
-    return scores
+        found = find_instances(packed, dict.fromkeys(range(3), rules), objects=metric.of_objects)
+        terms[place] = match_objects(truth, found, *SHAPE, metric).terms
+    return terms
+
+
+def score(terms):
+    numerator, denominator = terms.sum(axis=1)
+    return numerator / denominator
 
 
 def test_every_rule_scores_what_the_metric_says(solved, brute_force):
-    maps, truth, _ = solved
-    measured = measure(maps, truth)
-    sums = f2_sums(measured, GRID, [0, 1, 2])
-    assert sums.size == 3 * len(brute_force)
-    for place, f2 in brute_force.items():
-        np.testing.assert_allclose(image_f2(measured, GRID.rules(place)), f2, atol=1e-9)
-        by_fold = [f2[fold::3].sum() for fold in range(3)]  # image i is in fold i % 3
-        np.testing.assert_allclose(sums[place], by_fold, atol=1e-9)
+    maps, truth, metric, _ = solved
+    measured = measure(maps, truth, metric)
+    sums = score_sums(measured, GRID, [0, 1, 2])
+    assert sums.size == 2 * 3 * len(brute_force)
+    for place, terms in brute_force.items():
+        found = measured.terms(image_sums(measured, GRID.rules(place)))
+        np.testing.assert_allclose(found, terms, atol=1e-9)
+        by_fold = [terms[:, fold::3].sum(axis=1) for fold in range(3)]  # image i is in fold i % 3
+        np.testing.assert_allclose(sums[:, *place], np.transpose(by_fold), atol=1e-9)
 
 
 def test_each_fold_is_scored_by_rules_of_the_others(solved, brute_force):
-    _, _, result = solved
+    _, _, metric, result = solved
     filtered = result.trials[-1].kept
     assert [trial.rule for trial in result.trials] == ["image filter"]
     scores = {
-        GRID.rules(place): f2
-        for place, f2 in brute_force.items()
+        GRID.rules(place): terms
+        for place, terms in brute_force.items()
         if filtered or place[2:] == (0, 0)
     }
-    honest = np.empty(24)
+    held_out = np.empty((2, 24))
     for fold, rules in result.fold_rules.items():
         of_fold = np.arange(24) % 3 == fold
-        others = {candidate: f2[~of_fold].mean() for candidate, f2 in scores.items()}
+        others = {candidate: score(terms[:, ~of_fold]) for candidate, terms in scores.items()}
         assert others[rules] == pytest.approx(max(others.values()), abs=1e-9)
-        honest[of_fold] = scores[rules][of_fold]
-    best = max(f2.mean() for f2 in scores.values())
-    assert scores[result.rules].mean() == pytest.approx(best, abs=1e-9)
-    assert result.scores["f2"] == pytest.approx(honest.mean())
-    assert result.scores["f2_in_sample"] == pytest.approx(best)
+        held_out[:, of_fold] = scores[rules][:, of_fold]
+    best = max(map(score, scores.values()))
+    assert score(scores[result.rules]) == pytest.approx(best, abs=1e-9)
+    assert result.scores[metric.key] == pytest.approx(score(held_out))
+    assert result.scores[f"{metric.key}_in_sample"] == pytest.approx(best)
+    assert result.trials[-1].score == pytest.approx(score(held_out)) or not filtered
 
 
-def test_f2_over_the_threshold_is_that_of_the_best_other_rules(solved, brute_force):
+def test_the_score_over_the_threshold_is_that_of_the_best_other_rules(solved, brute_force):
     best = {}
-    for place, f2 in brute_force.items():
+    for place, terms in brute_force.items():
         threshold = GRID.rules(place).separation.threshold
-        best[threshold] = max(f2.mean(), best.get(threshold, 0))
-    recorded = {row["threshold"]: row["f2"] for row in solved[2].scores["by_threshold"]}
+        best[threshold] = max(score(terms), best.get(threshold, 0))
+    rows = solved[-1].scores["by_threshold"]
+    recorded = {row["threshold"]: row[solved[2].key] for row in rows}
     assert recorded == pytest.approx(best)
     assert list(recorded) == sorted(best)
 
 
 def test_the_instances_are_the_scored_ships(solved):
-    maps, truth, result = solved
-    scores = score_images(truth, result.instances, *SHAPE)
-    assert scores["f2"].mean() == pytest.approx(result.scores["f2"])
+    maps, truth, metric, result = solved
+    matches = match_objects(truth, result.instances, *SHAPE, metric)
+    assert score(matches.terms) == pytest.approx(result.scores[metric.key])
     assert result.instances["ImageId"].unique().tolist() == [image_id for image_id, *_ in maps]
-    empty_share = (scores["n_true"] == 0).mean()
-    assert result.scores["f2_all_empty"] == pytest.approx(empty_share)
+    assert metric.of_objects or result.instances["ImageId"].is_unique
+    nothing = truth.assign(EncodedPixels="").drop_duplicates()
+    all_empty = score(match_objects(truth, nothing, *SHAPE, metric).terms)
+    assert result.scores[f"{metric.key}_all_empty"] == pytest.approx(all_empty)
 
 
-def test_processes_do_not_change_the_measurements(solved, monkeypatch):
-    maps, truth, _ = solved
+def test_scores_and_trials_are_written_as_in_earlier_versions():
+    (maps, truth), (more, true) = problem(24, 3), blinking(15, 3)
+    groups = {image_id: index // 2 for index, (image_id, *_) in enumerate(maps + more)}
+    tables = pd.concat([truth, true])
+    found = calibrate(maps + more, tables, *SHAPE, GRID, metric=F2(), groups=groups)
+    tried = [trial.to_json("f2") for trial in found.trials]
+    text = json.dumps({"tried": tried, "scores": found.scores}, indent=2) + "\n"
+    assert text == (Path(__file__).parent / "airbus.json").read_text()
+
+
+def test_processes_do_not_change_the_measurements(monkeypatch):
+    maps, truth = problem()
     monkeypatch.setattr(workers, "CHUNK", 3)
-    one, two = (measure(maps, truth, jobs) for jobs in (1, 2))
+    one, two = (measure(maps, truth, F2(), jobs) for jobs in (1, 2))
     for how, found in one.found.items():
         for name, values in vars(found).items():
             np.testing.assert_array_equal(values, getattr(two.found[how], name))
@@ -161,7 +186,7 @@ def test_processes_do_not_change_the_measurements(solved, monkeypatch):
 def test_nothing_but_empty_images():
     maps = [(f"{i}", i % 2, None) for i in range(6)]
     truth = pd.DataFrame([(f"{i}", "") for i in range(6)], columns=COLUMNS, dtype=str)
-    result = calibrate(maps, truth, *SHAPE, GRID, learning=LEARNING)
+    result = calibrate(maps, truth, *SHAPE, GRID, metric=F2(), learning=LEARNING)
     assert result.scores["f2"] == 1
     assert result.scores["f2_ship_images"] is None
     assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no image filter
@@ -188,7 +213,7 @@ def blinking(count, folds):
 
 def test_a_gate_is_chosen_where_it_pays():
     """An image filter drops the faint blobs and keeps the ships' faint edges."""
-    result = calibrate(*blinking(40, 4), *SHAPE, GRID)
+    result = calibrate(*blinking(40, 4), *SHAPE, GRID, metric=F2())
     assert result.scores["f2"] == 1
     assert [trial.kept for trial in result.trials] == [True]
     assert result.rules.filter_level == 150  # of 150 and 230, which are equal, the plainest
@@ -201,7 +226,7 @@ def test_acceptance_is_learnt_where_it_pays():
     maps, truth = blinking(80, 4)
     plain = RuleGrid((PLAIN[0],), min_areas_px=(0,))
     groups = {image_id: int(image_id) // 4 for image_id, *_ in maps}
-    result = calibrate(maps, truth, *SHAPE, plain, learning=LEARNING, groups=groups)
+    result = calibrate(maps, truth, *SHAPE, plain, metric=F2(), learning=LEARNING, groups=groups)
     assert [(trial.rule, trial.kept) for trial in result.trials] == [
         ("candidate selection", False),  # it submits the best of any blob
         ("candidate selection and learnt image filter", True),
@@ -235,9 +260,10 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
 
     monkeypatch.setattr("pipeline.calibration.calibrate.try_rule", keep)
     maps, truth = problem(24, 2)
-    result = calibrate(maps, truth, *SHAPE, GRID, learning=LEARNING.model_copy(update={"trees": 5}))
+    learning = LEARNING.model_copy(update={"trees": 5})
+    result = calibrate(maps, truth, *SHAPE, GRID, metric=F2(), learning=learning)
     last = [trial for trial in result.trials if trial.kept][-1]
-    assert last.f2 == pytest.approx(result.scores["f2"])
+    assert last.score == pytest.approx(result.scores["f2"])
     assert {trial.rule for trial in result.trials if trial.kept} == kept
     written = {fold: json.dumps(rules_to_json(one)) for fold, one in result.fold_rules.items()}
     read = {fold: read_rules(json.loads(text), "rules.json") for fold, text in written.items()}
@@ -274,15 +300,17 @@ def test_ties_go_to_the_middle_and_to_no_gate():
 def test_maps_and_truth_must_belong_together():
     maps, truth = problem(6, 2)
     with pytest.raises(DataError, match=r"1 images have no map: 000\.jpg"):
-        calibrate(maps[1:], truth, *SHAPE, GRID)
+        calibrate(maps[1:], truth, *SHAPE, GRID, metric=F2())
     with pytest.raises(DataError, match=r"1 maps are of images.*not list: 005\.jpg"):
-        calibrate(maps, truth[truth["ImageId"] != "005.jpg"], *SHAPE, GRID)
+        calibrate(maps, truth[truth["ImageId"] != "005.jpg"], *SHAPE, GRID, metric=F2())
     with pytest.raises(DataError, match="1 images have more than one map"):
-        calibrate([*maps, maps[0]], truth, *SHAPE, GRID)
+        calibrate([*maps, maps[0]], truth, *SHAPE, GRID, metric=F2())
     with pytest.raises(DataError, match=r"two folds or more.*got 1"):
-        calibrate([(image_id, 0, prob) for image_id, _, prob in maps], truth, *SHAPE, GRID)
+        calibrate(
+            [(image_id, 0, prob) for image_id, _, prob in maps], truth, *SHAPE, GRID, metric=F2()
+        )
     with pytest.raises(ArtifactError, match=r"map of 000\.jpg: expected 25x30 px"):
-        calibrate(maps, truth, 25, 30, GRID)
+        calibrate(maps, truth, 25, 30, GRID, metric=F2())
 
 
 def test_a_map_that_cannot_be_cut_is_named():
@@ -291,7 +319,7 @@ def test_a_map_that_cannot_be_cut_is_named():
     maps = [("a.jpg", 0, None), ("b.jpg", 1, ImageMaps(prob_hw))]
     truth = pd.DataFrame([("a.jpg", ""), ("b.jpg", "")], columns=COLUMNS)
     with pytest.raises(DataError, match=r"b\.jpg: a map has 65,536 connected components"):
-        calibrate(maps, truth, 512, 512, GRID)
+        calibrate(maps, truth, 512, 512, GRID, metric=F2())
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def predicted(tmp_path, monkeypatch):
     maps = lambda _, picture_hwc: [ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))]  # noqa: E731
     monkeypatch.setattr(predict_image, "_predictor", lambda _: maps)
     monkeypatch.setattr("pipeline.jobs.artifacts.read_json", lambda _: {"rules": {}})
-    monkeypatch.setattr("pipeline.selection.rules.read_class_rules", lambda *_: {"ship": None})
+    monkeypatch.setattr("pipeline.selection.classes.read_classes", lambda *_: {"ship": None})
     monkeypatch.setattr("pipeline.selection.rules.find_objects", lambda *_: None)
 
     def predict(pictures, out=tmp_path / "out"):

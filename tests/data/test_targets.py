@@ -16,7 +16,8 @@ from pipeline.data.targets import (
     probabilities,
     without_borders,
 )
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+from pipeline.data.tiles import CropDataset, ImageDataset
+from pipeline.data.true_objects import TrueObjects
 from pipeline.masks.rle import encode_labels
 
 pytestmark = pytest.mark.unit

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 from pipeline.config.augment import Augment
 from pipeline.config.schema import Crops, Targets
 from pipeline.data.contact import contact
-from pipeline.data.tiles import CropDataset, ImageDataset, TrueObjects
+from pipeline.data.tiles import CropDataset, ImageDataset
+from pipeline.data.true_objects import TrueObjects
 from pipeline.masks.rle import decode_labels, encode_labels
 from tests.annotations import annotation_set
 

@@ -53,7 +53,7 @@ def test_the_image_heads_answer_goes_with_the_maps():
 @pytest.mark.parametrize(("objects", "first", "second"), [(True, 0, 204), (False, 102, 204)])
 def test_objects_of_several_classes_share_no_pixel_and_masks_may(objects, first, second):
     metric = "f2" if objects else "dice"
-    overrides = [*OWN, f"own_data.objects={str(objects).lower()}", f"own_data.metric={metric}"]
+    overrides = [*OWN, f"own_data.objects={str(objects).lower()}", f"calibrate.metric={metric}"]
     overrides += [] if objects else ["calibrate.watershed=null"]
     config = load_config(Path("configs/demo.yaml"), overrides)
     maps_nchw = torch.tensor([[0.4, 0.6], [0.8, 0.2]]).view(1, 2, 1, 2)

@@ -7,17 +7,19 @@ import pandas as pd
 import pytest
 
 from pipeline.masks.instances import COLUMNS
-from pipeline.metrics.f2 import match_objects
-from pipeline.metrics.summaries import in_words, mean, summarise
+from pipeline.metrics.dice import Dice, GlobalDice
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
+from pipeline.metrics.summaries import in_words, jackknife_error, summarise
 
 pytestmark = pytest.mark.unit
 
 
-def matches(true_rows, found_rows):
+def matches(true_rows, found_rows, metric=F2):
     true, found = (
         pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (true_rows, found_rows)
     )
-    return match_objects(true, found, 100, 100)
+    return match_objects(true, found, 100, 100, metric())
 
 
 TRUE = [("a", "1 50"), ("a", "101 150"), ("b", ""), ("c", ""), ("d", "1 6000")]
@@ -73,8 +75,8 @@ def test_nothing_and_one():
     json.dumps(scores, allow_nan=False)
 
 
-def test_a_mean_over_nothing_is_none_in_words_too():
-    words = in_words(0.5, mean(np.zeros(0)), 0.25, 1.0)
+def test_a_score_of_nothing_is_none_in_words_too():
+    words = in_words(F2(), 0.5, None, 0.25, 1.0)
     assert (
         words
         == "F2 0.5000 (images with objects none, empty images 0.2500; the all-empty answer 1.0000)"
@@ -91,3 +93,38 @@ def test_the_share_of_ship_images_changes_the_standard_error_too():
         share = row["ship_share"]
         error = np.sqrt((share**2 * 0.6 * 0.4 + (1 - share) ** 2 * 0.1 * 0.9) / 2000)
         assert row["f2_standard_error"] == pytest.approx(error, rel=0.1)
+
+
+def test_masks_by_hand():
+    table = [("a", "1 50"), ("b", ""), ("c", "1 5000"), ("d", "")]
+    found = [("a", "26 50"), ("b", ""), ("c", "1 6000"), ("d", "1 100")]
+    groups = np.array(["x", "y", "z", "z"])
+    scores = summarise(matches(table, found, Dice), groups=groups)
+    dice_c = 2 * 5000 / 11000
+    assert scores["dice"] == pytest.approx((0.5 + 1 + dice_c + 0) / 4)
+    assert scores["dice_object_images"] == pytest.approx((0.5 + dice_c) / 2)
+    assert scores["dice_empty_images"] == 0.5
+    assert scores["dice_all_empty"] == 0.5
+    by_share = {row["from_share"]: (row["images"], row["dice"]) for row in scores["by_area_share"]}
+    nothing = (0, None)
+    assert by_share == {0.0: (1, 0.5), 0.01: nothing, 0.05: nothing, 0.2: nothing, 0.5: (1, dice_c)}
+    scores = summarise(matches(table, found, GlobalDice), groups=groups)
+    assert scores["global_dice"] == pytest.approx(2 * 5025 / (5050 + 6150))
+    assert scores["global_dice_all_empty"] == 0
+    assert scores["global_dice_empty_images"] == 0
+    # Without x, without y, without z: nothing is true or predicted in y.
+    without = np.array([2 * 5000 / 11100, 2 * 5025 / 11200, 2 * 25 / 100])
+    error = np.sqrt(((without - without.mean()) ** 2).sum() * 2 / 3)
+    assert scores["global_dice_standard_error"] == pytest.approx(error)
+    json.dumps(scores, allow_nan=False)
+
+
+def test_the_jackknife_error_is_how_much_a_global_score_varies():
+    rng = np.random.default_rng(4)
+
+    def terms():
+        whole = rng.integers(50, 150, 200)
+        return np.stack([rng.binomial(whole, 0.7), whole]).astype(float)
+
+    errors = [jackknife_error(terms(), np.arange(200) // 2) for _ in range(20)]
+    assert np.mean(errors) == pytest.approx(np.sqrt(0.7 * 0.3 / 20_000), rel=0.05)

@@ -14,7 +14,8 @@ from pipeline.config.architectures import architectures
 from pipeline.config.load import load_config
 from pipeline.config.networks import Network
 from pipeline.data.demo import render_demo
-from pipeline.data.tiles import CropDataset, TrueObjects
+from pipeline.data.tiles import CropDataset
+from pipeline.data.true_objects import TrueObjects
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.masks.instances import read_instances
 from pipeline.metrics.coefficients import PixelCounts

@@ -12,7 +12,8 @@ from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.masks.instances import write_instances
-from pipeline.metrics.f2 import match_objects
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 from pipeline.metrics.summaries import summarise
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     (run / "split").mkdir()
     frame.to_csv(run / "split" / "folds.csv", index=False)
     write_instances(run / "data" / "instances.csv", truth)
-    matches = match_objects(truth, predicted, side, side)
+    matches = match_objects(truth, predicted, side, side, F2())
     scores = summarise(matches, frame.fold.to_numpy(), frame.group.to_numpy())
     _json(run / "calibrate" / "scores.json", scores | {"f2_in_sample": scores["f2"] + 0.01})
     rule = {"separation": {"threshold": 128}, "min_area_px": 8}

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import rectangle
 
-from pipeline.metrics.f2 import match_objects
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
 from pipeline.report.outcomes import CAUSES, Outcomes, outcomes_of
 from pipeline.report.records import Records
 
@@ -27,7 +28,7 @@ def outcomes(truth, predicted):
         )
         for images in (truth, predicted)
     ]
-    matches = match_objects(*frames, SIDE, SIDE)
+    matches = match_objects(*frames, SIDE, SIDE, F2())
     return Outcomes(matches.images, matches, SIDE, SIDE)
 
 

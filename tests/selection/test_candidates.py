@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.calibration.gain import try_rule
 from pipeline.errors import ArtifactError
+from pipeline.metrics.metric import mean_of
 from pipeline.selection.candidates import (
     Choice,
     LearntFilter,
@@ -102,12 +103,16 @@ def test_a_gain_is_kept_above_its_standard_error_over_scenes():
     rng = np.random.default_rng(0)
     without = rng.uniform(size=400)
     groups = np.repeat(np.arange(100), 4)
+
+    def tried(rule, scores, groups=groups):
+        return try_rule(rule, mean_of(scores), mean_of(without), groups, 0)
+
     noise = np.repeat(rng.normal(0, 0.1, 100), 4)  # of a scene, so a hundred independent values
-    trial = try_rule("noise", without + noise - noise.mean() + 0.005, without, groups, 0)
+    trial = tried("noise", without + noise - noise.mean() + 0.005)
     assert trial.gain == pytest.approx(0.005)
     assert trial.standard_error == pytest.approx(0.01, rel=0.2)
     assert not trial.kept
-    assert try_rule("better", without + noise - noise.mean() + 0.02, without, groups, 0).kept
-    assert not try_rule("the same", without, without, groups, 0).kept
-    alone = try_rule("one scene", without + 1, without, np.zeros(400, np.int64), 0)
+    assert tried("better", without + noise - noise.mean() + 0.02).kept
+    assert not tried("the same", without).kept
+    alone = tried("one scene", without + 1, np.zeros(400, np.int64))
     assert (alone.standard_error, alone.kept) == (None, False)

@@ -10,7 +10,9 @@ from pipeline.data.demo import render_demo
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
-from pipeline.metrics.f2 import score_images
+from pipeline.metrics.f2 import F2
+from pipeline.metrics.matching import match_objects
+from pipeline.metrics.metric import score
 from pipeline.separation.separate import Separation
 
 pytestmark = pytest.mark.unit
@@ -34,7 +36,8 @@ def f2_by_method(label_maps, size_px=SPAN):
             assert np.array_equal(separated_hw > 0, ship_hw)
             found[method] += [(f"{index}", text) for text in encode_labels(separated_hw)]
     tables = [pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (truth, *found.values())]
-    scored = [score_images(tables[0], table, size_px, size_px).f2.mean() for table in tables[1:]]
+    shape = size_px, size_px
+    scored = [score(match_objects(tables[0], each, *shape, F2()).terms) for each in tables[1:]]
     return dict(zip(METHODS, scored, strict=True))
 
 
