@@ -94,7 +94,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.selection.workers import worker_count
 
     shape = catalog.height, catalog.width
-    truth = read_test_truth(run.config.data, run.config.task, shape)  # before anything is written
+    truth = read_test_truth(run.config.data, catalog)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_rules(read_json(source)["rules"], str(source))
     contact = CHANNELS[run.config.targets.kind] > 1

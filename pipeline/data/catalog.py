@@ -140,9 +140,7 @@ class Catalog:
         return cls(**known | now)
 
 
-def read_test_truth(
-    data: Data, competition: Competition, mask_shape: tuple[int, int]
-) -> pd.DataFrame | None:
+def read_test_truth(data: Data, catalog: Catalog) -> pd.DataFrame | None:
     """Read the instances of the test images: `data.test_truth`, or what the demo hides.
 
     Raises:
@@ -150,5 +148,7 @@ def read_test_truth(
     """
     path = data.test_truth
     if data.root is None and path is None:
-        path = data.folder / competition.hidden_truth
-    return None if path is None else read_masks(path, competition, *mask_shape)
+        path = data.folder / catalog.competition.hidden_truth
+    if path is None:
+        return None
+    return read_masks(path, catalog.competition, *catalog.mask_shape, images=catalog.test_ids)
