@@ -53,7 +53,7 @@ def check_folder(
     train_ids = sorted({*truth.images, *(files.found if truth.form.sparse else ())})
     train = _verdicts(files, train_ids, memory, jobs, signatures)
     shape = _common_shape(train, files, competition)
-    unlisted = sorted(map(shown, files.found.keys() - {*train_ids, *damaged}))
+    unlisted = [*map(shown, sorted(files.found.keys() - {*train_ids, *damaged}))]
     rows = [
         *_file_rows("train", files, train_ids, train.defect),
         *_file_rows("train", files, damaged, damaged.values()),
