@@ -26,6 +26,11 @@ Owners = npt.NDArray[np.int64]
 BLOCK_PX = 2**24  # sorted at once when pixels change their order
 
 
+def has_own_numbering(rle: Rle) -> bool:
+    """Tell whether a form numbers pixels, in whichever order they are, as the pipeline does."""
+    return (rle.first, rle.relative, rle.ends) == (1, False, False)
+
+
 def from_numbering(encoded: str, rle: Rle) -> str:
     """Number a mask's text as the pipeline does; the order of its pixels stays.
 
@@ -33,7 +38,7 @@ def from_numbering(encoded: str, rle: Rle) -> str:
     """
     if rle.empty and encoded.strip() in ("", rle.empty):
         return ""
-    if (rle.first, rle.relative, rle.ends) == (1, False, False):
+    if has_own_numbering(rle):
         return encoded
     try:
         numbers = [int(token) for token in encoded.split()]

@@ -23,6 +23,7 @@ from pipeline.masks.rle import Runs, find_overlaps, parse_rows
 from pipeline.masks.rle_forms import (
     Owners,
     from_numbering,
+    has_own_numbering,
     part,
     reorder,
     to_texts,
@@ -75,11 +76,10 @@ def read_rows(path: Path, forms: Sequence[TableForm], competition: Competition) 
     table = read_table(path, header or form.columns, advice=ADVICE)
     if not table:
         raise DataError(f"{path}: expected a row for every image, got only the header.")
-    columns = dict(zip(form.columns, zip(*table, strict=True), strict=True))
-    images, masks = list(columns[form.image]), list(columns[form.pixels])
+    places = [form.columns.index(name) for name in (form.image, form.pixels, form.class_id) if name]
+    images, masks, *more = ([row[place] for row in table] for place in places)
     if not form.joined:
-        classes = None if form.class_id is None else list(columns[form.class_id])
-        return Rows(path, form, images, classes, masks)
+        return Rows(path, form, images, more[0] if more else None, masks)
     pairs = [text.rpartition("_")[::2] for text in images]
     if "" in (ids := [image for image, _ in pairs]):
         row = ids.index("")
@@ -182,7 +182,10 @@ def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
     columns: dict[str, list[str]] = {"ImageId": rows.images}
     if len(competition.classes) > 1:
         columns["ClassId"] = rows.classes or [""] * len(rows.images)
-    columns["EncodedPixels"] = [from_numbering(text, competition.rle) for text in rows.masks]
+    rle, masks = competition.rle, rows.masks
+    if rle.empty or not has_own_numbering(rle):
+        masks = [from_numbering(text, rle) for text in masks]
+    columns["EncodedPixels"] = masks
     return pd.DataFrame(columns, dtype=str)
 
 
