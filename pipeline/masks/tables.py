@@ -257,13 +257,16 @@ def _parted(
     runs: Runs, owners: Owners, image: Owners, size: int, source: Path
 ) -> tuple[Runs, Owners]:
     """Part the masks that share pixels, image by image, and say how many lost all of theirs."""
-    places = runs[:, 0] + image[owners] * size
-    sharing = np.unique(image[find_overlaps(places, runs[:, 1], owners).ravel()])
-    alone = ~np.isin(image[owners], sharing)
+    order = np.argsort(image[owners], kind="stable")
+    runs, owners = runs[order], owners[order]
+    of_run = image[owners]
+    sharing = np.unique(
+        image[find_overlaps(runs[:, 0] + of_run * size, runs[:, 1], owners).ravel()]
+    )
+    alone = ~np.isin(of_run, sharing)
     parts = [(runs[alone], owners[alone])]
-    for one in sharing.tolist():
-        mine = image[owners] == one
-        parts.append(part(runs[mine], owners[mine], size))
+    for first, last in np.searchsorted(of_run, [sharing, sharing + 1]).T.tolist():
+        parts.append(part(runs[first:last], owners[first:last], size))
     parted, of = (np.concatenate(each) for each in zip(*parts, strict=True))
     lost = len(np.unique(owners)) - len(np.unique(of))
     if len(sharing):
