@@ -9,6 +9,8 @@ import logging
 import os
 from pathlib import Path
 
+from pipeline.config.competitions import Competition
+from pipeline.config.data import Demo
 from pipeline.config.schema import Config
 from pipeline.data.check import check_folder
 from pipeline.data.files import check_kind, fingerprint, has_layout
@@ -72,10 +74,8 @@ def _provide(config: Config) -> None:
     """Fill the data folder, with the demo or from Kaggle."""
     folder = config.data_folder
     if config.data.root is None:
-        from pipeline.data.demo import render_demo
-
         LOG.info("data: rendering the demo into %s", folder)
-        render_demo(folder, **config.data.demo.model_dump())
+        _render(folder, config.data.demo, config.task)
     else:
         from pipeline.kaggle.download import download_competition
 
@@ -86,6 +86,22 @@ def _provide(config: Config) -> None:
             layout=config.task.layout,
             keep_archive=config.kaggle.keep_archive,
         )
+
+
+def _render(folder: Path, demo: Demo, task: Competition) -> None:
+    if task.render_demo is not None:
+        task.render_demo(folder, **demo.model_dump())
+        return
+    from pipeline.data.stand_in import render_stand_in
+
+    render_stand_in(
+        folder,
+        task,
+        seed=demo.seed,
+        train_tiles=demo.train_tiles,
+        test_tiles=demo.test_tiles,
+        empty_share=demo.empty_share,
+    )
 
 
 if __name__ == "__main__":

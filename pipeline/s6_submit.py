@@ -94,7 +94,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.selection.workers import worker_count
 
     shape, task = catalog.mask_shape, run.config.task
-    truth = read_test_truth(run.config, shape)  # before anything is written
+    truth = read_test_truth(run.config, catalog)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_classes(read_json(source), task.classes, str(source))
     reader = MapReader(

@@ -8,7 +8,7 @@ Source: https://www.kaggle.com/competitions/understanding_cloud_organization, it
 ("the predicted encodings should be against images that are scaled by 0.25 per side") and Data.
 """
 
-from pipeline.config.competitions import Competition, TableForm
+from pipeline.config.competitions import Competition, StandIn, TableForm
 
 FORM = TableForm(
     ("Image_Label", "EncodedPixels"), image="Image_Label", pixels="EncodedPixels", joined=True
@@ -29,6 +29,6 @@ COMPETITION = Competition(
     objects=False,
     metric="dice",
     object_name=("cloud pattern", "cloud patterns"),
-    image_shape=(1400, 2100),
+    stand_in=StandIn((1400, 2100), ".jpg"),
     mask_shape=(350, 525),
 )

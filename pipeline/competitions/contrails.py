@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.competitions import Competition, Image, Rle, TableForm
+from pipeline.config.competitions import Competition, Image, Rle, StandIn, TableForm
 
 LABELLED_TIME, TIMES = 4, 8
 MASK = "human_pixel_masks.npy"
@@ -112,7 +112,7 @@ COMPETITION = Competition(
     objects=False,
     metric="global_dice",
     object_name=("contrail", "contrails"),
-    image_shape=(256, 256),
+    stand_in=StandIn((256, 256)),
     endings={"/band_14.npy": read_ash},
     marks={"1st": 0.724},
     read_truth=read_truth,

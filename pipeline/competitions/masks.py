@@ -4,7 +4,7 @@ Classes, objects and metric are the configuration's (`own_data`). The ids are fi
 ending; the tables have a column `ClassId` where there are several classes.
 """
 
-from pipeline.config.competitions import Competition, TableForm
+from pipeline.config.competitions import Competition, StandIn, TableForm
 
 PLAIN = TableForm(("ImageId", "EncodedPixels"), image="ImageId", pixels="EncodedPixels")
 WITH_CLASS = TableForm(
@@ -29,5 +29,5 @@ COMPETITION = Competition(
     objects=True,
     metric="ap",
     object_name=("object", "objects"),
-    image_shape=(256, 256),
+    stand_in=StandIn((256, 256), ".png", sizes=(0.04, 0.12), most=8),
 )

@@ -9,7 +9,7 @@ Source: https://www.kaggle.com/competitions/sartorius-cell-instance-segmentation
 Evaluation and Data.
 """
 
-from pipeline.config.competitions import Competition, Rle, TableForm
+from pipeline.config.competitions import Competition, Rle, StandIn, TableForm
 
 TRUTH = TableForm(
     (
@@ -38,7 +38,7 @@ COMPETITION = Competition(
     objects=True,
     metric="ap",
     object_name=("cell", "cells"),
-    image_shape=(520, 704),
+    stand_in=StandIn((520, 704), sizes=(0.02, 0.05), most=40, one_class=True),
     overlaps=True,
     endings={".png": None},
 )

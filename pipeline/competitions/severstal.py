@@ -10,7 +10,7 @@ Source: https://www.kaggle.com/competitions/severstal-steel-defect-detection, it
 empty") and Data. The winning score: https://github.com/khornlund/severstal-steel-defect-detection.
 """
 
-from pipeline.config.competitions import Competition, TableForm
+from pipeline.config.competitions import Competition, StandIn, TableForm
 
 JOINED = TableForm(
     ("ImageId_ClassId", "EncodedPixels"),
@@ -41,6 +41,6 @@ COMPETITION = Competition(
     objects=False,
     metric="dice",
     object_name=("defect", "defects"),
-    image_shape=(256, 1600),
+    stand_in=StandIn((256, 1600), ".jpg"),
     marks={"1st": 0.90883},
 )

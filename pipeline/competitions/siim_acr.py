@@ -10,7 +10,7 @@ and Data ("pixel locations are measured from the end of the previous run", "Imag
 pneumothorax have a mask value of -1").
 """
 
-from pipeline.config.competitions import Competition, Rle, TableForm
+from pipeline.config.competitions import Competition, Rle, StandIn, TableForm
 
 FORM = TableForm(("ImageId", "EncodedPixels"), image="ImageId", pixels="EncodedPixels")
 
@@ -30,7 +30,7 @@ COMPETITION = Competition(
     objects=False,
     metric="dice",
     object_name=("pneumothorax", "pneumothoraces"),
-    image_shape=(1024, 1024),
+    stand_in=StandIn((1024, 1024)),
     endings={".png": None},
     nested=True,
 )

@@ -7,7 +7,7 @@ Source: https://www.kaggle.com/competitions/tgs-salt-identification-challenge, i
 ("numbered from top to bottom, then left to right", "one-indexed") and Data.
 """
 
-from pipeline.config.competitions import Competition, TableForm
+from pipeline.config.competitions import Competition, StandIn, TableForm
 
 FORM = TableForm(("id", "rle_mask"), image="id", pixels="rle_mask")
 
@@ -26,6 +26,6 @@ COMPETITION = Competition(
     objects=False,
     metric="mask_ap",
     object_name=("salt body", "salt bodies"),
-    image_shape=(101, 101),
+    stand_in=StandIn((101, 101)),
     endings={".png": None},
 )

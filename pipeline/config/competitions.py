@@ -73,6 +73,25 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """What the rendered stand-in for a competition's data shows, see `pipeline.data.stand_in`.
+
+    Attributes:
+        shape: Height and width of an image, px.
+        ending: Of the images' ids.
+        sizes: Smallest and largest half axis of an object, as shares of the image's shorter side.
+        most: Objects in an image at most.
+        one_class: Whether all objects of an image are of one class.
+    """
+
+    shape: tuple[int, int]
+    ending: str = ""
+    sizes: tuple[float, float] = (0.08, 0.25)
+    most: int = 4
+    one_class: bool = False
+
+
+@dataclass(frozen=True)
 class Competition:
     """All that the pipeline must know of a competition.
 
@@ -94,7 +113,7 @@ class Competition:
         objects: Whether a row is one of an image's objects; else one mask an image (and class).
         metric: Its name in `pipeline.metrics`.
         object_name: One object, and several of them, in sentences.
-        image_shape: Height and width of an image, px, as the stand-in draws them.
+        stand_in: What is drawn for its data where there is none.
         mask_shape: Height and width of submitted masks, px; None: as the images.
         overlaps: Whether true objects may share pixels; those are taken as the smallest one's.
         endings: What an image's file has behind the id in the tables, "" if the id holds it, and
@@ -123,7 +142,7 @@ class Competition:
     objects: bool
     metric: str
     object_name: tuple[str, str]
-    image_shape: tuple[int, int]
+    stand_in: StandIn
     hidden_truth: str = "hidden/test_truth.csv"
     rle: Rle = Rle()
     mask_shape: tuple[int, int] | None = None

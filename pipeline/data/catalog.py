@@ -140,13 +140,15 @@ class Catalog:
         return cls(**known | now)
 
 
-def read_test_truth(config: Config, mask_shape: tuple[int, int]) -> pd.DataFrame | None:
+def read_test_truth(config: Config, catalog: Catalog) -> pd.DataFrame | None:
     """Read the instances of the test images: `data.test_truth`, or what the demo hides.
 
     Raises:
         DataError: The file cannot be read, or a row of it is wrong.
     """
-    path = config.data.test_truth
+    path, task = config.data.test_truth, catalog.competition
     if config.data.root is None and path is None:
-        path = config.data_folder / config.task.hidden_truth
-    return None if path is None else read_masks(path, config.task, *mask_shape)
+        path = config.data_folder / task.hidden_truth
+    if path is None:
+        return None
+    return read_masks(path, task, *catalog.mask_shape, images=catalog.test_ids)

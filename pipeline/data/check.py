@@ -52,14 +52,8 @@ def check_folder(
     test_ids = read_sample(root / competition.sample, competition).image_ids
     train_ids = sorted({*truth.images, *(files.found if truth.form.sparse else ())})
     train = _verdicts(files, train_ids, memory, jobs, signatures)
-    usable = train[train.defect == ""]
-    if usable.empty:
-        raise DataError(
-            f"{files.folder}: none of the {len(train_ids)} images that {competition.truth} lists "
-            f"can be used; the first: {shown(train_ids[0])}: {train.defect.iloc[0]}."
-        )
-    shape = int(usable.height.iloc[0]), int(usable.width.iloc[0])
-    unlisted = sorted(files.found.keys() - {*train_ids, *damaged})
+    shape = _common_shape(train, files, competition)
+    unlisted = [*map(shown, sorted(files.found.keys() - {*train_ids, *damaged}))]
     rows = [
         *_file_rows("train", files, train_ids, train.defect),
         *_file_rows("train", files, damaged, damaged.values()),
@@ -70,10 +64,7 @@ def check_folder(
             (defect.image_id, "train", f"{competition.truth} row {defect.row}", defect.reason)
             for defect in check_rows(truth, competition, *shape)
         ),
-        *(
-            (shown(name), "train", files.place(name), f"no row in {competition.truth}")
-            for name in unlisted
-        ),
+        *_file_rows("train", files, unlisted, [f"no row in {competition.truth}"] * len(unlisted)),
     ]
     quarantine = pd.DataFrame(rows, columns=QUARANTINE)
     count = len(train_ids) + len(damaged) + len(unlisted) + len(test_ids)
@@ -88,6 +79,18 @@ def check_folder(
     masks = _at_mask_size(kept, shape, competition)
     unusable = _unusable_test_ids(quarantine)
     return Catalog(competition, root, *shape, kept, masks, test_ids, unusable), quarantine
+
+
+def _common_shape(
+    train: pd.DataFrame, files: ImageFiles, competition: Competition
+) -> tuple[int, int]:
+    usable = train[train.defect == ""]
+    if usable.empty:
+        raise DataError(
+            f"{files.folder}: none of the {len(train)} images that {competition.truth} lists can "
+            f"be used; the first: {shown(train.index[0])}: {train.defect.iloc[0]}."
+        )
+    return int(usable.height.iloc[0]), int(usable.width.iloc[0])
 
 
 def _at_mask_size(
@@ -179,7 +182,7 @@ def _verdicts(
     seen = verify_images([*paths.values()], memory, jobs=jobs, signatures=signatures)
     found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
     rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]
-    return pd.DataFrame(rows, columns=["height", "width", "defect"])
+    return pd.DataFrame(rows, columns=["height", "width", "defect"], index=[*ids])
 
 
 def _file_rows(

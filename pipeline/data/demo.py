@@ -6,8 +6,6 @@ a competitor gets the truth of the test images (`hidden/`) and the scene of ever
 the competition's do and a random split would leak.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from pipeline.data.rendered import appearing, image_ids
 from pipeline.data.rendering.fields import between, draw
 from pipeline.data.rendering.scenes import Scene, lay_out, paint
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic, write_json
 from pipeline.masks.instances import write_instances
 from pipeline.masks.rle import encode_labels
-from pipeline.seeds import generator, stream_seed
+from pipeline.seeds import generator
 
 GROUP_SIZES = {0: 1, 0.56: 1, 0.72: 2, 0.8: 3, 0.9: 6, 0.95: 11, 0.99: 23, 1: 60}
 """Tiles per scene. Source: 59,300 groups of the competition, 33,251 of one; p90 6, p99 23."""
@@ -71,37 +70,27 @@ def render_demo(
         DataError: `root` exists already, or ships cannot have the wanted size in such tiles.
         ArtifactError: The disk is full.
     """
-    if root.exists():
-        raise DataError(f"{root}: exists. Expected a free name to render to; delete it first.")
     if max_ship_px < 16 or tile_px < 32:
         raise DataError(
             f"{root}: expected tiles of at least 32 px and ships of up to at least 16 px, got "
             f"tile_px={tile_px} and max_ship_px={max_ship_px}. Choose larger ones."
         )
-    temporary = root.with_name(f".{root.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with appearing(root) as folder:
         settings = {"seed": seed, "tile_px": tile_px, "max_ship_px": max_ship_px}
         counts = {"train": train_tiles, "test": test_tiles}
         known = []
         for part, count in counts.items():
-            folder = temporary / f"{part}_v2"
-            instances, scenes = _render_part(folder, part, count, empty_share, **settings)
+            images = folder / f"{part}_v2"
+            instances, scenes = _render_part(images, part, count, empty_share, **settings)
             hidden = "hidden/" if part == "test" else ""
-            write_instances(temporary / f"{hidden}{part}_ship_segmentations_v2.csv", instances)
+            write_instances(folder / f"{hidden}{part}_ship_segmentations_v2.csv", instances)
             known.append(scenes)
         blank = pd.DataFrame({"ImageId": known[1]["ImageId"], "EncodedPixels": ""})
-        write_instances(temporary / "sample_submission_v2.csv", blank)
+        write_instances(folder / "sample_submission_v2.csv", blank)
         table = pd.concat(known).to_csv(index=False, lineterminator="\n")
-        write_atomic(temporary / "scenes.csv", table.encode())
+        write_atomic(folder / "scenes.csv", table.encode())
         settings |= {"train_tiles": train_tiles, "test_tiles": test_tiles}
-        write_json(temporary / "demo.json", settings | {"empty_share": empty_share})
-        os.sync()
-        temporary.replace(root)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        write_json(folder / "demo.json", settings | {"empty_share": empty_share})
 
 
 def _render_part(
@@ -117,7 +106,7 @@ def _render_part(
     """Render one set of images; return its instances and the scene of each image."""
     empty = round(empty_share * count)
     wanted = {False: empty, True: count - empty}
-    free = _image_ids(seed, part, count)
+    free = image_ids(seed, part, count, ".jpg")
     instances: list[tuple[str, str]] = []
     places: list[tuple[str, str, int, int]] = []
     bar = tqdm(total=count, desc=f"demo: {part}", unit="image", disable=None)
@@ -139,13 +128,6 @@ def _render_part(
         pd.DataFrame(instances, columns=["ImageId", "EncodedPixels"], dtype=str),
         pd.DataFrame(sorted(places), columns=["ImageId", "scene", "row", "col"]),
     )
-
-
-def _image_ids(seed: int, part: str, count: int) -> Iterator[str]:
-    """Names that say nothing of the scene, and are no other image's."""
-    for number in generator(seed, part, "names").permutation(count).tolist():
-        mark = stream_seed(seed, part, "name", number) % 16**4
-        yield f"{mark:04x}{2 * number + (part == 'test'):05x}.jpg"
 
 
 def _choose(

@@ -1,4 +1,4 @@
-"""The true objects of many images in memory that loader processes share, painted where asked for."""
+"""The true objects of many images as flat arrays, which loader processes share."""
 
 from collections.abc import Sequence
 

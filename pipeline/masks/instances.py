@@ -140,7 +140,9 @@ def check_instances(
 def _row_defects(frame: pd.DataFrame, objects: bool) -> list[Defect]:
     """Find what is wrong with a row beside its RLE: no id, a repetition, a blank beside objects."""
     blank = frame["EncodedPixels"] == ""
-    layer = frame.groupby(list(frame.columns[:-1]), sort=False).ngroup()
+    layer = frame["ImageId"]
+    if "ClassId" in frame:
+        layer = frame.groupby(["ImageId", "ClassId"], sort=False).ngroup()
     rules = [
         (frame["ImageId"] == "", "the row has no ImageId"),
         (frame.duplicated() & objects, "the row is there twice"),

@@ -232,7 +232,7 @@ def decode_mask(encoded: str, height: int, width: int) -> Mask:
         DataError: as `parse_runs`.
     """
     columns_wh = np.zeros((width, height), np.uint8)
-    _fill(columns_wh.ravel(), parse_runs(encoded, height, width), None)
+    fill(columns_wh.ravel(), parse_runs(encoded, height, width), None)
     return columns_wh.T
 
 
@@ -249,14 +249,14 @@ def decode_labels(encoded: Sequence[str], height: int, width: int) -> Labels:
     if len(overlaps):
         first, second = sorted((overlaps[0] + 1).tolist())
         raise DataError(f"masks {first} and {second} of {len(encoded)} share pixels")
-    _fill(columns_wh.ravel(), runs, owners + 1)
+    fill(columns_wh.ravel(), runs, owners + 1)
     return columns_wh.T
 
 
-def _fill(
+def fill(
     flat: npt.NDArray[np.integer[Any]], runs: Runs, values: npt.NDArray[np.int64] | None
 ) -> None:
-    """Set the pixels of each run to its value, or to 1."""
+    """Set the pixels of each run to its value, or to 1; where runs share some, the later counts."""
     lengths = runs[:, 1]
     total = int(lengths.sum())
     if total < LONG_RUN_PX * len(runs):

@@ -18,12 +18,18 @@ from pipeline.masks.rle import (
     decode_mask,
     encode_mask,
     encode_runs,
+    fill,
     label_runs,
     parse_rows,
 )
 
 Owners = npt.NDArray[np.int64]
 BLOCK_PX = 2**24  # sorted at once when pixels change their order
+
+
+def has_own_numbering(rle: Rle) -> bool:
+    """Tell whether a form numbers pixels, in whichever order they are, as the pipeline does."""
+    return (rle.first, rle.relative, rle.ends) == (1, False, False)
 
 
 def from_numbering(encoded: str, rle: Rle) -> str:
@@ -33,7 +39,7 @@ def from_numbering(encoded: str, rle: Rle) -> str:
     """
     if rle.empty and encoded.strip() in ("", rle.empty):
         return ""
-    if (rle.first, rle.relative, rle.ends) == (1, False, False):
+    if has_own_numbering(rle):
         return encoded
     try:
         numbers = [int(token) for token in encoded.split()]
@@ -174,11 +180,10 @@ def part(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
     Returns:
         The same of masks that share no pixel; a mask that lost all of its own has no run.
     """
-    masks, first = np.unique(owners, return_index=True)
-    areas = np.add.reduceat(runs[:, 1], first)
+    masks, of = np.unique(owners, return_inverse=True)
+    rank = np.argsort(np.argsort(-np.bincount(of, runs[:, 1]), kind="stable"))
+    smallest_last = np.argsort(rank[of], kind="stable")
     flat = np.zeros((size, 1), np.int32)
-    for index in np.argsort(-areas, kind="stable").tolist():
-        for start, length in runs[owners == masks[index]].tolist():
-            flat[start : start + length] = index + 1
+    fill(flat.ravel(), runs[smallest_last], of[smallest_last] + 1)
     values, parted = label_runs(flat)
     return parted, masks[values - 1]

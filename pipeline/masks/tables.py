@@ -23,9 +23,9 @@ from pipeline.masks.rle import Runs, find_overlaps, parse_rows
 from pipeline.masks.rle_forms import (
     Owners,
     from_numbering,
+    has_own_numbering,
     part,
     reorder,
-    to_form,
     to_texts,
     unite,
 )
@@ -66,8 +66,7 @@ def read_rows(path: Path, forms: Sequence[TableForm], competition: Competition) 
     """
     header = header_of(path)
     names = tuple(name.strip() for name in header)
-    if len(competition.classes) > 1:  # a form that tells the class, if any does
-        forms = [form for form in forms if form.class_id or form.joined] or forms
+    forms = telling(forms, competition)
     form = next((form for form in forms if form.columns == names), None)
     if header and form is None:
         expected = " or ".join(", ".join(form.columns) for form in forms)
@@ -77,11 +76,10 @@ def read_rows(path: Path, forms: Sequence[TableForm], competition: Competition) 
     table = read_table(path, header or form.columns, advice=ADVICE)
     if not table:
         raise DataError(f"{path}: expected a row for every image, got only the header.")
-    columns = dict(zip(form.columns, zip(*table, strict=True), strict=True))
-    images, masks = list(columns[form.image]), list(columns[form.pixels])
+    places = [form.columns.index(name) for name in (form.image, form.pixels, form.class_id) if name]
+    images, masks, *more = ([row[place] for row in table] for place in places)
     if not form.joined:
-        classes = None if form.class_id is None else list(columns[form.class_id])
-        return Rows(path, form, images, classes, masks)
+        return Rows(path, form, images, more[0] if more else None, masks)
     pairs = [text.rpartition("_")[::2] for text in images]
     if "" in (ids := [image for image, _ in pairs]):
         row = ids.index("")
@@ -90,6 +88,12 @@ def read_rows(path: Path, forms: Sequence[TableForm], competition: Competition) 
             f"{images[row]!r}. {ADVICE}"
         )
     return Rows(path, form, ids, [class_id for _, class_id in pairs], masks)
+
+
+def telling(forms: Sequence[TableForm], competition: Competition) -> Sequence[TableForm]:
+    """Return the forms that may be meant: where there are classes those that tell them, if any."""
+    several = len(competition.classes) > 1
+    return [form for form in forms if several and (form.class_id or form.joined)] or forms
 
 
 def _looks_like(columns: tuple[str, ...]) -> str:
@@ -123,7 +127,9 @@ def read_sample(path: Path, competition: Competition) -> Rows:
     return rows
 
 
-def read_masks(path: Path, competition: Competition, height: int, width: int) -> pd.DataFrame:
+def read_masks(
+    path: Path, competition: Competition, height: int, width: int, images: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a table of masks that has the form of the truth or of the submission.
 
     Args:
@@ -131,6 +137,7 @@ def read_masks(path: Path, competition: Competition, height: int, width: int) ->
         competition: Whose it is.
         height: Of a mask, px.
         width: The same.
+        images: Those of a table which, where it is sparse, has no row of some of them.
 
     Returns:
         A table of objects.
@@ -144,7 +151,8 @@ def read_masks(path: Path, competition: Competition, height: int, width: int) ->
     if defects:
         first = "; ".join(f"row {one.row} ({one.image_id}): {one.reason}" for one in defects[:5])
         raise DataError(f"{path}: {len(defects)} rows are wrong: {first}. Correct them.")
-    return to_instances(rows, competition, height, width)
+    further = images if rows.form.sparse else ()
+    return to_instances(rows, competition, height, width, images=further)
 
 
 def check_rows(rows: Rows, competition: Competition, height: int, width: int) -> list[Defect]:
@@ -174,7 +182,10 @@ def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
     columns: dict[str, list[str]] = {"ImageId": rows.images}
     if len(competition.classes) > 1:
         columns["ClassId"] = rows.classes or [""] * len(rows.images)
-    columns["EncodedPixels"] = [from_numbering(text, competition.rle) for text in rows.masks]
+    rle, masks = competition.rle, rows.masks
+    if rle.empty or not has_own_numbering(rle):
+        masks = [from_numbering(text, rle) for text in masks]
+    columns["EncodedPixels"] = masks
     return pd.DataFrame(columns, dtype=str)
 
 
@@ -246,68 +257,23 @@ def _parted(
     runs: Runs, owners: Owners, image: Owners, size: int, source: Path
 ) -> tuple[Runs, Owners]:
     """Part the masks that share pixels, image by image, and say how many lost all of theirs."""
-    places = runs[:, 0] + image[owners] * size
-    sharing = np.unique(image[find_overlaps(places, runs[:, 1], owners).ravel()])
-    alone = ~np.isin(image[owners], sharing)
+    order = np.argsort(image[owners], kind="stable")
+    runs, owners = runs[order], owners[order]
+    of_run = image[owners]
+    sharing = np.unique(
+        image[find_overlaps(runs[:, 0] + of_run * size, runs[:, 1], owners).ravel()]
+    )
+    alone = ~np.isin(of_run, sharing)
     parts = [(runs[alone], owners[alone])]
-    for one in sharing.tolist():
-        mine = image[owners] == one
-        parts.append(part(runs[mine], owners[mine], size))
+    for first, last in np.searchsorted(of_run, [sharing, sharing + 1]).T.tolist():
+        parts.append(part(runs[first:last], owners[first:last], size))
     parted, of = (np.concatenate(each) for each in zip(*parts, strict=True))
     lost = len(np.unique(owners)) - len(np.unique(of))
     if len(sharing):
         LOG.info(
-            "%s: in %d images masks share %d px, which were given to the smallest; %d masks lost "
-            "all of theirs",
+            "%s: in %d images masks share %d px, which were given to the smallest; %d lost all "
+            "of theirs",
             *(source, len(sharing), int(runs[:, 1].sum() - parted[:, 1].sum()), lost),
         )
     order = np.argsort(of, kind="stable")
     return parted[order], of[order]
-
-
-def to_rows(
-    instances: pd.DataFrame, rows: Rows, competition: Competition, shape: tuple[int, int]
-) -> pd.DataFrame:
-    """Write a table of objects in the form of another table, such as the sample submission's.
-
-    Args:
-        instances: Objects of exactly the images of `rows`.
-        rows: The table that gives form and order.
-        competition: Whose both are.
-        shape: Height and width of a mask, px.
-
-    Returns:
-        The columns of the form. Where rows are objects: those of each image, or one blank row.
-        Where they are masks of a class: the rows of `rows`, or in a sparse form those that have
-        pixels, and that of `rows`, blank, of an image without any.
-
-    Raises:
-        DataError: A mask is illegal.
-    """
-    blank = competition.rle.empty
-    texts = to_form(instances.EncodedPixels.tolist(), competition.rle, *shape)
-    classes = instances.get("ClassId", pd.Series([competition.classes[0]] * len(instances)))
-    of_image: dict[str, list[tuple[str, str, str]]] = {image: [] for image in rows.images}
-    for row in zip(instances.ImageId, classes, texts, strict=True):
-        of_image[row[0]].append(row)
-    every_class = rows.classes is not None and not rows.form.sparse
-    if every_class and not competition.objects:
-        masks = {(image, name): text for each in of_image.values() for image, name, text in each}
-        pairs = zip(rows.images, rows.classes or (), strict=True)
-        return _as_form([(*pair, masks[pair]) for pair in pairs], rows.form)
-    given = dict(zip(rows.images, rows.classes or [""] * len(rows.images), strict=True))
-    written: list[tuple[str, str, str]] = []
-    for image, name in given.items():
-        some = [row for row in of_image[image] if every_class or row[2] != blank]
-        written += some or [(image, name, blank)]
-    return _as_form(written, rows.form)
-
-
-def _as_form(rows: Sequence[tuple[str, str, str]], form: TableForm) -> pd.DataFrame:
-    """Return the columns of a form, of rows of image, class and mask; others are blank."""
-    columns = {name: [""] * len(rows) for name in form.columns}
-    joined = [f"{image}_{name}" if form.joined else image for image, name, _ in rows]
-    columns[form.image], columns[form.pixels] = joined, [text for *_, text in rows]
-    if form.class_id is not None:
-        columns[form.class_id] = [name for _, name, _ in rows]
-    return pd.DataFrame(columns, dtype=str)

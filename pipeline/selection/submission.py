@@ -14,7 +14,8 @@ from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, check_instances, columns_of, write_rows
 from pipeline.masks.rle import encode_labels
-from pipeline.masks.tables import read_sample, to_rows
+from pipeline.masks.table_writing import to_rows
+from pipeline.masks.tables import read_sample
 from pipeline.selection.candidates import Chosen
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.workers import Workers, workers
