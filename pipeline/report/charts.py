@@ -18,20 +18,26 @@ from pipeline.report.figures import (
     draw,
 )
 
+HATCHES = (None, "//", "..", "xx")
+MOST_NUMBERS = 12
+"""Bars that have room for their number."""
+
 
 def scale(
     title: str,
     scores: Mapping[str, tuple[float, float | None]],
     marks: Mapping[str, float],
     nothing: float,
+    x: str,
 ) -> Drawing:
-    """Lay scores on one scale of F2.
+    """Lay scores on one scale.
 
     Args:
         title: Heading.
         scores: This run's scores by name, each with its standard error if there is one.
         marks: Scores to compare with, by name.
         nothing: The score of the answer that no image holds an object.
+        x: Label of the scale.
     """
     rows = {**scores, **{name: (score, None) for name, score in marks.items()}}
 
@@ -60,7 +66,7 @@ def scale(
             nothing, color=SERIES[1], ls="--", lw=1.5, label=f"all-empty answer {nothing:.3f}"
         )
         _name_rows(axes, rows, top=-1.0, below=0.6, margin=0.16)
-        axes.set_xlabel("F2, mean over images")
+        axes.set_xlabel(x)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="lower left")
 
@@ -69,8 +75,8 @@ def scale(
     return draw(title, ", ".join(said), plot, height_pt=80 + 24 * len(rows))
 
 
-def lost_points(title: str, lost: Mapping[str, float]) -> Drawing:
-    """Draw how much F2 each cause takes, the largest first."""
+def lost_points(title: str, lost: Mapping[str, float], x: str) -> Drawing:
+    """Draw how much of a score each cause takes, the largest first."""
     ordered = sorted(lost.items(), key=lambda item: -item[1])
 
     def plot(axes: Axes) -> None:
@@ -82,15 +88,15 @@ def lost_points(title: str, lost: Mapping[str, float]) -> Drawing:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlim(0, max(max(lost.values()) * 1.14, 1e-3))
-        axes.set_xlabel("F2 lost, of 1 in all")
+        axes.set_xlabel(x)
         axes.grid(axis="y", visible=False)
 
     said = ", ".join(f"{name} {value:.3f}" for name, value in ordered)
     return draw(title, said, plot, height_pt=46 + 44 * len(ordered))
 
 
-def gains(title: str, rules: Mapping[str, tuple[float, float | None]]) -> Drawing:
-    """Draw what each rule adds to F2, with the standard error of that."""
+def gains(title: str, rules: Mapping[str, tuple[float, float | None]], x: str) -> Drawing:
+    """Draw what each rule adds to a score, with the standard error of that."""
 
     def plot(axes: Axes) -> None:
         for row, (name, (gain, error)) in enumerate(rules.items()):
@@ -103,7 +109,7 @@ def gains(title: str, rules: Mapping[str, tuple[float, float | None]]) -> Drawin
         axes.axvline(0, color=MUTED, lw=1)
         axes.set_ylim(len(rules) - 0.5, -0.9)
         axes.set_yticks([])
-        axes.set_xlabel("gain of F2, with its standard error over scenes")
+        axes.set_xlabel(x)
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.2)
 
@@ -113,69 +119,67 @@ def gains(title: str, rules: Mapping[str, tuple[float, float | None]]) -> Drawin
 
 def bars(
     title: str,
-    names: Sequence[str],
+    counts: Mapping[str, int],
     groups: Mapping[str, Sequence[float | None]],
     x: str,
     y: str,
-    *,
-    counts: Sequence[int] | None = None,
 ) -> Drawing:
-    """Draw bars of F2 by class, one colour per group, a class without a value left empty."""
+    """Draw bars of a score by bin, one colour per group.
+
+    Args:
+        title: Heading.
+        counts: How many there are of what is scored, by the bin's name; an empty bin is not shown.
+        groups: The score of each bin, by the group's name; None gets no bar.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+    """
+    shown = [place for place, count in enumerate(counts.values()) if count]
+    names = [f"{name}\n{count:,}" for name, count in counts.items() if count]
+    width = 0.8 / len(groups)
 
     def plot(axes: Axes) -> None:
-        width = 0.8 / len(groups)
         for number, (group, values) in enumerate(groups.items()):
-            heights = [0.0 if value is None else value for value in values]
-            places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
-            hatch = (None, "//", "..", "xx")[number % 4]
-            axes.bar(
-                places,
-                heights,
-                width * 0.9,
-                color=SERIES[number],
-                label=group,
-                hatch=hatch,
-                ec=GRID,
-            )
-            for place, value in zip(places, values, strict=True):
-                text = "–" if value is None else f"{value:.2f}"
+            shift = (number - (len(groups) - 1) / 2) * width
+            had = [(at + shift, h) for at, p in enumerate(shown) if (h := values[p]) is not None]
+            colour, hatch = SERIES[number % len(SERIES)], HATCHES[number % len(HATCHES)]
+            places, heights = zip(*had, strict=True) if had else ((), ())
+            axes.bar(places, heights, width * 0.9, color=colour, label=group, hatch=hatch, ec=GRID)
+            for place, height in had if len(groups) * len(shown) <= MOST_NUMBERS else ():
                 axes.annotate(
-                    text,
-                    (place, value or 0),
+                    f"{height:.2f}",
+                    (place, height),
                     (0, 3),
                     textcoords="offset points",
                     ha="center",
                     fontsize=9.5,
                 )
-        labels = (
-            names
-            if counts is None
-            else [f"{name}\n{count:,}" for name, count in zip(names, counts, strict=True)]
-        )
-        axes.set_xticks(range(len(names)), labels)
+        axes.set_xticks(range(len(names)), names)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.set_ylim(0, 1.08)
         axes.grid(axis="x", visible=False)
         if len(groups) > 1:
-            axes.legend(loc="upper left")
+            _legend_below(axes, 3)
 
     said = "; ".join(
         f"{group}: "
         + ", ".join(
-            f"{n} {'none' if v is None else f'{v:.2f}'}" for n, v in zip(names, values, strict=True)
+            f"{name} {'none' if value is None else f'{value:.2f}'}"
+            for (name, count), value in zip(counts.items(), values, strict=True)
+            if count
         )
         for group, values in groups.items()
     )
     return draw(title, said, plot)
 
 
-def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> Drawing:
+def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]], score: str) -> Drawing:
     """Draw each fold's score as a dot, and the mean with its standard deviation as a band.
 
     Args:
         title: Heading.
         rows: Scores by fold, for each row of the plot; a fold without a score is left out.
+        score: The metric's name.
     """
     values = {
         name: {fold: score for fold, score in scores.items() if score is not None}
@@ -205,14 +209,14 @@ def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> D
                 label=f"fold {fold}",
             )
         _name_rows(axes, values, top=-0.75, below=0.5, margin=0.15)
-        axes.set_xlabel("F2; band: mean ± standard deviation")
+        axes.set_xlabel(f"{score}; band: mean ± standard deviation")
         _legend_below(axes, 4)
 
     said = "; ".join(
         f"{name}: " + ", ".join(f"fold {fold} {score:.3f}" for fold, score in scores.items())
         for name, scores in values.items()
     )
-    return draw(title, said, plot, height_pt=250)
+    return draw(title, said, plot, height_pt=140 + 37 * len(rows))
 
 
 def shares(

@@ -12,32 +12,31 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.metrics.metric import score
 from pipeline.metrics.summaries import standard_error
 from pipeline.report import charts
-from pipeline.report.gallery import PER_GALLERY, Gallery, Layer, Tiles, show
-from pipeline.report.judging import by_class, flatten
-from pipeline.report.outcomes import outcomes_of
-from pipeline.report.page import render, ships_of
-from pipeline.report.panels import Panel, Table, attempt, build
-from pipeline.report.records import Records
+from pipeline.report.gallery import PER_GALLERY, Gallery, Tile, filters_of, known_of, tiles_of
+from pipeline.report.outcomes import LAYER, Outcomes, outcomes_of
+from pipeline.report.page import render
+from pipeline.report.panels import Panel, Table, attempt, build, flatten
+from pipeline.report.parts import by_kind
+from pipeline.report.records import Records, texts_of
+from pipeline.report.task import Task
+from pipeline.report.tiles import Outlined, Tiles, show
 
 COLOURS = ("predicted", "other1", "other2", "other3")
-SCORES = {
-    "f2": "out-of-fold F2",
-    "f2_standard_error": "its standard error over scenes",
-    "f2_fold_deviation": "its standard deviation over folds",
-    "f2_all_empty": "the all-empty answer",
-    "f2_ship_images": "F2 of images with objects",
-    "f2_empty_images": "F2 of empty images",
-}
 
 
 @dataclass(frozen=True)
 class _Change:
-    """What became of the images that the first run and another share, one row per image."""
+    """What became of the layers that the first run and another share, one row per layer.
+
+    `other` is the other's score, `change` its gain; `influence` is what the layer adds to the gain
+    of all, so that its mean is that gain, and its spread tells how sure that is.
+    """
 
     name: str
-    images: pd.DataFrame
+    layers: pd.DataFrame
 
 
 def compare(folders: Sequence[Path]) -> tuple[bytes, str]:
@@ -51,12 +50,12 @@ def compare(folders: Sequence[Path]) -> tuple[bytes, str]:
     changes, trouble = attempt(_changes, runs)
     gains = Panel("changes", "Image by image", problem=trouble)
     if changes is not None:
-        gains = build("changes", "Image by image", _gains, names[0], changes)
+        gains = build("changes", "Image by image", _gains, runs[0], changes)
     made = [
         build("config", "What differs", _config, runs),
         build("scores", "What they score", _scores, runs),
         gains,
-        build("classes", "Where one wins", _classes, runs),
+        build("parts", "Where one wins", _parts, runs),
     ]
     page = render(
         "compare.html",
@@ -95,80 +94,127 @@ def _config(key: str, title: str, runs: Sequence[Records]) -> Panel:
     return Panel(key, title, tables=[Table(["setting", *(run.name for run in runs)], rows)])
 
 
+def _task(runs: Sequence[Records]) -> Task:
+    """Return the runs' task.
+
+    Raises:
+        DataError: They have different ones.
+    """
+    tasks = [run.task for run in runs]
+    for run, task in zip(runs, tasks, strict=True):
+        if task != tasks[0]:
+            raise DataError(
+                f"{runs[0].name} is of {tasks[0].competition.name} by {tasks[0].score}, {run.name} "
+                f"of {task.competition.name} by {task.score}. Compare runs of one competition."
+            )
+    return tasks[0]
+
+
 def _scores(key: str, title: str, runs: Sequence[Records]) -> Panel:
-    scores = [run.read("calibrate/scores.json") for run in runs]
-    rows = [
-        [name, *("–" if each[field] is None else f"{each[field]:.4f}" for each in scores)]
-        for field, name in SCORES.items()
-    ]
-    tested: list[dict[str, Any]] = [
-        next((m["metrics"] for m in run.manifests() if "test_f2" in m["metrics"]), {})
-        for run in runs
-    ]
-    if any(tested):
-        row = [f"{each['test_f2']:.4f}" if each else "–" for each in tested]
-        rows.append(["F2 of test images", *row])
-    return Panel(key, title, tables=[Table(["score", *(run.name for run in runs)], rows)])
+    task, scores = _task(runs), [run.scores() for run in runs]
+    names = {
+        "score": f"out-of-fold {task.score}",
+        "score_standard_error": "its standard error over scenes",
+        "score_fold_deviation": "its standard deviation over folds",
+        "score_all_empty": "the all-empty answer",
+        "score_object_images": f"{task.score} of images with {task.many}",
+        "score_empty_images": f"{task.score} of empty images",
+    }
+    rows = [[name, *(each[field] for each in scores)] for field, name in names.items()]
+    for class_id in scores[0].get("classes", ()):
+        values = [each["classes"][class_id]["score"] for each in scores]
+        rows.append([f"{task.score} of class {class_id}", *values])
+    tested = [run.test_score() for run in runs]
+    if any(value is not None for value in tested):
+        rows.append([f"{task.score} of test images", *tested])
+    cells = [[name, *("–" if v is None else f"{v:.4f}" for v in values)] for name, *values in rows]
+    return Panel(key, title, tables=[Table(["score", *(run.name for run in runs)], cells)])
 
 
 def _changes(runs: Sequence[Records]) -> list[_Change]:
-    """Pair the images of the first run with those of each other run.
+    """Pair the layers of the first run with those of each other run.
 
     Raises:
-        DataError: The truth of a shared image differs, or no image is shared.
+        DataError: The runs are of different tasks, the truth of a shared image differs, or no image
+            is shared.
     """
-    first, *others = (outcomes_of(run).images for run in runs)
+    _task(runs)
+    first, *others = (_with_terms(outcomes_of(run)) for run in runs)
     changes = []
     for run, other in zip(runs[1:], others, strict=True):
-        both = first.merge(other, on="ImageId", suffixes=("", "_other"))
-        if both.empty or (both.n_true != both.n_true_other).any():
+        both = first.merge(other, on=LAYER, suffixes=("", "_other"))
+        if both.empty or (both.true_px != both.true_px_other).any():
             raise DataError(
                 f"{runs[0].name} and {run.name} are of different images, or of different truths. "
                 "Compare runs on the same data."
             )
-        changes.append(_Change(run.name, both.assign(change=both.f2_other - both.f2)))
+        changes.append(_Change(run.name, both.assign(change=both.score_other - both.score)))
     return changes
 
 
-def _gains(key: str, title: str, first: str, changes: Sequence[_Change]) -> Panel:
+def _with_terms(outcomes: Outcomes) -> pd.DataFrame:
+    numerator, denominator = outcomes.matches.terms
+    return outcomes.layers.assign(numerator=numerator, denominator=denominator)
+
+
+def _gain(layers: pd.DataFrame) -> tuple[float, float | None]:
+    """Return how much better the other run scores layers, and the standard error of that.
+
+    A score is a ratio of sums, and changes with one layer by the layer's numerator less the score
+    times its denominator, over the mean denominator: for a mean, by the layer's score less the
+    mean. The standard error is that of the mean of the difference.
+    """
+    scores, influence = [], []
+    for suffix in ("", "_other"):
+        terms = layers[[f"numerator{suffix}", f"denominator{suffix}"]].to_numpy().T
+        scores.append(score(terms) or 0.0)
+        influence.append((terms[0] - scores[-1] * terms[1]) / max(terms[1].mean(), 1e-12))
+    difference = influence[1] - influence[0]
+    return scores[1] - scores[0], standard_error(difference, layers.group.to_numpy())
+
+
+def _gains(key: str, title: str, first: Records, changes: Sequence[_Change]) -> Panel:
     """Say what each run gains on the first, with the spread of the difference itself."""
-    rows = []
+    task, rows = first.task, []
     for one in changes:
-        images = one.images
+        layers = one.layers
         for name, chosen in (
-            ("all images", images),
-            ("with ships", images[images.n_true > 0]),
-            ("empty", images[images.n_true == 0]),
+            ("all images", layers),
+            (f"with {task.many}", layers[layers.n_true > 0]),
+            ("empty", layers[layers.n_true == 0]),
         ):
-            error = standard_error(chosen.change.to_numpy(), chosen.group.to_numpy())
+            gain, error = _gain(chosen)
             rows.append(
                 [
-                    *(f"{one.name} − {first}, {name}", f"{len(chosen):,}"),
-                    f"{chosen.change.mean():+.4f}",
-                    "–" if error is None else f"{error:.4f}",
+                    *(f"{one.name} − {first.name}, {name}", f"{len(chosen):,}"),
+                    *(f"{gain:+.4f}", "–" if error is None else f"{error:.4f}"),
                     *(f"{(chosen.change > 0).sum():,}", f"{(chosen.change < 0).sum():,}"),
                 ]
             )
-    header = ["difference of F2", "images", "mean", "standard error", "better", "worse"]
+    header = [f"difference of {task.score}", "images", "gain", "standard error", "better", "worse"]
     lead = "A difference of less than two standard errors may be luck."
     return Panel(key, title, lead, tables=[Table(header, rows)])
 
 
-def _classes(key: str, title: str, runs: Sequence[Records]) -> Panel:
-    scores = {run.name: run.read("calibrate/scores.json") for run in runs}
+def _parts(key: str, title: str, runs: Sequence[Records]) -> Panel:
+    task = _task(runs)
+    scores = {run.name: run.scores() for run in runs}
     folds = {
-        name: {fold: of_fold["f2"] for fold, of_fold in each["folds"].items()}
+        name: {fold: of_fold["score"] for fold, of_fold in each["folds"].items()}
         for name, each in scores.items()
     }
-    return Panel(key, title, drawings=[*by_class(scores), charts.fold_spread("F2 by fold", folds)])
+    spread = charts.fold_spread(f"{task.score} by fold", folds, task.score)
+    whole = next(iter(scores.values()))
+    return Panel(key, title, drawings=[*by_kind(task, whole, scores), spread])
 
 
 def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, Any] | None:
-    """Show the images that each other run does better and worse than the first, if any."""
+    """Show the layers that each other run does better and worse than the first, if any."""
+    task, shape = runs[0].task, runs[0].mask_shape()
     galleries: list[Gallery] = []
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[Tile, dict[str, Any]] = {}
     for number, one in enumerate(changes):
-        changed = one.images.assign(size=one.images.change.abs())
+        changed = one.layers.assign(size=one.layers.change.abs())
         changed = changed.sort_values(["size", "n_true", "ImageId"], ascending=False)
         for sign, key, word in ((1, "better", "gains"), (-1, "worse", "loses")):
             chosen = changed[sign * changed.change > 0]
@@ -176,31 +222,35 @@ def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, A
             if shown.empty:
                 continue
             why = f"{len(chosen):,} images are {key} than in {runs[0].name}, {len(shown)} shown."
-            ids = shown.ImageId.tolist()
-            galleries.append(Gallery(f"{key}{number}", f"{one.name} {word}", why, ids))
-            for image in shown.itertuples():
-                known.setdefault(str(image.ImageId), _known(image, changes))
+            galleries.append(Gallery(f"{key}{number}", f"{one.name} {word}", why, tiles_of(shown)))
+            for tile, layer in zip(tiles_of(shown), shown.itertuples(), strict=True):
+                if tile not in known:
+                    known[tile] = _known(layer, task, shape[0] * shape[1], changes)
     if not galleries:
         return None
-    catalog = runs[0].catalog()
-    layers = [Layer("true", "true ships", "true", catalog.objects())]
+    outlined = [Outlined("true", f"true {task.drawn}", "true", texts_of(runs[0].truth()))]
     for number, run in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]
-        layers.append(Layer(f"run{number}", run.name, colour, ships_of(run)))
-    sorts = {"change": "change of F2", "f2": "F2 of the first", "largest_px": "largest ship"}
-    return show(galleries, Tiles(catalog, layers, lambda _: None), known, sorts)
+        outlined.append(Outlined(f"run{number}", run.name, colour, texts_of(run.predicted())))
+    tiles = Tiles(task, runs[0].catalog(), shape, outlined)
+    folds = sorted({each["fold"] for each in known.values()})
+    sorts = {"change": f"change of {task.score}", "score": f"{task.score} of the first"}
+    return show(galleries, tiles, known, sorts, filters_of(task, folds, shape[0] * shape[1]))
 
 
-def _known(image: Any, changes: Sequence[_Change]) -> dict[str, Any]:  # noqa: ANN401  a row
-    """Return what the script needs of an image: its score in each run, the first one's first."""
-    others = [one.images.loc[one.images.ImageId == image.ImageId, "f2_other"] for one in changes]
-    scores = [f"{other.iloc[0]:.2f}" if len(other) else "–" for other in others]
-    return {
-        "fold": int(image.fold),
-        "f2": round(float(image.f2), 4),
-        "change": round(float(image.change), 4),
-        "score": f"{image.f2:.2f} → {', '.join(scores)}",
-        "n_true": int(image.n_true),
-        "largest_px": int(image.largest_px),
-        "caption": f"{image.n_true} true, {image.n_predicted} found by the first",
+def _known(
+    layer: Any,  # noqa: ANN401  a row
+    task: Task,
+    mask_px: int,
+    changes: Sequence[_Change],
+) -> dict[str, Any]:
+    """Return what the script needs of a layer: its score in each run, the first one's first."""
+    scores = []
+    for one in changes:
+        both = one.layers
+        of_tile = (both.ImageId == layer.ImageId) & (both.ClassId == layer.ClassId)
+        scores.append("".join(f"{each:.2f}" for each in both.score_other[of_tile]) or "–")
+    return known_of(layer, task, mask_px) | {
+        "change": round(float(layer.change), 4),
+        "said": f"{layer.score:.2f} → {', '.join(scores)}",
     }

@@ -1,4 +1,4 @@
-"""The plots with two quantities: lines over one, and points of two."""
+"""The plots with two quantities, drawn as lines or points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.kaggle.ledger import LedgerRow
 from pipeline.report.figures import INK, MARKERS, MUTED, SERIES, Drawing, draw
 
 EPOCH = "epoch"
@@ -16,13 +15,14 @@ EPOCH = "epoch"
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot; `style` is its place in `SERIES` and `MARKERS`."""
+    """One line of a plot, or its points; `style` is its place in `SERIES` and `MARKERS`."""
 
     label: str
     x: npt.ArrayLike
     y: npt.ArrayLike
     style: int = 0
     dashed: bool = False
+    points: bool = False
 
 
 def curves(
@@ -35,6 +35,8 @@ def curves(
     marks: Sequence[tuple[float, float, str]] = (),
     zero: bool = False,
     at: Sequence[float] = (),
+    equal: bool = False,
+    log: bool = False,
 ) -> Drawing:
     """Draw lines over a quantity.
 
@@ -47,25 +49,32 @@ def curves(
         marks: Points (x, y, words) to point out.
         zero: Whether the vertical axis goes from 0 to 1.
         at: Places of vertical lines, where one thing ends and the next begins.
+        equal: Whether to draw where both quantities are equal.
+        log: Whether both axes are logarithmic.
     """
 
     def plot(axes: Axes) -> None:
         for line in lines:
             style = line.style % len(SERIES)
             axes.plot(
-                *(line.x, line.y, "--" if line.dashed else "-"),
+                *(line.x, line.y),
+                ls="" if line.points else "--" if line.dashed else "-",
                 color=SERIES[style],
-                marker=MARKERS[style] if np.size(line.x) < 30 else None,
+                marker=MARKERS[style] if line.points or np.size(line.x) < 30 else None,
                 label=line.label,
             )
+        if zero:
+            axes.set_ylim(-0.02, 1.02)
+        if log:
+            axes.loglog()
+        if equal:
+            _draw_equal(axes)
         for place in at:
             axes.axvline(place, color=MUTED, lw=1, ls=":")
         for place, height, words in marks:
             axes.plot(place, height, "D", color=INK, ms=7, label=words)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        if zero:
-            axes.set_ylim(-0.02, 1.02)
         if x == EPOCH:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set_xlim(
@@ -78,30 +87,7 @@ def curves(
     return draw(title, said, plot)
 
 
-def submissions(title: str, rows: Sequence[LedgerRow]) -> Drawing:
-    """Draw the public and private score of earlier submissions over their out-of-fold F2."""
-    scores = {
-        "private": [
-            (row.oof_f2, row.private_score) for row in rows if row.private_score is not None
-        ],
-        "public": [(row.oof_f2, row.public_score) for row in rows if row.public_score is not None],
-    }
-
-    def plot(axes: Axes) -> None:
-        for style, (kind, points) in enumerate(scores.items()):
-            if points:
-                x, y = zip(*points, strict=True)
-                axes.plot(x, y, MARKERS[style], color=SERIES[style], ms=7, label=f"{kind} score")
-        low = min(axes.get_xlim()[0], axes.get_ylim()[0])
-        high = max(axes.get_xlim()[1], axes.get_ylim()[1])
-        axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":", label="equal")
-        axes.set_xlabel("out-of-fold F2")
-        axes.set_ylabel("score at Kaggle")
-        axes.legend(loc="best")
-
-    said = "; ".join(
-        f"{row.run}: out-of-fold {row.oof_f2}, public {row.public_score}, private "
-        f"{row.private_score}"
-        for row in rows
-    )
-    return draw(title, said, plot)
+def _draw_equal(axes: Axes) -> None:
+    ends = [*axes.get_xlim(), *axes.get_ylim()]
+    both = [min(ends), max(ends)]
+    axes.plot(both, both, color=MUTED, lw=1, ls=":", label="equal")

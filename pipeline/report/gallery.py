@@ -1,51 +1,47 @@
-"""Which images are worth a look, and each of them as a small tile with its objects as outlines.
+"""Which layers are worth a look, by what they can be filtered, and what is written below each.
 
-Outcomes enter; tiles leave as JSON values, pictures embedded. There is a fixed number of tiles a
-gallery, so that a page of 200,000 images is not larger than one of 600.
+Outcomes enter; galleries leave, as many tiles each, so that a page of 200,000 images is not larger
+than one of 600. `pipeline.report.tiles` draws them.
 """
 
-import base64
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.data.catalog import Catalog
-from pipeline.data.images import read_image
-from pipeline.errors import DataError
-from pipeline.masks.outlines import polygons
-from pipeline.masks.rle import decode_labels
 from pipeline.report.outcomes import Outcomes
+from pipeline.report.task import Task
 from pipeline.seeds import generator
 
 PER_GALLERY = 36
-# Longest side of an embedded picture, px; a picture is never enlarged.
-IMAGE_PX, MAP_PX = 384, 224
-IMAGE_QUALITY, MAP_QUALITY = 62, 50
+
+Tile = tuple[str, str]
+"""Image and class."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Some images and why they are shown, the most telling first."""
+    """Some layers and why they are shown, the most telling first."""
 
     key: str
     title: str
     why: str
-    image_ids: list[str]
+    tiles: list[Tile]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Ships of one origin: key in the page, name, colour (a CSS variable), texts by image."""
+class Filter:
+    """A choice of tiles: its name, a key of what is known of them, and the ranges to choose from.
 
-    key: str
+    A range holds the values from its second to before its third part.
+    """
+
     name: str
-    colour: str
-    objects: Mapping[str, Sequence[str]]
+    key: str
+    ranges: Sequence[tuple[str, float, float]]
 
 
 @dataclass(frozen=True)
@@ -57,157 +53,163 @@ class _Choice:
     by: tuple[str, ...]
 
 
-CHOICES = (
+ALARMS = _Choice(
+    "alarms",
+    "False alarms",
+    "Predicted where there is nothing; the surest first.",
+    lambda layers: (layers.n_true == 0) & (layers.n_predicted > 0),
+    ("max_probability", "largest_px"),
+)
+BEST = _Choice(
+    "best",
+    "Best",
+    "The highest scores where there is something.",
+    lambda layers: layers.n_true > 0,
+    ("score", "n_true"),
+)
+OBJECTS = (
     _Choice(
         "misses",
         "Worst misses",
         "The largest objects that were found at no IoU threshold.",
-        lambda images: images.missed_px > 0,
+        lambda layers: layers.missed_px > 0,
         ("missed_px", "n_true"),
     ),
-    _Choice(
-        "alarms",
-        "False alarms",
-        "Ships predicted in images without any; the surest first.",
-        lambda images: (images.n_true == 0) & (images.n_predicted > 0),
-        ("max_probability", "largest_px"),
-    ),
+    ALARMS,
     _Choice(
         "merged",
-        "Merged ships",
+        "Merged",
         "One predicted object holds several true ones.",
-        lambda images: images.merged > 0,
+        lambda layers: layers.merged > 0,
         ("merged", "n_true"),
     ),
     _Choice(
         "split",
-        "Split ships",
+        "Split",
         "One true object holds several predicted ones.",
-        lambda images: images.split > 0,
+        lambda layers: layers.split > 0,
         ("split", "largest_px"),
     ),
+    BEST,
+)
+MASKS = (
     _Choice(
-        "best",
-        "Best",
-        "The highest F2 among images with objects.",
-        lambda images: images.n_true > 0,
-        ("f2", "n_true"),
+        "silenced",
+        "Overlooked",
+        "Nothing was predicted, the largest masks first.",
+        lambda layers: (layers.n_true > 0) & (layers.n_predicted == 0),
+        ("true_px",),
     ),
+    ALARMS,
+    _Choice(
+        "loosest",
+        "Worst outlines",
+        "The lowest scores where something is true and predicted.",
+        lambda layers: (layers.n_true > 0) & (layers.n_predicted > 0),
+        ("lost", "true_px"),
+    ),
+    BEST,
 )
 
 
-def galleries_of(outcomes: Outcomes) -> list[Gallery]:
-    """Choose the images of each gallery; an empty one is left out."""
-    images, galleries = outcomes.images, []
-    for choice in CHOICES:
-        chosen = images[choice.among(images)]
+def galleries_of(outcomes: Outcomes, *, objects: bool) -> list[Gallery]:
+    """Choose the layers of each gallery, as many of each class; an empty one is left out."""
+    layers = outcomes.layers.assign(lost=1 - outcomes.layers.score)
+    galleries, of_class = [], PER_GALLERY // layers.ClassId.nunique()
+    for choice in OBJECTS if objects else MASKS:
+        chosen = layers[choice.among(layers)]
         chosen = chosen.sort_values([*choice.by, "ImageId"], ascending=False)
-        ids = chosen.ImageId.head(PER_GALLERY).tolist()
-        why = f"{choice.why} {len(chosen):,} images, {len(ids)} shown."
-        galleries.append(Gallery(choice.key, choice.title, why, ids))
-    count = min(PER_GALLERY, len(images))
-    places = generator(0, "report").choice(len(images), count, replace=False)
-    ids = images.ImageId.iloc[np.sort(places)].tolist()
+        shown = chosen.groupby("ClassId").head(of_class)
+        why = f"{choice.why} {len(chosen):,} found, {len(shown)} shown."
+        galleries.append(Gallery(choice.key, choice.title, why, tiles_of(shown)))
+    count = min(PER_GALLERY, len(layers))
+    places = generator(0, "report").choice(len(layers), count, replace=False)
     why = f"Drawn by lot, so that the usual is seen beside the telling. {count} shown."
-    galleries.append(Gallery("random", "Random", why, ids))
-    return [gallery for gallery in galleries if gallery.image_ids]
+    galleries.append(Gallery("random", "Random", why, tiles_of(layers.iloc[np.sort(places)])))
+    return [gallery for gallery in galleries if gallery.tiles]
 
 
-def show(
-    galleries: Sequence[Gallery],
-    tiles: "Tiles",
-    known: Mapping[str, Mapping[str, Any]],
-    sorts: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return what the page's script shows: each image once, and who is in which gallery.
+def tiles_of(layers: pd.DataFrame) -> list[Tile]:
+    """Return the tiles of rows of `Outcomes.layers`."""
+    return list(zip(layers.ImageId, layers.ClassId, strict=True))
 
-    Args:
-        galleries: What to show.
-        tiles: Makes the tiles.
-        known: Of each image what the script sorts, filters and writes: `fold`, `f2`, `n_true`,
-            `largest_px`, `caption` and the keys of `sorts`.
-        sorts: Keys of `known` to sort by, and their names.
-    """
-    ids = list(dict.fromkeys(one for gallery in galleries for one in gallery.image_ids))
-    place = {image_id: index for index, image_id in enumerate(ids)}
+
+def filters_of(task: Task, folds: Sequence[int], mask_px: int) -> list[Filter]:
+    """Return the filters of a page: by fold, class, score, and by the objects or the mask."""
+    filters = [
+        _of_values("Fold", "fold", {str(fold): fold for fold in folds}),
+        Filter(task.score, "score", SCORES),
+    ]
+    if task.by_class:
+        places = {name: place for place, name in enumerate(task.classes)}
+        filters.insert(0, _of_values("Class", "class", places))
+    if not task.competition.objects:
+        shares = [(name, least * mask_px, end * mask_px) for name, least, end in SHARES]
+        return [*filters, Filter("True area", "true_px", shares)]
+    return [
+        *filters,
+        Filter(f"Largest {task.one}", "largest_px", SIZES),
+        Filter(f"True {task.many}", "n_true", COUNTS),
+    ]
+
+
+def _of_values(name: str, key: str, values: Mapping[str, int]) -> Filter:
+    return Filter(name, key, [("all", -1, LARGEST), *((n, v, v + 1) for n, v in values.items())])
+
+
+LARGEST = 1e12
+SIZES = (
+    ("any", 0, LARGEST),
+    ("under 100 px", 0, 100),
+    ("100–399 px", 100, 400),
+    ("400–1,499 px", 400, 1500),
+    ("1,500–4,999 px", 1500, 5000),
+    ("5,000 px and more", 5000, LARGEST),
+)
+COUNTS = (
+    ("any", 0, LARGEST),
+    ("none", 0, 1),
+    ("1", 1, 2),
+    ("2", 2, 3),
+    ("3–4", 3, 5),
+    ("5–9", 5, 10),
+    ("10 and more", 10, LARGEST),
+)
+SCORES = (("any", -1, 2), ("0", -1, 1e-9), ("up to ½", 1e-9, 0.5), ("½ to 1", 0.5, 1), ("1", 1, 2))
+SHARES = (
+    ("any", 0, 2),
+    ("none", 0, 1e-12),
+    ("under 1%", 1e-12, 0.01),
+    ("1–5%", 0.01, 0.05),
+    ("5–20%", 0.05, 0.2),
+    ("20–50%", 0.2, 0.5),
+    ("50% and more", 0.5, 2),
+)
+"""Of the mask's pixels."""
+
+
+def known_of(layer: Any, task: Task, mask_px: int) -> dict[str, Any]:  # noqa: ANN401  a row
+    """Return what the page's script needs of a row of `Outcomes.layers`; the unknown is null."""
+    sure, details = float(layer.max_probability), []
+    if task.competition.objects:
+        caption = f"{layer.n_true} true, {layer.n_predicted} predicted"
+        if layer.largest_px:
+            details.append(f"largest {task.one} {layer.largest_px:,} px")
+    else:
+        shares = layer.true_px / mask_px, layer.predicted_px / mask_px
+        caption = "{:.1%} true, {:.1%} predicted".format(*shares)
+    if not math.isnan(sure):
+        details.append(f"highest probability {sure:.2f}")
     return {
-        "width": tiles.catalog.width,
-        "height": tiles.catalog.height,
-        "galleries": [
-            {
-                "key": gallery.key,
-                "title": gallery.title,
-                "why": gallery.why,
-                "tiles": [place[image_id] for image_id in gallery.image_ids],
-            }
-            for gallery in galleries
-        ],
-        "layers": [
-            {"key": layer.key, "name": layer.name, "colour": layer.colour} for layer in tiles.layers
-        ],
-        "sorts": dict(sorts),
-        "tiles": [tiles.tile(image_id, known[image_id]) for image_id in ids],
+        "fold": int(layer.fold),
+        "class": task.classes.index(layer.ClassId) if layer.ClassId else None,
+        "score": round(float(layer.score), 4),
+        "said": f"{layer.score:.3f}",
+        "n_true": int(layer.n_true),
+        "n_predicted": int(layer.n_predicted),
+        "true_px": int(layer.true_px),
+        "largest_px": int(layer.largest_px),
+        "max_probability": None if math.isnan(sure) else sure,
+        "caption": f"class {layer.ClassId}: {caption}" if layer.ClassId else caption,
+        "details": details,
     }
-
-
-@dataclass
-class Tiles:
-    """Makes the tiles of a page.
-
-    Attributes:
-        catalog: Where the images are.
-        layers: Whose objects to outline.
-        map_path: Path of an image's probability map; None where the page shows none.
-        unread: Images that could not be read, with the reason.
-    """
-
-    catalog: Catalog
-    layers: list[Layer]
-    map_path: Callable[[str], Path | None]
-    unread: dict[str, str] = field(default_factory=dict)
-
-    def tile(self, image_id: str, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an image's tile: what is `known` of it, pictures, and outlines by layer."""
-        shape = self.catalog.height, self.catalog.width
-        tile: dict[str, Any] = {"id": image_id, **known, "image": None, "prob": None}
-        try:
-            image_hwc = read_image(self.catalog.train_path(image_id), *shape)
-            tile["image"] = _embed(image_hwc[..., ::-1], IMAGE_PX, IMAGE_QUALITY)
-        except DataError as error:
-            self.unread[image_id] = str(error)
-        path = self.map_path(image_id)
-        prob_hw = None
-        if path is not None and path.is_file():
-            prob_hw = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if prob_hw is not None:
-            # A map of contact may lie below the map of objects.
-            coloured = cv2.applyColorMap(prob_hw[: shape[0]], cv2.COLORMAP_CIVIDIS)
-            tile["prob"] = _embed(coloured, MAP_PX, MAP_QUALITY)
-        tile["outlines"] = {
-            layer.key: self._outlines(layer.objects.get(image_id, ())) for layer in self.layers
-        }
-        return tile
-
-    def _outlines(self, texts: Sequence[str]) -> list[str]:
-        """Return a path per object in the image's pixels, no finer than the picture shows."""
-        shape = self.catalog.height, self.catalog.width
-        tolerance_px = 0.8 * max(1.0, max(shape) / IMAGE_PX)
-        return [
-            "".join(_path(ring, tolerance_px) for polygon in parts for ring in polygon)
-            for parts in polygons(decode_labels(texts, *shape))
-        ]
-
-
-def _path(ring: np.ndarray, tolerance_px: float) -> str:
-    points = cv2.approxPolyDP(ring.astype(np.int32), tolerance_px, closed=True)[:, 0]
-    steps = np.diff(points, axis=0).tolist()
-    return f"M{points[0][0]} {points[0][1]}l" + " ".join(f"{x} {y}" for x, y in steps) + "z"
-
-
-def _embed(image_hwc: np.ndarray, longest_px: int, quality: int) -> str:
-    """Return a picture, BGR, as the text that a page shows without a file."""
-    scale = longest_px / max(image_hwc.shape[:2])
-    if scale < 1:
-        image_hwc = cv2.resize(image_hwc, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    content = cv2.imencode(".webp", image_hwc, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
-    return "data:image/webp;base64," + base64.b64encode(content.tobytes()).decode()

@@ -1,10 +1,9 @@
 """Panels of a page that show training: curves of all folds through both stages, and time."""
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from pipeline.errors import ArtifactError
+from pipeline.metrics.registry import METRICS
 from pipeline.report import charts
 from pipeline.report.curves import EPOCH, Curve, curves
 from pipeline.report.figures import Drawing
@@ -20,22 +19,30 @@ PHASES = {
     "val_s": "validation",
 }
 """Columns of a history that time the parts of an epoch."""
-Value = Callable[[pd.DataFrame], "pd.Series[float]"]
 
 
 def learning(key: str, title: str, records: Records) -> Panel:
-    """Draw loss, Dice, learning rate and time of each epoch, a line per fold."""
+    """Draw loss, scores, learning rate and time of each epoch, a line per fold."""
     histories = {stage: records.folds(stage, "history.csv") for stage in STAGES}
     if not any(histories.values()):
         raise ArtifactError(
             f"{records.folder}: no fold of the stages {', '.join(STAGES)} has a history.csv. Run "
             "the stage `train` first."
         )
+    every = [history for folds in histories.values() for history in folds.values()]
+    validated = {
+        column: metric.label
+        for metric in METRICS.values()
+        if all((column := f"val_{metric.key}") in history for history in every)
+    }
     lasted = max((len(h) for h in histories["train"].values()), default=0)
     drawings = [
         *(_loss(stage, folds) for stage, folds in histories.items() if folds),
-        _through(histories, lasted, "Dice of validation images", "Dice", lambda h: h.val_dice),
-        _through(histories, lasted, "Learning rate", "learning rate", lambda h: h.learning_rate),
+        *(
+            _through(histories, lasted, f"{name} of validation images", name, column)
+            for column, name in validated.items()
+        ),
+        _through(histories, lasted, "Learning rate", "learning rate", "learning_rate"),
         _phases(histories),
         _time_of_stages(records),
     ]
@@ -59,14 +66,14 @@ def _loss(stage: str, folds: dict[int, pd.DataFrame]) -> Drawing:
 
 
 def _through(
-    histories: dict[str, dict[int, pd.DataFrame]], lasted: int, title: str, y: str, value: Value
+    histories: dict[str, dict[int, pd.DataFrame]], lasted: int, title: str, y: str, column: str
 ) -> Drawing:
     """Draw a column of the history through both stages, one after the other."""
     lines, ends = [], []
     for fold in sorted(set().union(*histories.values())):
         parts = [(s, histories[s][fold]) for s in STAGES if fold in histories[s]]
         x = [h.epoch + (lasted if s == "finetune" else 0) for s, h in parts]
-        values = pd.concat([value(h) for _, h in parts])
+        values = pd.concat([h[column] for _, h in parts])
         lines.append(Curve(f"fold {fold}", pd.concat(x), values, fold))
         ends.append(f"fold {fold} ends at {values.iloc[-1]:.3g}")
     border = [lasted + 0.5] if histories["finetune"] and lasted else []

@@ -1,4 +1,4 @@
-"""Ships drawn over their image, each in a colour of its own."""
+"""Objects drawn over their image, each in a colour of its own."""
 
 import cv2
 import numpy as np
@@ -24,15 +24,15 @@ def overlay(image_hwc: npt.NDArray[np.uint8], labels_hw: Labels) -> npt.NDArray[
         uint8 (h, w, 3), RGB; the image itself where there is no object.
     """
     drawn_hwc = image_hwc.copy()
-    ship_hw = labels_hw > 0
-    colours = COLOURS[(labels_hw[ship_hw] - 1) % len(COLOURS)]
-    drawn_hwc[ship_hw] = (0.65 * image_hwc[ship_hw] + 0.35 * colours).astype(np.uint8)
+    object_hw = labels_hw > 0
+    colours = COLOURS[(labels_hw[object_hw] - 1) % len(COLOURS)]
+    drawn_hwc[object_hw] = (0.65 * image_hwc[object_hw] + 0.35 * colours).astype(np.uint8)
     # An object's edge: its pixels that have a neighbour outside it, the image's border included.
     around = cv2.BORDER_CONSTANT
     kernel = np.ones((3, 3), np.uint8)
     labels = labels_hw.astype(np.float32)
     lowest = cv2.erode(labels, kernel, borderType=around, borderValue=0)
     highest = cv2.dilate(labels, kernel, borderType=around, borderValue=0)
-    edge_hw = ship_hw & ((lowest != labels) | (highest != labels))
+    edge_hw = object_hw & ((lowest != labels) | (highest != labels))
     drawn_hwc[edge_hw] = COLOURS[(labels_hw[edge_hw] - 1) % len(COLOURS)]
     return drawn_hwc

@@ -1,19 +1,21 @@
 """One self-contained file of HTML from a page's panels and its tiles: no network, no folder."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from pipeline.maps import map_path
 from pipeline.report import judging, learning, panels
-from pipeline.report.gallery import Layer, Tiles, galleries_of, show
-from pipeline.report.outcomes import Outcomes, outcomes_of
+from pipeline.report.confidence import confidence
+from pipeline.report.gallery import filters_of, galleries_of, known_of
+from pipeline.report.outcomes import LAYER, Outcomes, outcomes_of
 from pipeline.report.panels import Panel, attempt, build
-from pipeline.report.records import Records
+from pipeline.report.parts import parts
+from pipeline.report.records import Records, texts_of
+from pipeline.report.sample import maps_of
+from pipeline.report.tiles import Outlined, Tiles, show
 
 TEMPLATES = Path(__file__).parent / "template"
 
@@ -30,21 +32,25 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
     """
     records = Records(folder)
     outcomes, trouble = attempt(outcomes_of, records)
+    task, _ = attempt(lambda: records.task)
+    score = "score" if task is None else task.score
 
-    def scored(key: str, title: str, make: Callable[..., Panel], *more: Any) -> Panel:  # noqa: ANN401
+    def scored(key: str, title: str, make: Callable[..., Panel]) -> Panel:
         if outcomes is None:
             return Panel(key, title, problem=trouble)
-        return build(key, title, make, outcomes, *more)
+        return build(key, title, make, outcomes, records)
 
     made = [
         build("glance", "Score", panels.glance, records),
-        scored("lost", "Where F2 is lost", judging.lost),
+        scored("lost", f"Where {score} is lost", judging.lost),
         build("data", "Data and folds", panels.data, records),
         build("learning", "Learning", learning.learning, records),
-        scored("thresholds", "Over thresholds", judging.thresholds, records),
-        build("classes", "By size, count, fold", judging.classes, records),
+        scored("thresholds", "Over thresholds", judging.thresholds),
+        scored("confidence", "Confidence", confidence),
+        scored("parts", "Taken apart", parts),
         build("rules", "What calibration chose", judging.rules, records),
-        build("board", "Submissions", panels.board, ledger),
+        build("board", "Submissions", panels.board, records, ledger),
+        build("configuration", "Configuration", panels.configuration, records, ledger),
     ]
     gallery = None
     if outcomes is not None:
@@ -54,7 +60,7 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
     page = render(
         "run.html",
         title=f"Run {records.name}",
-        name=records.name,
+        score=score,
         panels={panel.key: panel for panel in made},
         gallery=gallery,
         trouble=trouble,
@@ -64,59 +70,35 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
 
 
 def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
-    catalog = records.catalog()
-    layers = [
-        Layer("true", "true ships", "true", catalog.objects()),
-        Layer("predicted", "predicted ships", "predicted", ships_of(records)),
+    task, layers = records.task, outcomes.layers
+    outlined = [
+        Outlined("true", f"true {task.drawn}", "true", texts_of(records.truth())),
+        Outlined(
+            "predicted", f"predicted {task.drawn}", "predicted", texts_of(records.predicted())
+        ),
     ]
-    images = outcomes.images.set_index("ImageId")
-
-    indexes = records.folds("predict/oof", "index.csv")
-
-    def path_of_map(image_id: str) -> Path:
-        fold = int(images.fold[image_id])
-        folder = records.folder / "predict" / "oof" / f"fold{fold}"
-        return map_path(folder, image_id, by_stem="sha256" not in indexes.get(fold, ()))
-
-    galleries, tiles = galleries_of(outcomes), Tiles(catalog, layers, path_of_map)
-    chosen = {image_id for gallery in galleries for image_id in gallery.image_ids}
-    rows = outcomes.images[outcomes.images.ImageId.isin(chosen)].itertuples()
-    known = {str(row.ImageId): _known(row) for row in rows}
-    sorts = {
-        "f2": "F2",
-        "largest_px": "largest ship",
-        "n_true": "true ships",
-        "n_predicted": "predicted ships",
-        "max_probability": "highest probability",
+    galleries = galleries_of(outcomes, objects=task.competition.objects)
+    tiles = Tiles(task, records.catalog(), outcomes.matches.shape, outlined, maps_of(records))
+    rows = layers.set_index(LAYER, drop=False)
+    known = {
+        tile: known_of(rows.loc[tile], task, outcomes.mask_px)
+        for tile in dict.fromkeys(tile for gallery in galleries for tile in gallery.tiles)
     }
-    shown = show(galleries, tiles, known, sorts)
+    sorts = {"score": task.score, "max_probability": "highest probability"}
+    if task.competition.objects:
+        sorts |= {
+            "largest_px": f"largest {task.one}",
+            "n_true": f"true {task.many}",
+            "n_predicted": f"predicted {task.many}",
+        }
+    else:
+        sorts["true_px"] = "true area"
+    filters = filters_of(task, sorted(set(layers.fold)), outcomes.mask_px)
+    shown = show(galleries, tiles, known, sorts, filters)
     if tiles.unread:
         first = next(iter(tiles.unread.values()))
         records.problems["images"] = f"{len(tiles.unread)} images cannot be shown; {first}"
     return shown
-
-
-def _known(image: Any) -> dict[str, Any]:  # noqa: ANN401  a row of `Outcomes.images`
-    """Return what the script needs of an image; what is not known is null."""
-    sure = float(image.max_probability)
-    return {
-        "fold": int(image.fold),
-        "f2": round(float(image.f2), 4),
-        "score": f"{image.f2:.3f}",
-        "n_true": int(image.n_true),
-        "n_predicted": int(image.n_predicted),
-        "largest_px": int(image.largest_px),
-        "max_probability": None if math.isnan(sure) else sure,
-        "caption": f"{image.n_true} true, {image.n_predicted} predicted",
-    }
-
-
-def ships_of(records: Records) -> dict[str, list[str]]:
-    """Return the run's out-of-fold objects of each image."""
-    rows = records.read("calibrate/oof_instances.csv")
-    objects = rows[rows.EncodedPixels != ""]
-    grouped: dict[str, list[str]] = objects.groupby("ImageId").EncodedPixels.agg(list).to_dict()
-    return grouped
 
 
 def render(template: str, **values: Any) -> bytes:  # noqa: ANN401  whatever the template shows

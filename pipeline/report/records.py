@@ -5,21 +5,27 @@ cannot be read raises whenever it is asked for, and is kept in `problems` for th
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.config.load import load_stored_config, stored_values
-from pipeline.data.catalog import Catalog
+from pipeline.config.schema import Config
+from pipeline.data.catalog import SHRUNK, Catalog
 from pipeline.data.folds import read_folds
 from pipeline.data.number_tables import read_numbers
 from pipeline.errors import ArtifactError, PipelineError, explain
 from pipeline.jobs.artifacts import read_json
 from pipeline.jobs.job import Job
 from pipeline.masks.instances import read_instances
+from pipeline.report.task import Task
 
 # Tables of another form than their name's ending says.
 READERS: dict[str, Callable[[Path], Any]] = {
     "data/instances.csv": read_instances,
+    f"data/{SHRUNK}": read_instances,
     "calibrate/oof_instances.csv": read_instances,
     "split/folds.csv": read_folds,
     "config.yaml": stored_values,
@@ -78,8 +84,62 @@ class Records:
         Raises:
             PipelineError: It, or the configuration, cannot be read.
         """
-        config = load_stored_config(self.folder / "config.yaml")
-        return Catalog.load(self.folder / "data", config.data_folder, config.task)
+        return Catalog.load(self.folder / "data", self.config.data_folder, self.task.competition)
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's configuration.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
+        return load_stored_config(self.folder / "config.yaml")
+
+    @cached_property
+    def task(self) -> Task:
+        """The run's competition and metric.
+
+        Raises:
+            ConfigError: The configuration cannot be read.
+        """
+        return Task.of(self.config.task)
+
+    def scores(self) -> dict[str, Any]:
+        """Return `scores.json`, its figures named as `Task.neutral` does."""
+        return self._neutral(self.read("calibrate/scores.json"))
+
+    def metrics(self, stage: str) -> dict[str, Any]:
+        """Return the metrics in a stage's manifest, named as `Task.neutral` does."""
+        return self._neutral(self.read(f"{stage}/manifest.json")["metrics"])
+
+    def _neutral(self, record: Any) -> dict[str, Any]:  # noqa: ANN401  any JSON value
+        named: dict[str, Any] = self.task.neutral(record)
+        return named
+
+    def test_score(self) -> float | None:
+        """Return the score of the test images, None where their truth is not known."""
+        every = (self.task.neutral(manifest["metrics"]) for manifest in self.manifests())
+        return next((each["test_score"] for each in every if "test_score" in each), None)
+
+    def truth(self) -> pd.DataFrame:
+        """Return the true objects at the masks' size: `ImageId, (ClassId,) EncodedPixels`."""
+        shrunk = self.task.competition.mask_shape is not None
+        return self._instances(f"data/{SHRUNK}" if shrunk else "data/instances.csv")
+
+    def predicted(self) -> pd.DataFrame:
+        """Return the out-of-fold objects, likewise."""
+        return self._instances("calibrate/oof_instances.csv")
+
+    def _instances(self, name: str) -> pd.DataFrame:
+        """Leave out the class where there is one, or where they are scored together."""
+        rows: pd.DataFrame = self.read(name)
+        return rows if self.task.by_class else rows.drop(columns="ClassId", errors="ignore")
+
+    def mask_shape(self) -> tuple[int, int]:
+        """Return the height and width of every mask, px."""
+        catalog = self.read("data/catalog.json")
+        height, width = self.task.competition.mask_shape or (catalog["height"], catalog["width"])
+        return int(height), int(width)
 
     def folds(self, stage: str, name: str) -> dict[int, Any]:
         """Return the record `name` of each fold of a stage that has one, by fold."""
@@ -106,6 +166,17 @@ class Records:
                     f"{', '.join(sorted(MANIFEST_KEYS))}. Run its stage again with --restart."
                 )
         return manifests
+
+
+def texts_of(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Return the RLEs of each image and class ("" for all) that has objects."""
+    objects = table[table.EncodedPixels != ""]
+    classes = objects.ClassId if "ClassId" in objects else [""] * len(objects)
+    rows = zip(objects.ImageId, classes, objects.EncodedPixels, strict=True)
+    texts: dict[tuple[str, str], list[str]] = {}
+    for image_id, class_id, text in rows:
+        texts.setdefault((image_id, class_id), []).append(text)
+    return texts
 
 
 def _read(path: Path, name: str) -> Any:  # noqa: ANN401  whatever the record holds

@@ -8,15 +8,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from pipeline.config.competitions import competitions
 from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.jobs.artifacts import sha256_file
-from pipeline.masks.instances import write_instances
-from pipeline.metrics.f2 import F2
+from pipeline.masks.rle import decode_labels, encode_mask
+from pipeline.metrics.registry import find_metric
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.summaries import summarise
+from pipeline.selection.classes import of_class
 
 ROOT = Path(__file__).parents[2]
+AIRBUS = competitions()["airbus"]
 
 
 def rectangle(top, left, height, width, side):
@@ -50,7 +53,42 @@ def tables(count, side, random):
     return pd.DataFrame(truth, columns=columns), pd.DataFrame(predicted, columns=columns)
 
 
-def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pictures=None):
+def of_task(competition, count, side, random):
+    """`tables` of a competition: of objects a class has what falls on its turn, of masks all."""
+    classes, sides = competition.classes, ([], [])
+    for place, class_id in enumerate(classes):
+        for side_of, objects in zip(sides, tables(count, side, random), strict=True):
+            turn = objects.ImageId.factorize()[0] // 8 % len(classes) == place
+            mine = objects.assign(EncodedPixels=objects.EncodedPixels.where(turn, ""))
+            rows = mine.drop_duplicates() if competition.objects else united(objects, side)
+            side_of.append(rows.assign(ClassId=class_id))
+    columns = ["ImageId", *["ClassId"] * (len(classes) > 1), "EncodedPixels"]
+    return [
+        pd.concat(each).sort_values(["ImageId", "ClassId"], kind="stable", ignore_index=True)[
+            columns
+        ]
+        for each in sides
+    ]
+
+
+def united(table, side):
+    groups = table[table.EncodedPixels != ""].groupby("ImageId").EncodedPixels
+    texts = {i: encode_mask((decode_labels([*t], side, side) > 0).astype("u1")) for i, t in groups}
+    rows = [(image_id, texts.get(image_id, "")) for image_id in table.ImageId.unique()]
+    return pd.DataFrame(rows, columns=table.columns)
+
+
+def write_run(
+    root,
+    name="simulated",
+    *,
+    count=64,
+    side=96,
+    folds=2,
+    seed=0,
+    pictures=None,
+    competition=AIRBUS,
+):
     """Write `root/runs/<name>` and its images; return the run's folder.
 
     Args:
@@ -61,9 +99,11 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
         folds: Number of folds.
         seed: Of the predictions; the truth is always the same.
         pictures: Images to draw, the others are links to the first; None for all.
+        competition: What the run is about.
     """
     random = np.random.default_rng(seed)
-    truth, predicted = tables(count, side, random)
+    truth, predicted = of_task(competition, count, side, random)
+    metric, classes = find_metric(competition.metric), competition.classes
     run = root / "runs" / name
     ids = sorted(set(truth.ImageId))
     frame = pd.DataFrame({"ImageId": ids, "group": range(count), "stratum": "any"})
@@ -71,31 +111,48 @@ def write_run(root, name="simulated", *, count=64, side=96, folds=2, seed=0, pic
     _json(run / "data" / "catalog.json", _catalog(side))
     (run / "split").mkdir()
     frame.to_csv(run / "split" / "folds.csv", index=False)
-    write_instances(run / "data" / "instances.csv", truth)
-    matches = match_objects(truth, predicted, side, side, F2())
-    scores = summarise(matches, frame.fold.to_numpy(), frame.group.to_numpy())
-    _json(run / "calibrate" / "scores.json", scores | {"f2_in_sample": scores["f2"] + 0.01})
-    rule = {"separation": {"threshold": 128}, "min_area_px": 8}
-    tried = [
-        {"rule": "image filter", "f2": 0.6, "gain": 0.02, "standard_error": 0.005, "kept": True}
-    ]
+    truth.to_csv(run / "data" / "instances.csv", index=False)
+    of_image = frame.set_index("ImageId")
+
+    def summary(*tables):
+        matches = match_objects(*tables, side, side, metric)
+        of = of_image.loc[matches.images.ImageId]
+        return summarise(matches, of.fold.to_numpy(), of.group.to_numpy())
+
+    scores = summary(truth, predicted)
+    if len(classes) > 1:
+        each = {name: [of_class(one, name) for one in (truth, predicted)] for name in classes}
+        scores["classes"] = {name: summary(*tables) for name, tables in each.items()}
+    scores[f"{metric.key}_in_sample"] = scores[metric.key] + 0.01
+    by_threshold = [{"threshold": level, metric.key: level / 255} for level in (100, 128)]
+    for each in scores.get("classes", {"": scores}).values():
+        each["by_threshold"] = by_threshold
+    _json(run / "calibrate" / "scores.json", scores)
+    rule = {"separation": {"threshold": 128}, "min_area_px": 8, "share": 1 / 3}
+    tried = [{"rule": "image filter", "gain": 0.02, "standard_error": 0.005, "kept": True}]
     cross_fitted = {str(fold): rule for fold in range(folds)}
     rules = {"rules": rule, "cross_fitted": cross_fitted, "tried": tried}
+    rules = {"classes": dict.fromkeys(classes, rules)} if len(classes) > 1 else rules
     _json(run / "calibrate" / "rules.json", rules)
-    write_instances(run / "calibrate" / "oof_instances.csv", predicted)
+    predicted.to_csv(run / "calibrate" / "oof_instances.csv", index=False)
     images = f"data.root={root / 'data' / name}"
     config = load_config(ROOT / "configs" / "demo.yaml", [f"name={name}", f"seed={seed}", images])
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     counts = {"train_images": count, "test_images": 0, "ships": 9, "left_out": 0}
     _finish(run / "data", "data", counts)
-    balance = json.loads(balance_table(frame, truth).to_json(orient="records"))
+    balance = json.loads(
+        balance_table(frame, truth.drop(columns="ClassId", errors="ignore")).to_json(
+            orient="records"
+        )
+    )
     _finish(run / "split", "split", {"balance": balance})
-    _finish(run / "submit", "submit", {"test_f2": 0.7})
+    _finish(run / "submit", "submit", {f"test_{metric.key}": 0.7})
     _finish(run / "calibrate", "calibrate", {})
     for fold in range(folds):
-        _write_fold(run, fold, frame.ImageId[frame.fold == fold], random)
+        _write_fold(run, fold, frame.ImageId[frame.fold == fold], random, metric.key)
     drawn = count if pictures is None else pictures
-    _draw(root / "data" / name, run, frame, side=side, random=random, pictures=drawn)
+    shape = side, side, len(classes)
+    _draw(root / "data" / name, run, frame, shape=shape, random=random, pictures=drawn)
     return run
 
 
@@ -124,13 +181,14 @@ def _finish(folder, stage, metrics):
     _json(folder / "manifest.json", known)
 
 
-def _write_fold(run, fold, ids, random):
+def _write_fold(run, fold, ids, random, key):
     for stage in ("train", "finetune"):
         folder = run / stage / f"fold{fold}"
         folder.mkdir(parents=True)
         epochs = np.arange(1, 6)
         history = {"epoch": epochs, "loss": 1 / epochs, "val_loss": 1.2 / epochs}
         history |= {"val_dice": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
+        history[f"val_{key}"] = 1 - 0.6 / epochs
         history |= {"data_wait_s": 1.0, "step_s": 9.0, "val_s": 0.5}
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
         _finish(folder, stage, {})
@@ -142,8 +200,9 @@ def _write_fold(run, fold, ids, random):
     _finish(folder, "predict/oof", {})
 
 
-def _draw(data, run, frame, *, side, random, pictures):
+def _draw(data, run, frame, *, shape, random, pictures):
     """Write `pictures` noisy images, each with its map; the other images are links to these."""
+    height, width, classes = shape
     images = data / "train_v2"
     images.mkdir(parents=True)
     for number, (image_id, fold) in enumerate(zip(frame.ImageId, frame.fold, strict=True)):
@@ -153,9 +212,10 @@ def _draw(data, run, frame, *, side, random, pictures):
         if number == 0:
             originals = [path.resolve() for path in paths]
         if number < pictures:
-            noise = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
             cv2.imwrite(str(paths[0]), cv2.GaussianBlur(noise, (0, 0), 1.5) // 2)
-            cv2.imwrite(str(paths[1]), cv2.GaussianBlur(noise[..., 0], (0, 0), 6))
+            maps = cv2.GaussianBlur(noise[..., 0], (0, 0), 6)
+            cv2.imwrite(str(paths[1]), np.concatenate([maps] * classes))
         else:
             for path, original in zip(paths, originals, strict=True):
                 path.symlink_to(original)

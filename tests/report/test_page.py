@@ -143,3 +143,23 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened):
         " * t.ownerSVGElement.clientWidth / t.ownerSVGElement.viewBox.baseVal.width))"
     )
     assert smallest > 8
+
+
+def test_a_table_that_goes_on_says_so_on_a_phone(opened):
+    resize(opened, 390, 844)
+    wider = opened.execute_script(
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(n => n.scrollWidth > n.clientWidth)"
+        ".map(n => getComputedStyle(n).backgroundAttachment)"
+    )
+    assert wider
+    assert all("local" in each and "scroll" in each for each in wider)
+
+
+def test_galleries_stand_where_the_menu_says(opened):
+    menu = opened.execute_script(
+        "return [...document.querySelectorAll('nav a')].map(a => a.getAttribute('href').slice(1))"
+    )
+    tops = [opened.find_element(By.ID, key).location["y"] for key in menu]
+    assert "galleries" in menu
+    assert tops == sorted(tops)

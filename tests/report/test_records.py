@@ -34,8 +34,8 @@ NOTHING, BINARY, OTHER_JSON, LIST, TABLE = (
 )
 # Those that stand together are read for different parts of the page, so none hides another.
 DAMAGE = [
+    {"config.yaml": LIST},
     {
-        "config.yaml": LIST,
         "data/catalog.json": BINARY,
         "split/manifest.json": LIST,
         "train/fold0/history.csv": TABLE,

@@ -11,11 +11,6 @@
   const source = document.getElementById("gallery-data");
   if (!source) return;
   const data = JSON.parse(source.textContent);
-  const SIZES = [["any", 0, Infinity], ["under 100 px", 0, 100], ["100–399 px", 100, 400],
-    ["400–1,499 px", 400, 1500], ["1,500–4,999 px", 1500, 5000], ["5,000 px and more", 5000, Infinity]];
-  const COUNTS = [["any", 0, Infinity], ["none", 0, 1], ["1", 1, 2], ["2", 2, 3], ["3–4", 3, 5],
-    ["5–9", 5, 10], ["10 and more", 10, Infinity]];
-  const SCORES = [["any", -1, 2], ["0", -1, 1e-9], ["up to ½", 1e-9, 0.5], ["½ to 1", 0.5, 1], ["1", 1, 2]];
   // Layers that are switched off: among the tiles, and in the enlarged view, which has room for both.
   const off = {tiles: new Set(["prob"]), enlarged: new Set()};
   const hasMaps = data.tiles.some((tile) => tile.prob);
@@ -34,10 +29,11 @@
   // A photograph or map, or the one above the other, and an outline per object above both.
   function picture(tile, bases, hidden) {
     const box = make("span", {class: "picture", style: `aspect-ratio:${data.width}/${data.height}`});
-    const said = {image: `${tile.id}: ${tile.caption}`, prob: `ship probability of ${tile.id}`};
+    const said = {image: `${tile.id}: ${tile.caption}`, prob: `${data.object} probability of ${tile.id}`};
     const none = {image: "image not found", prob: "below the floor: no map kept"};
     for (const base of bases) {
-      if (tile[base]) box.append(make("img", {class: base, src: tile[base], alt: said[base], loading: "lazy"}));
+      const source = base === "image" ? data.images[tile.id] : tile.prob;
+      if (source) box.append(make("img", {class: base, src: source, alt: said[base], loading: "lazy"}));
       else if (bases.length === 1) box.append(make("span", {class: "none"}, none[base]));
     }
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -62,11 +58,12 @@
   const select = (name, options, changed) => make("label", {}, name,
     make("select", {id: `by-${name.toLowerCase().replaceAll(" ", "-")}`, onchange: changed},
       ...options.map((text, index) => make("option", {value: index}, text))));
-  const chosen = (name) => Number(document.getElementById(`by-${name}`).value);
-
-  const folds = [...new Set(data.tiles.map((tile) => tile.fold))].sort((a, b) => a - b);
+  const filters = data.filters.map((filter) => ({...filter,
+    label: select(filter.name, filter.ranges.map(([name]) => name), refresh)}));
   const sorts = Object.entries(data.sorts);
   const orders = ["as chosen", ...sorts.flatMap(([, name]) => [`${name}, highest first`, `${name}, lowest first`])];
+  const orderLabel = select("Order", orders, refresh);
+  const chosen = (label) => Number(label.querySelector("select").value);
   const all = {key: "all", title: "All of these", why: "Every image that a gallery shows, once.", tiles: data.tiles.map((_, i) => i)};
   const galleries = [...data.galleries, all];
   const tabs = make("div", {class: "tabs", role: "tablist", "aria-label": "Galleries"});
@@ -102,11 +99,9 @@
   function between(value, [, least, end]) { return value >= least && value < end; }
 
   function refresh() {
-    const fold = chosen("fold"), order = chosen("order"), text = search.value.trim();
-    const keep = (tile) => (fold === 0 || tile.fold === folds[fold - 1]) &&
-      between(tile.largest_px, SIZES[chosen("largest-ship")]) &&
-      between(tile.n_true, COUNTS[chosen("true-ships")]) &&
-      between(tile.f2, SCORES[chosen("f2")]) && tile.id.includes(text);
+    const order = chosen(orderLabel), text = search.value.trim();
+    const keep = (tile) => tile.id.includes(text) &&
+      filters.every((filter) => between(tile[filter.key], filter.ranges[chosen(filter.label)]));
     shown = galleries[gallery].tiles.map((index) => data.tiles[index]).filter(keep);
     if (order > 0) {
       const key = sorts[(order - 1) >> 1][0], sign = order % 2 ? -1 : 1;
@@ -127,7 +122,7 @@
     grid.replaceChildren(...shown.map((tile, index) => make("button",
       {type: "button", class: "tile", "data-id": tile.id, onclick: () => enlarge(index)},
       picture(tile, bases, off.tiles),
-      make("span", {class: "words"}, make("b", {}, `F2 ${tile.score}`, make("span", {}, `fold ${tile.fold}`)),
+      make("span", {class: "words"}, make("b", {}, `${data.metric} ${tile.said}`, make("span", {}, `fold ${tile.fold}`)),
         make("span", {}, tile.caption), make("span", {}, tile.id)))));
     if (!shown.length) grid.append(make("p", {class: "nothing"}, "No image passes these filters."));
     if (focused >= 0) grid.children[focused]?.focus();
@@ -150,10 +145,9 @@
     open = index;
     const tile = shown[index];
     title.textContent = tile.id;
-    said.textContent = `${index + 1} of ${shown.length} · F2 ${tile.score} · ${tile.caption} · fold ${tile.fold}` +
-      (tile.largest_px ? ` · largest object ${tile.largest_px.toLocaleString("en")} px` : "") +
-      (tile.max_probability == null ? "" : ` · highest probability ${tile.max_probability.toFixed(2)}`);
-    const names = {image: "image", prob: "ship probability: dark 0, bright 1"};
+    said.textContent = `${index + 1} of ${shown.length} · ${data.metric} ` +
+      [tile.said, tile.caption, `fold ${tile.fold}`, ...tile.details].join(" · ");
+    const names = {image: "image", prob: `${data.object} probability: dark 0, bright 1`};
     const bases = Object.keys(names).filter((base) => !off.enlarged.has(base) && (base === "image" || hasMaps));
     views.replaceChildren(...(bases.length ? bases.map((base) => [base]) : [[]]).map((one) => make("figure", {},
       picture(tile, one, off.enlarged), make("figcaption", {class: "keys"}, names[one[0]] ?? "outlines only"))));
@@ -184,11 +178,7 @@
 
   document.getElementById("gallery").append(tabs, why,
     make("div", {class: "controls"},
-      select("Order", orders, refresh), select("Fold", ["all", ...folds.map(String)], refresh),
-      select("F2", SCORES.map(([name]) => name), refresh),
-      select("Largest ship", SIZES.map(([name]) => name), refresh),
-      select("True ships", COUNTS.map(([name]) => name), refresh),
-      make("label", {}, "Search", search)),
+      orderLabel, ...filters.map((filter) => filter.label), make("label", {}, "Search", search)),
     make("div", {class: "controls"}, layerBar("tiles"), count,
       make("span", {class: "keys"}, make("kbd", {}, "←↑↓→"), " move, ", make("kbd", {}, "Enter"), " enlarge")),
     grid, dialog);
