@@ -5,7 +5,7 @@ against the sample submission, its copy `submissions/<run>-<hash>.csv`, and a li
 `submissions/ledger.csv`. Prints the F2 of the test images where their truth is known. Without
 `--upload` nothing leaves the machine; `--check` beside it only asks Kaggle whether a submission
 could be sent. `--scores` only asks for the scores of what was sent before, and prints them beside
-the out-of-fold F2.
+the out-of-fold ones.
 """
 
 import logging
@@ -144,7 +144,8 @@ def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
         run=run.config.name,
         file=kept.name,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        oof_f2=calibrated.manifest["metrics"]["f2"],
+        oof_score=calibrated.manifest["metrics"][run.config.task.metric],
+        competition=run.config.competition,
         message="",
         commit=code_version(),
         tag=kept.stem,
@@ -160,8 +161,8 @@ def _upload(slug: str, submission: Path, row: "LedgerRow", message: str) -> None
     LOG.info("submit: uploading to %s", slug)
     sent = upload_submission(submission, slug=slug, message=message, row=row, ledger=LEDGER)
     LOG.info(
-        "submission %s: public score %s, private score %s, out-of-fold F2 %.5f",
-        *(sent.ref, sent.public_score, sent.private_score, row.oof_f2),
+        "submission %s: public score %s, private score %s, out-of-fold score %.5f",
+        *(sent.ref, sent.public_score, sent.private_score, row.oof_score),
     )
 
 

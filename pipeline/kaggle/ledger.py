@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.errors import ArtifactError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.lock import Lock
-from pipeline.jobs.tables import read_table
+from pipeline.jobs.tables import header_of, read_table
 from pipeline.kaggle.listing import SubmissionRef
 
 LEDGER = Path("submissions") / "ledger.csv"
@@ -34,7 +34,7 @@ class LedgerRow:
         run: Name of the run.
         file: Name of the file.
         created_utc: When it was sent, ISO 8601.
-        oof_f2: The cross-validated F2 of the run, 0..1.
+        oof_score: The cross-validated score of the run, by the competition's metric, 0..1.
         message: The user's words.
         commit: The code's version.
         tag: What the submission's description at Kaggle starts with; unique.
@@ -43,13 +43,14 @@ class LedgerRow:
             before it is sent.
         public_score: 0..1, None until it is known.
         private_score: 0..1, None until it is known.
+        competition: As configurations call it; "" in rows of up to version 0.4.0.
     """
 
     hash: str
     run: str
     file: str
     created_utc: str
-    oof_f2: float | None
+    oof_score: float | None
     message: str
     commit: str
     tag: str
@@ -57,6 +58,7 @@ class LedgerRow:
     status: str = ""
     public_score: float | None = None
     private_score: float | None = None
+    competition: str = ""
 
     def with_result(self, submission: SubmissionRef) -> "LedgerRow":
         """Return the row with what Kaggle now says; what it does not say stays as it was known."""
@@ -87,7 +89,8 @@ class LedgerRow:
 
 
 COLUMNS = [column.name for column in fields(LedgerRow)]
-NUMBERS = {"oof_f2": float, "ref": int, "public_score": float, "private_score": float}
+COLUMNS_0_4_0 = [name.replace("oof_score", "oof_f2") for name in COLUMNS[:-1]]
+NUMBERS = {"oof_score": float, "ref": int, "public_score": float, "private_score": float}
 
 
 def read_ledger(path: Path) -> list[LedgerRow]:
@@ -99,8 +102,12 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     if not path.exists():
         return []
     advice = "Restore the file from the version control's history."
-    lines = read_table(path, COLUMNS, advice=advice, error=ArtifactError, line_breaks=True)
-    rows = [_parse(path, number, line) for number, line in enumerate(lines, start=2)]
+    columns = COLUMNS_0_4_0 if header_of(path) == COLUMNS_0_4_0 else COLUMNS
+    lines = read_table(path, columns, advice=advice, error=ArtifactError, line_breaks=True)
+    rows = [
+        _parse(path, number, [*line, ""][: len(COLUMNS)])
+        for number, line in enumerate(lines, start=2)
+    ]
     tags = [row.tag for row in rows]
     twice = next((tag for tag in tags if tags.count(tag) > 1), None)
     if twice is not None:
@@ -188,10 +195,10 @@ def _write(path: Path, rows: Sequence[LedgerRow]) -> None:
 
 
 def scores_table(rows: Sequence[LedgerRow]) -> str:
-    """Return a table of text: out-of-fold F2 against public and private score, per submission.
+    """Return a table of text: out-of-fold against public and private score, per submission.
 
     The differences say whether cross-validation can be trusted: if they are about the same for
-    all runs, a better out-of-fold F2 is a better private score.
+    all runs, a better out-of-fold score is a better private one.
     """
     if not rows:
         return "nothing was submitted yet"
@@ -201,12 +208,12 @@ def scores_table(rows: Sequence[LedgerRow]) -> str:
             "hash": [row.hash[:8] for row in rows],
             "created": [row.created_utc[:16] for row in rows],
             "status": [row.status or "unknown" for row in rows],
-            "oof F2": [row.oof_f2 for row in rows],
+            "oof": [row.oof_score for row in rows],
             "public": [row.public_score for row in rows],
             "private": [row.private_score for row in rows],
         }
-    ).astype({"oof F2": float, "public": float, "private": float})
-    table["private-oof"] = (table["private"] - table["oof F2"]).map(
+    ).astype({"oof": float, "public": float, "private": float})
+    table["private-oof"] = (table["private"] - table["oof"]).map(
         "{:+.5f}".format, na_action="ignore"
     )
     return table.to_string(index=False, na_rep="-", float_format="%.5f")

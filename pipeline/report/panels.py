@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pipeline.config.competitions import FIRST
 from pipeline.errors import PipelineError
 from pipeline.kaggle.ledger import read_ledger
 from pipeline.report import charts
@@ -145,15 +146,17 @@ def _count(value: Any) -> str:  # noqa: ANN401  text or a number
 
 def board(key: str, title: str, records: Records, ledger: Path) -> Panel:
     """Lay the out-of-fold score of earlier submissions beside their scores at Kaggle."""
-    rows, score = [row for row in read_ledger(ledger) if row.oof_f2 is not None], records.task.score
+    score, name = records.task.score, records.task.competition.name
+    of_task = [row for row in read_ledger(ledger) if (row.competition or FIRST) == name]
+    rows = [row for row in of_task if row.oof_score is not None]
     if not rows:
-        return Panel(key, title, f"{ledger} names no submission yet.")
+        return Panel(key, title, f"{ledger} names no submission to {name} yet.")
     header = ["submission", "created", "out-of-fold", "public", "private", "private − out-of-fold"]
     cells = [
         [
             *(row.tag, row.created_utc[:16].replace("T", " ")),
-            *(_score(row.oof_f2), _score(row.public_score), _score(row.private_score)),
-            _difference(row.private_score, row.oof_f2),
+            *(_score(row.oof_score), _score(row.public_score), _score(row.private_score)),
+            _difference(row.private_score, row.oof_score),
         ]
         for row in rows
     ]
@@ -163,12 +166,12 @@ def board(key: str, title: str, records: Records, ledger: Path) -> Panel:
         return Panel(key, title, lead, tables=[Table(header, cells)])
     lead = f"If the differences are alike, a better out-of-fold {score} is a better private score."
     lines = []
-    oof = np.array([row.oof_f2 for row in scored], float)
+    oof = np.array([row.oof_score for row in scored], float)
     for style, kind in enumerate(("private", "public")):
         y = np.array([getattr(row, f"{kind}_score") for row in scored], float)
         lines.append(Curve(f"{kind} score", oof, y, style, points=True))
     said = "; ".join(
-        f"{row.run}: out-of-fold {row.oof_f2}, public {row.public_score}, private "
+        f"{row.run}: out-of-fold {row.oof_score}, public {row.public_score}, private "
         f"{row.private_score}"
         for row in scored
     )

@@ -13,8 +13,8 @@ from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.masks.rle import decode_labels, encode_mask
-from pipeline.metrics.registry import find_metric
 from pipeline.metrics.matching import match_objects
+from pipeline.metrics.registry import find_metric
 from pipeline.metrics.summaries import summarise
 from pipeline.selection.classes import of_class
 
