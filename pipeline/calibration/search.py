@@ -111,12 +111,12 @@ def score_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> Fl
         largest_px = _largest_px(found, len(fold))
         passed_area = np.searchsorted(candidates.filter_areas_px, largest_px, side="right") - 1
         for a, min_area_px in enumerate(candidates.min_areas_px):
-            images, image_sums = _sums(found, parts, min_area_px, len(fold))
+            images, found_sums = _sums(found, parts, min_area_px, len(fold))
             # What an image gains over no objects, at the strictest filters it passes; a filter's
             # gain is that of all images at its place or a stricter one.
             places = passed_prob[images], passed_area[images], fold[images]
             at = np.ravel_multi_index(places, shape)
-            added = measured.terms(image_sums, images) - nothing[:, images]
+            added = measured.terms(found_sums, images) - nothing[:, images]
             each = [np.bincount(at, term, math.prod(shape)) for term in added]
             gain = np.reshape(each, (2, *shape))
             for axis in (1, 2):

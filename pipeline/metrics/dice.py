@@ -21,6 +21,17 @@ import numpy as np
 from pipeline.metrics.metric import Floats, Integers, MaskMetric, mean_of, ratios
 
 
+class Dice(MaskMetric):
+    """Mean over images and classes."""
+
+    key = "dice"
+    label = "Dice"
+
+    def terms(self, sums: Integers, n_true: Integers, true_px: Integers) -> Floats:
+        """See `Metric`."""
+        return mean_of(ratios(_pixels(sums, true_px)))
+
+
 class GlobalDice(MaskMetric):
     """Of the pixels of all images together."""
 
@@ -30,17 +41,9 @@ class GlobalDice(MaskMetric):
 
     def terms(self, sums: Integers, n_true: Integers, true_px: Integers) -> Floats:
         """See `Metric`."""
-        predicted_px, both_px = sums.T
-        return np.stack([2 * both_px, predicted_px + true_px]).astype(np.float64)
+        return _pixels(sums, true_px)
 
 
-class Dice(GlobalDice):
-    """Mean over images and classes."""
-
-    key = "dice"
-    label = "Dice"
-    is_mean = True
-
-    def terms(self, sums: Integers, n_true: Integers, true_px: Integers) -> Floats:
-        """See `Metric`."""
-        return mean_of(ratios(super().terms(sums, n_true, true_px)))
+def _pixels(sums: Integers, true_px: Integers) -> Floats:
+    predicted_px, both_px = sums.T
+    return np.stack([2 * both_px, predicted_px + true_px]).astype(np.float64)

@@ -22,6 +22,7 @@ from pipeline.data.tiles import ImageDataset
 from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels
+from pipeline.metrics.f2 import F2
 from pipeline.networks.build import build_trained
 from pipeline.s5_calibrate import candidates
 
@@ -72,6 +73,7 @@ def scores(folder):
             catalog.instances,
             *(catalog.height, catalog.width),
             candidates(config.calibrate, contact=False),
+            metric=F2(),
         )
         values = [found.scores[score] for score in SCORES]
         print(f"{config.name} | {name} | " + " | ".join(f"{value:.3f}" for value in values))

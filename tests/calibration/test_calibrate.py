@@ -13,6 +13,7 @@ from pipeline.calibration.calibrate import calibrate
 from pipeline.calibration.gain import try_rule
 from pipeline.calibration.problem import Problem
 from pipeline.calibration.search import RuleGrid, best_rules, image_sums, score_sums
+from pipeline.calibration.together import score_together
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
@@ -23,6 +24,7 @@ from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import METRICS
 from pipeline.selection import workers
 from pipeline.selection.candidates import LearntFilter, LearntSelection
+from pipeline.selection.classes import join_classes
 from pipeline.selection.rules import find_objects, read_rules, rules_to_json
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
@@ -275,6 +277,44 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
     assert filters == (
         {LearntFilter} if last.rule.endswith("learnt image filter") else {Rules} - {type(read[0])}
     )
+
+
+def of_side(left, count=24):
+    """Maps and truth of a class that is found in one half of the images alone."""
+    rng = np.random.default_rng(left)
+    other = np.arange(SHAPE[1]) // 15 == left
+    maps, rows = [], []
+    for index in range(count):
+        for one in (pair := scene(rng, int(rng.choice([0, 1, 5])))):
+            one[:, other] = 0
+        labels_hw = np.unique(pair[0], return_inverse=True)[1].reshape(SHAPE).astype(np.int32)
+        maps.append((f"{index}", index % 3, ImageMaps(pair[1])))
+        rows += [(f"{index}", text) for text in encode_labels(labels_hw) or [""]]
+    return maps, pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_classes_are_calibrated_each_and_scored_together(metric):
+    folds = pd.DataFrame({"ImageId": [f"{i}" for i in range(24)]})
+    folds = folds.assign(fold=np.arange(24) % 3, group=np.arange(24) // 2)
+    groups = dict(zip(folds.ImageId, folds.group, strict=True))
+    sides = {"1": of_side(left=True), "2": of_side(left=False)}
+    kind = {"metric": metric, "objects": metric.of_objects, "groups": groups}
+    found = {name: calibrate(*side, *SHAPE, GRID, **kind) for name, side in sides.items()}
+    truth = join_classes({name: true for name, (_, true) in sides.items()})
+    instances = join_classes({name: one.instances for name, one in found.items()})
+    scores, matches = score_together(found, truth, instances, folds)
+    assert scores["classes"] == {name: one.scores for name, one in found.items()}
+    assert scores[metric.key] == score(match_objects(truth, instances, *SHAPE, metric).terms)
+    assert scores["images"] == len(matches.images) == (24 if metric.pools_classes else 48)
+    in_sample = {}
+    for name, (maps, _) in sides.items():
+        rules = found[name].rules
+        packed = [(image_id, 0, pack(one, rules.lowest)) for image_id, _, one in maps]
+        in_sample[name] = find_instances(packed, {0: rules}, objects=metric.of_objects)
+    expected = score(match_objects(truth, join_classes(in_sample), *SHAPE, metric).terms)
+    assert scores[f"{metric.key}_in_sample"] == pytest.approx(expected)
+    json.dumps(scores, allow_nan=False)
 
 
 def test_ties_go_to_the_middle_and_to_no_gate():

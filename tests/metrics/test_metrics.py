@@ -69,7 +69,7 @@ def table(maps):
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=5), st.booleans())
 def test_same_scores_as_the_reference(pairs, similar):
     if similar:  # unrelated maps seldom have an IoU above 0.5
@@ -147,7 +147,7 @@ def test_empty_cases():
         assert score(match_objects(only_sea, only_sea, *SHAPE, metric).terms) == 1
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=2, max_size=4))
 def test_classes_are_scored_each_or_pooled(pairs):
     """The columns of each image are of two classes in turn."""
