@@ -32,7 +32,7 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
 
     Args:
         folder: The package.
-        data: Holds `test_v2/` and `sample_submission_v2.csv`.
+        data: Holds the competition's test images and sample submission.
         output: The CSV file to write.
 
     Raises:
