@@ -22,8 +22,9 @@ commands.predict_package  that package, test images -> the same submission, with
 
 Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
 and `jobs`; `masks` and `metrics`; `data`, and `competitions`, a file each; `networks`, `training`
-and `inference`, from images to maps (`maps.py`); `separation`, `selection` and `calibration`, from maps to instances; `report`,
-`kaggle` and `package`. No room imports one above it, and none imports a stage.
+and `inference`, from images to maps (`maps.py`); `separation`, `selection` and `calibration`, from
+maps to instances; `report`, `kaggle` and `package`. No room imports one above it, and none imports
+a stage.
 """
 
 import os
