@@ -43,7 +43,7 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     if (check or upload is not None) and run.config.data.root is None:
         raise ConfigError(
             "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
-            "the competition's files: configs/airbus.yaml, or data.root=/folder."
+            "the competition's files: data.root=/folder."
         )
     if upload is not None and any("\ud800" <= letter <= "\udfff" for letter in upload):
         raise ConfigError(f"--upload: expected text in UTF-8, got {upload!r}.")

@@ -25,7 +25,7 @@ def stage(run: Run, push: str | None, wheels: str | None) -> None:
     if push is not None and run.config.data.root is None:
         raise ConfigError(
             "--push: this run is on the rendered demo, whose images Kaggle does not have. Give "
-            "the competition's files: configs/airbus.yaml, or data.root=/folder."
+            "the competition's files: data.root=/folder."
         )
     from pipeline.package.build import build_package
     from pipeline.package.wheels import MISSING_AT_KAGGLE

@@ -1,6 +1,6 @@
 """A submission from a package that `build_package` built, without the run behind it.
 
-Reads the package, and a folder that holds `test_v2/` and `sample_submission_v2.csv`. Writes the
+Reads the package, and a folder of test images and the sample submission. Writes the
 CSV file. This is what the package's notebook does at Kaggle.
 """
 

@@ -10,9 +10,70 @@ and Data ("pixel locations are measured from the end of the previous run", "Imag
 pneumothorax have a mask value of -1").
 """
 
-from pipeline.config.competitions import Competition, Rle, StandIn, TableForm
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pipeline.config.competitions import Competition, Image, Rle, StandIn, TableForm
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+WINDOW = ("WindowCenter", "WindowWidth")
 FORM = TableForm(("ImageId", "EncodedPixels"), image="ImageId", pixels="EncodedPixels")
+
+
+def read_dicom(path: Path) -> Image:
+    """Read a grey DICOM image in 8 bits.
+
+    The stored values are rescaled (slope, intercept), then the first window makes grey levels of
+    them; without one, the lowest and the highest value that can be stored are black and white, so
+    that 8 bits stay what they are. MONOCHROME1 is inverted.
+
+    Returns:
+        uint8 (h, w, 3).
+
+    Raises:
+        ConfigError: pydicom is not installed.
+        ValueError: It is no single grey image, or its window is no linear one.
+        InvalidDicomError: It is no DICOM file.
+
+    Source: DICOM PS3.3, C.11.1 (rescale) and C.11.2.1.2.1 (linear window).
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise ConfigError(
+            f"{path}: pydicom, which reads DICOM, is not installed. Install it with "
+            '`pip install --constraint requirements.lock ".[dicom]"`, or put PNG files there.'
+        ) from None
+    data = pydicom.dcmread(path)
+    if data.get("NumberOfFrames", 1) != 1 or data.SamplesPerPixel != 1:
+        raise ValueError("expected one grey image, got several or colours")
+    if data.get("VOILUTFunction", "LINEAR") != "LINEAR":
+        raise ValueError(f"expected a linear window, got {data.VOILUTFunction}")
+    slope = float(data.get("RescaleSlope", 1))
+    values_hw = data.pixel_array * slope + float(data.get("RescaleIntercept", 0))
+    black, white = _window(data)
+    grey_hw = np.rint(255 * ((values_hw - black) / (white - black)).clip(0, 1))
+    if data.PhotometricInterpretation == "MONOCHROME1":
+        grey_hw = 255 - grey_hw
+    return np.repeat(grey_hw.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _window(data: "Dataset") -> tuple[float, float]:
+    """Return the rescaled values that are black and white."""
+    if "WindowCenter" in data:
+        centre, width = (np.atleast_1d(data[name].value)[0] for name in WINDOW)
+        low = float(centre) - 0.5 - (float(width) - 1) / 2
+        return low, low + float(width) - 1
+    slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
+    bits = int(data.BitsStored)
+    first = -(2 ** (bits - 1)) if data.PixelRepresentation else 0
+    return first * slope + intercept, (first + 2**bits - 1) * slope + intercept
+
 
 COMPETITION = Competition(
     name="siim_acr",
@@ -31,6 +92,6 @@ COMPETITION = Competition(
     metric="dice",
     object_name=("pneumothorax", "pneumothoraces"),
     stand_in=StandIn((1024, 1024)),
-    endings={".png": None},
+    endings={".png": None, ".dcm": read_dicom},
     nested=True,
 )

@@ -94,13 +94,15 @@ def _first_damage(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) 
 def extract_archive(path: Path, root: Path, layout: Sequence[str]) -> None:
     """Unpack an archive without defect; `root` appears complete, by one rename, or not at all.
 
+    A folder of the layout that is not in it, but packed as an archive of its name, is unpacked too.
+
     Args:
         path: The archive.
         root: Folder to make; it may exist if it is empty.
         layout: Names that the unpacked folder must hold.
 
     Raises:
-        DataError: The disk is too small, or the archive is of something else.
+        DataError: The disk is too small, the archive is of something else, or one in it is damaged.
     """
     unfinished = root.with_name(f".{root.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -113,6 +115,14 @@ def extract_archive(path: Path, root: Path, layout: Sequence[str]) -> None:
             for member in members:
                 _extract(archive, member, unfinished, bar)
     missing = [name for name in layout if not (unfinished / name).exists()]
+    for top in sorted({PurePosixPath(name).parts[0] for name in missing}):
+        inner = unfinished / f"{top}.zip"
+        if inner.is_file() and not (unfinished / top).exists():
+            if defect := archive_defect(inner):
+                raise DataError(f"{path}: {inner.name} in it: {defect}. Fetch the archive again.")
+            extract_archive(inner, unfinished / top, ())
+            inner.unlink()
+    missing = [name for name in missing if not (unfinished / name).exists()]
     if missing:
         found = ", ".join(sorted(child.name for child in unfinished.iterdir())[:8])
         shutil.rmtree(unfinished)

@@ -27,20 +27,19 @@ Owners = npt.NDArray[np.int64]
 BLOCK_PX = 2**24  # sorted at once when pixels change their order
 
 
-def has_own_numbering(rle: Rle) -> bool:
-    """Tell whether a form numbers pixels, in whichever order they are, as the pipeline does."""
-    return (rle.first, rle.relative, rle.ends) == (1, False, False)
-
-
-def from_numbering(encoded: str, rle: Rle) -> str:
-    """Number a mask's text as the pipeline does; the order of its pixels stays.
+def from_numbering(encoded: Sequence[str], rle: Rle) -> list[str]:
+    """Number masks' texts as the pipeline does; the order of their pixels stays.
 
     Of a text that is no pairs of whole numbers nothing is changed: `parse_runs` says what is wrong.
     """
-    if rle.empty and encoded.strip() in ("", rle.empty):
-        return ""
-    if has_own_numbering(rle):
-        return encoded
+    if rle.empty:
+        encoded = ["" if text.strip() == rle.empty else text for text in encoded]
+    if (rle.first, rle.relative, rle.ends) == (1, False, False):
+        return [*encoded]
+    return [_renumbered(text, rle) for text in encoded]
+
+
+def _renumbered(encoded: str, rle: Rle) -> str:
     try:
         numbers = [int(token) for token in encoded.split()]
     except ValueError:

@@ -23,7 +23,6 @@ from pipeline.masks.rle import Runs, find_overlaps, parse_rows
 from pipeline.masks.rle_forms import (
     Owners,
     from_numbering,
-    has_own_numbering,
     part,
     reorder,
     to_texts,
@@ -182,10 +181,7 @@ def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
     columns: dict[str, list[str]] = {"ImageId": rows.images}
     if len(competition.classes) > 1:
         columns["ClassId"] = rows.classes or [""] * len(rows.images)
-    rle, masks = competition.rle, rows.masks
-    if rle.empty or not has_own_numbering(rle):
-        masks = [from_numbering(text, rle) for text in masks]
-    columns["EncodedPixels"] = masks
+    columns["EncodedPixels"] = from_numbering(rows.masks, competition.rle)
     return pd.DataFrame(columns, dtype=str)
 
 

@@ -1,5 +1,6 @@
 """Each competition: a stand-in in its own form, checked, read, submitted and read back."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import pipeline
 from pipeline.config.competitions import Rle, competitions
 from pipeline.data.catalog import Catalog
 from pipeline.data.check import check_folder
-from pipeline.data.files import check_kind, fingerprint
+from pipeline.data.files import ImageFiles, check_kind, fingerprint
 from pipeline.data.images import Images, read_luminance
+from pipeline.data.overlaps import find_groups
 from pipeline.data.stand_in import render_stand_in
 from pipeline.errors import DataError
 from pipeline.jobs.job import Job
@@ -133,6 +136,31 @@ def test_the_folder_of_another_competition_is_named(root, task):
         assert f"(competition: {task.name})" in str(caught.value)
     before = fingerprint(root, task)
     assert before == fingerprint(root, task)
+
+
+def test_nothing_else_in_the_pipeline_names_a_competition():
+    # A configuration of before the key `competition` means Airbus's: schema.py says so.
+    known = competitions().values()
+    words = {word for each in known for word in (each.name, each.slug, each.title)} - {
+        "masks",
+        None,
+    }
+    package = Path(pipeline.__file__).parent
+    found = [
+        (path.name, word)
+        for path in package.rglob("*.py")
+        if path.parent.name != "competitions" and path != package / "config" / "schema.py"
+        for word in words
+        if re.search(rf"['\"]{re.escape(word)}['\"]", path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("task", ["tgs_salt", "severstal", "sartorius"], indirect=True)
+def test_tiles_of_any_size_are_searched_for_overlaps(root, task):
+    files = ImageFiles(root / task.train_images, task).found
+    groups = find_groups([*files.values()], [*files], jobs=2, signatures_path=None)
+    assert sorted(groups.tolist()) == list(range(5))
 
 
 def test_every_description_is_whole():

@@ -171,3 +171,21 @@ def test_a_second_download_waits_for_the_first_and_finds_what_it_brought(
     fetch(tmp_path / "root")
     assert order == [{"wait": True}]
     assert (tmp_path / "root" / "truth.csv").stat().st_size == 5000
+
+
+def test_folders_that_are_packed_on_their_own_are_unpacked(tmp_path: Path) -> None:
+    layout = ("train/images/", "test/images/", "train.csv")
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.csv", "id,rle_mask\n")
+        archive.writestr("train.zip", make_archive(("images/", "masks/"), 10))
+        archive.writestr("test.zip", make_archive(("images/",), 10))
+        archive.writestr("more.zip", b"no archive, and none of the layout")
+    extract_archive(path, tmp_path / "root", layout)
+    names = {child.name for child in (tmp_path / "root").iterdir()}
+    assert names == {"train", "test", "train.csv", "more.zip"}
+    assert len([*(tmp_path / "root" / "train" / "masks").iterdir()]) == 3
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("far.zip", make_archive(("images/",), 10)[:-30])
+    with pytest.raises(DataError, match=r"far\.zip in it: not a whole zip archive"):
+        extract_archive(path, tmp_path / "other", (*layout, "far/images/"))

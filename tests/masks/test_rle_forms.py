@@ -45,7 +45,7 @@ def written(mask_hw, rle):
 
 def read(texts, rle, height, width):
     """Read texts of a form as masks of the pipeline's."""
-    runs, owners = parse_rows([from_numbering(text, rle) for text in texts], height, width)
+    runs, owners = parse_rows(from_numbering(texts, rle), height, width)
     if rle.order == "rows":
         runs, owners = reorder(runs, owners, height, width)
     return to_texts(runs, owners, len(texts), Rle())
@@ -83,7 +83,7 @@ def test_pixels_change_their_order_in_blocks_of_whole_masks(monkeypatch):
 )
 def test_what_breaks_a_rule_is_said(text, rle, rule):
     with pytest.raises(DataError, match=rule):
-        parse_runs(from_numbering(text, rle), 4, 5)
+        parse_runs(from_numbering([text], rle)[0], 4, 5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 19), st.integers(1, 20))))

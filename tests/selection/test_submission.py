@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
-from pipeline.masks.instances import COLUMNS
+from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS
 from pipeline.selection.submission import check_submission
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
@@ -80,3 +80,31 @@ def test_only_the_first_few_are_named():
         DataError, match=r"300 images of the sample are missing: 100; 101; .{0,20}\."
     ):
         check_submission(table(), [str(i) for i in range(100, 400)], 2, 3)
+
+
+def masks(*rows):
+    return pd.DataFrame(list(rows), columns=CLASS_COLUMNS, dtype=str)
+
+
+@pytest.mark.parametrize(
+    ("rows", "objects", "expected"),
+    [
+        ([("a", "x", "1 2"), ("a", "y", "2 3")], False, ""),
+        ([("a", "x", "1 2"), ("a", "y", "2 3")], True, "row 3 .a.: its mask shares pixels"),
+        ([("a", "x", "1 2")], False, "1 images of the sample are missing: a of class y"),
+        ([("a", "x", ""), ("a", "y", ""), ("a", "z", "")], True, "not in the sample: a of class z"),
+        ([("a", "x", "1 1"), ("a", "x", "3 1"), ("a", "y", "")], True, ""),
+        (
+            [("a", "x", "1 1"), ("a", "x", "3 1"), ("a", "y", "")],
+            False,
+            "1 images have several masks of a class: a of class x",
+        ),
+    ],
+)
+def test_each_class_of_an_image_has_its_rows(rows, objects, expected):
+    task = {"classes": ("x", "y"), "objects": objects}
+    if not expected:
+        check_submission(masks(*rows), ["a"], 2, 3, **task)
+        return
+    with pytest.raises(DataError, match=expected):
+        check_submission(masks(*rows), ["a"], 2, 3, **task)
