@@ -84,7 +84,7 @@ class Records:
         Raises:
             PipelineError: It, or the configuration, cannot be read.
         """
-        return Catalog.load(self.folder / "data", self.config.data.folder, self.task.competition)
+        return Catalog.load(self.folder / "data", self.config.data_folder, self.task.competition)
 
     @cached_property
     def config(self) -> Config:

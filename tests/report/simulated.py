@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import yaml
+from pipeline.metrics.matching import match_objects
+from pipeline.metrics.registry import find_metric
 
 from pipeline.config.competitions import competitions
 from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.masks.rle import decode_labels, encode_mask
-from pipeline.metrics.registry import find_metric
-from pipeline.metrics.summaries import score_tables
+from pipeline.metrics.summaries import summarise
 
 ROOT = Path(__file__).parents[2]
 AIRBUS = competitions()["airbus"]
@@ -76,6 +77,12 @@ def united(table, side):
     return pd.DataFrame(rows, columns=table.columns)
 
 
+def summary(truth, predicted, frame, side, metric):
+    matches = match_objects(truth, predicted, side, side, metric)
+    of_layer = frame.set_index("ImageId").loc[matches.images.ImageId]
+    return summarise(matches, of_layer.fold.to_numpy(), of_layer.group.to_numpy())
+
+
 def write_run(
     root,
     name="simulated",
@@ -110,9 +117,12 @@ def write_run(
     (run / "split").mkdir()
     frame.to_csv(run / "split" / "folds.csv", index=False)
     truth.to_csv(run / "data" / "instances.csv", index=False)
-    of_image = frame.set_index("ImageId")
-    known = {"folds": of_image.fold, "groups": of_image.group}
-    scores, _ = score_tables(truth, predicted, side, side, metric, **known)
+    scores = summary(truth, predicted, frame, side, metric)
+    if len(classes) > 1:
+        scores["classes"] = {
+            name: summary(*(t[t.ClassId == name] for t in (truth, predicted)), frame, side, metric)
+            for name in classes
+        }
     scores[f"{metric.key}_in_sample"] = scores[metric.key] + 0.01
     by_threshold = [{"threshold": level, metric.key: level / 255} for level in (100, 128)]
     for each in scores.get("classes", {"": scores}).values():
