@@ -183,6 +183,8 @@ def _gains(key: str, title: str, first: Records, changes: Sequence[_Change]) -> 
             (f"with {task.many}", layers[layers.n_true > 0]),
             ("empty", layers[layers.n_true == 0]),
         ):
+            if chosen.empty:
+                continue
             gain, error = _gain(chosen)
             rows.append(
                 [

@@ -47,7 +47,7 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
         build("learning", "Learning", learning.learning, records),
         scored("thresholds", "Over thresholds", judging.thresholds),
         scored("confidence", "Confidence", confidence),
-        scored("parts", "Taken apart", parts),
+        scored("parts", "By size and fold", parts),
         build("rules", "What calibration chose", judging.rules, records),
         build("board", "Submissions", panels.board, records, ledger),
         build("configuration", "Configuration", panels.configuration, records, ledger),

@@ -16,7 +16,6 @@ from pipeline.masks.rle import decode_labels, encode_mask
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import find_metric
 from pipeline.metrics.summaries import summarise
-from pipeline.selection.classes import of_class
 
 ROOT = Path(__file__).parents[2]
 AIRBUS = competitions()["airbus"]
@@ -78,6 +77,12 @@ def united(table, side):
     return pd.DataFrame(rows, columns=table.columns)
 
 
+def summary(truth, predicted, frame, side, metric):
+    matches = match_objects(truth, predicted, side, side, metric)
+    of_layer = frame.set_index("ImageId").loc[matches.images.ImageId]
+    return summarise(matches, of_layer.fold.to_numpy(), of_layer.group.to_numpy())
+
+
 def write_run(
     root,
     name="simulated",
@@ -95,7 +100,7 @@ def write_run(
         root: A folder to play the project's in.
         name: Of the run.
         count: Images.
-        side: Of each image, px.
+        side: Of each mask, px; images are twice as large where masks have a size of their own.
         folds: Number of folds.
         seed: Of the predictions; the truth is always the same.
         pictures: Images to draw, the others are links to the first; None for all.
@@ -108,21 +113,20 @@ def write_run(
     ids = sorted(set(truth.ImageId))
     frame = pd.DataFrame({"ImageId": ids, "group": range(count), "stratum": "any"})
     frame["fold"] = np.arange(count) // 8 % folds
-    _json(run / "data" / "catalog.json", _catalog(side))
+    image_side = side * (1 if competition.mask_shape is None else 2)
+    _json(run / "data" / "catalog.json", _catalog(image_side))
     (run / "split").mkdir()
     frame.to_csv(run / "split" / "folds.csv", index=False)
     truth.to_csv(run / "data" / "instances.csv", index=False)
-    of_image = frame.set_index("ImageId")
-
-    def summary(*tables):
-        matches = match_objects(*tables, side, side, metric)
-        of = of_image.loc[matches.images.ImageId]
-        return summarise(matches, of.fold.to_numpy(), of.group.to_numpy())
-
-    scores = summary(truth, predicted)
+    if competition.mask_shape is not None:
+        truth.to_csv(run / "data" / "masks.csv", index=False)
+        truth.assign(EncodedPixels="").to_csv(run / "data" / "instances.csv", index=False)
+    scores = summary(truth, predicted, frame, side, metric)
     if len(classes) > 1:
-        each = {name: [of_class(one, name) for one in (truth, predicted)] for name in classes}
-        scores["classes"] = {name: summary(*tables) for name, tables in each.items()}
+        scores["classes"] = {
+            name: summary(*(t[t.ClassId == name] for t in (truth, predicted)), frame, side, metric)
+            for name in classes
+        }
     scores[f"{metric.key}_in_sample"] = scores[metric.key] + 0.01
     by_threshold = [{"threshold": level, metric.key: level / 255} for level in (100, 128)]
     for each in scores.get("classes", {"": scores}).values():
@@ -151,8 +155,8 @@ def write_run(
     for fold in range(folds):
         _write_fold(run, fold, frame.ImageId[frame.fold == fold], random, metric.key)
     drawn = count if pictures is None else pictures
-    shape = side, side, len(classes)
-    _draw(root / "data" / name, run, frame, shape=shape, random=random, pictures=drawn)
+    draw = {"sides": (image_side, side), "classes": len(classes), "pictures": drawn}
+    _draw(root / "data" / name, run, frame, random, **draw)
     return run
 
 
@@ -200,9 +204,8 @@ def _write_fold(run, fold, ids, random, key):
     _finish(folder, "predict/oof", {})
 
 
-def _draw(data, run, frame, *, shape, random, pictures):
+def _draw(data, run, frame, random, *, sides, classes, pictures):
     """Write `pictures` noisy images, each with its map; the other images are links to these."""
-    height, width, classes = shape
     images = data / "train_v2"
     images.mkdir(parents=True)
     for number, (image_id, fold) in enumerate(zip(frame.ImageId, frame.fold, strict=True)):
@@ -212,9 +215,9 @@ def _draw(data, run, frame, *, shape, random, pictures):
         if number == 0:
             originals = [path.resolve() for path in paths]
         if number < pictures:
-            noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            noise = random.integers(0, 256, (sides[0], sides[0], 3), dtype=np.uint8)
             cv2.imwrite(str(paths[0]), cv2.GaussianBlur(noise, (0, 0), 1.5) // 2)
-            maps = cv2.GaussianBlur(noise[..., 0], (0, 0), 6)
+            maps = cv2.GaussianBlur(noise[: sides[1], : sides[1], 0], (0, 0), 6)
             cv2.imwrite(str(paths[1]), np.concatenate([maps] * classes))
         else:
             for path, original in zip(paths, originals, strict=True):

@@ -21,17 +21,19 @@ MASKS = replace(OTHER, objects=False, object_name=("crack", "cracks"), marks={"1
 TASKS = {
     "classes": replace(MASKS, metric="dice", classes=("1", "2", "3")),
     "global": replace(MASKS, metric="global_dice", classes=("crack",)),
-    "one mask": replace(MASKS, metric="mask_ap", classes=("crack",)),
+    "one mask": replace(MASKS, metric="mask_ap", classes=("crack",), mask_shape=(48, 48)),
     "cells": replace(OTHER, metric="ap", classes=("a", "b"), object_name=("cell", "cells")),
 }
 
 
-@pytest.fixture(params=TASKS)
-def run(request, tmp_path, monkeypatch):
-    """A run, its task, and its page."""
+@pytest.fixture(params=TASKS, scope="module")
+def run(request, tmp_path_factory):
+    """A run of each task, whatever its configuration says."""
     competition = TASKS[request.param]
-    monkeypatch.setattr(Records, "task", Task.of(competition))
-    return write_run(tmp_path, count=32, side=48, competition=competition)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Records, "task", Task.of(competition))
+        root = tmp_path_factory.mktemp("task")
+        yield write_run(root, count=32, side=48, competition=competition)
 
 
 def words_of(page):
