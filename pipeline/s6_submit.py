@@ -139,7 +139,7 @@ def _enter_in_ledger(run: Run, kept: Path, calibrated: Job) -> "LedgerRow":
         run=run.config.name,
         file=kept.name,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        oof_f2=calibrated.manifest["metrics"]["f2"],
+        oof_f2=calibrated.manifest["metrics"][run.config.task.metric],
         message="",
         commit=code_version(),
         tag=kept.stem,
