@@ -40,6 +40,7 @@ from pipeline.calibration.search import (
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
 from pipeline.maps import MAX_LEVEL, as_level
+from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import Matches, match_objects
 from pipeline.metrics.metric import Floats, Integers, Metric, ratios, score
 from pipeline.metrics.summaries import summarise
@@ -239,7 +240,12 @@ def _learn(
 
     Returns:
         With the plain rules' image filter, and with the learnt one.
+
+    Raises:
+        ValueError: The metric is another than F2.
     """
+    if not isinstance(measured.metric, F2):
+        raise ValueError(f"candidate selection is derived for F2 alone, got {measured.metric.key}")
     every = np.arange(len(group))
     images = [(every, every)]
     for fold in plain.fold_rules:

@@ -48,19 +48,21 @@ def try_rule(rule: str, with_rule: Floats, without: Floats, groups: Integers, se
         seed: Of the draws.
     """
     _, group = np.unique(groups, return_inverse=True)
-    more, more_whole = (np.bincount(group, each) for each in with_rule - without)
-    sums, whole = (np.bincount(group, each) for each in without)
+    of_group = [np.bincount(group, each) for each in (*(with_rule - without), *without)]
 
     def gain(drawn: Integers | slice) -> float:
-        """Return the difference of the two ratios; 0 where nothing is true or predicted."""
-        of = more[drawn].sum(), more_whole[drawn].sum(), sums[drawn].sum(), whole[drawn].sum()
-        before = of[2] / max(of[3], 1)
-        return float((of[0] - before * of[1]) / max(of[3] + of[1], 1))
+        """Return the difference of the two ratios; 0 where nothing is true or predicted.
+
+        (n + dn) / (d + dd) - n / d, such that no rounding enters for a mean, whose dd is 0.
+        """
+        dn, dd, n, d = (each[drawn].sum() for each in of_group)
+        return float((dn - n / max(d, 1) * dd) / max(d + dd, 1))
 
     error = None
-    if len(sums) > 1:
+    scenes = len(of_group[0])
+    if scenes > 1:
         rng = np.random.default_rng(seed)
-        draws = (rng.integers(0, len(sums), len(sums)) for _ in range(DRAWS))
+        draws = (rng.integers(0, scenes, scenes) for _ in range(DRAWS))
         error = float(np.std([gain(draw) for draw in draws], ddof=1))
     added = gain(slice(None))
     return Trial(rule, score(with_rule), added, error, error is not None and added > error)

@@ -1,4 +1,9 @@
-"""The out-of-fold score of all classes together, by rules that were chosen for each."""
+"""The out-of-fold score of all classes together, by rules that were chosen for each.
+
+Each class's rules are chosen on its own layers. Where the metric pools the classes of an image,
+that is not quite what is scored here: a false object in an image with objects of other classes
+alone costs such a layer all, and the image a little.
+"""
 
 from typing import Any
 

@@ -32,11 +32,10 @@ def join_classes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return rows[["ImageId", "ClassId", "EncodedPixels"]].reset_index(drop=True)
 
 
-def classes_to_json(rules: dict[str, Any]) -> dict[str, Any]:
+def classes_to_json(rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what rules.json holds, from the JSON object of each class."""
-    if len(rules) == 1:
-        return dict(*rules.values())
-    return {"classes": rules}
+    first, *others = rules.values()
+    return {"classes": rules} if others else first
 
 
 def read_classes(value: Any, classes: tuple[str, ...], source: str) -> dict[str, AnyRules]:  # noqa: ANN401  any JSON value

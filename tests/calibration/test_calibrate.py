@@ -317,6 +317,22 @@ def test_classes_are_calibrated_each_and_scored_together(metric):
     json.dumps(scores, allow_nan=False)
 
 
+def test_a_global_score_gains_what_the_ratios_differ_by():
+    rng = np.random.default_rng(3)
+    without, with_rule = rng.integers(0, 50, (2, 2, 60)).astype(float)
+    with_rule[:, :10] = without[:, :10] = 0  # nothing true, nothing predicted
+    trial = try_rule("filter", with_rule, without, np.arange(60) // 2, seed=0)
+    assert trial.score == pytest.approx(score(with_rule))
+    assert trial.gain == pytest.approx(score(with_rule) - score(without))
+    nothing = try_rule("filter", np.zeros((2, 6)), np.zeros((2, 6)), np.arange(6), seed=0)
+    assert (nothing.score, nothing.gain, nothing.kept) == (1, 0, False)
+
+
+def test_candidate_selection_is_for_f2_alone():
+    with pytest.raises(ValueError, match="for F2 alone, got dice"):
+        calibrate(*problem(6, 2), *SHAPE, GRID, metric=METRICS["dice"], learning=LEARNING)
+
+
 def test_ties_go_to_the_middle_and_to_no_gate():
     seven = RuleGrid(
         tuple(Separation("components", 10 * i, c) for c in (4, 8) for i in range(1, 8)),
