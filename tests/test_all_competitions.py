@@ -19,8 +19,8 @@ from tests.all_stages import run_stages
 ROOT = Path(__file__).parents[1]
 THRESHOLDS = np.arange(10, 20) / 20
 TINY = [
-    *("data.demo.train_tiles=6", "data.demo.test_tiles=4", "crops.size_px=64"),
-    *("crops.batch_size=4", "crops.per_epoch=64", "train.epochs=2", "train.validation_images=1"),
+    *("data.demo.train_tiles=4", "data.demo.test_tiles=3", "crops.size_px=64"),
+    *("crops.batch_size=4", "crops.per_epoch=8", "train.epochs=1", "train.validation_images=1"),
     *("finetune.validation_images=1", "predict.tta=none", "machine.threads=1"),
 ]
 SHAPES = {

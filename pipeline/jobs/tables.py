@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from pipeline.errors import DataError, PipelineError
 
+csv.field_size_limit(2**31 - 1)  # a mask of a large image may need more than Python's 128 KiB
+
 
 def read_table(
     path: Path,

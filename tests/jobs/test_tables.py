@@ -108,3 +108,9 @@ def test_files_that_cannot_be_read(tmp_path):
         read_table(tmp_path / "none.csv", ["id"], advice="Do this.", error=ArtifactError)
     with pytest.raises(DataError, match=r"cannot be read: Is a directory\. Do this\."):
         read_table(tmp_path, ["id"], advice="Do this.")
+
+
+def test_a_field_may_be_as_long_as_a_mask_needs(tmp_path):
+    path, text = tmp_path / "a.csv", "1 1 " * 100_000
+    path.write_text(f"a,b\nc,{text}\n")
+    assert read_table(path, ["a", "b"], advice="") == [["c", text]]
