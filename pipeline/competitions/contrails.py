@@ -71,8 +71,9 @@ def read_truth(path: Path) -> str:
 
     try:
         mask_hw = np.load(path / MASK, allow_pickle=False)[..., 0]
-        if mask_hw.ndim != 2 or not np.isin(mask_hw, (0, 1)).all():
-            raise ValueError(f"got {mask_hw.dtype} in {mask_hw.shape}")
+        shape = np.load(path / "band_14.npy", mmap_mode="r").shape[:2]
+        if mask_hw.shape != shape or not np.isin(mask_hw, (0, 1)).all():
+            raise ValueError(f"got {mask_hw.dtype} in {mask_hw.shape}, of an image of {shape}")
         return encode_mask(mask_hw.astype(np.uint8))
     except (OSError, ValueError, IndexError) as error:
         raise DataError(

@@ -50,9 +50,14 @@ class Catalog:
     unusable_test_ids: list[str]
 
     @property
-    def mask_shape(self) -> tuple[int, int]:
-        """Height and width of submitted masks, px."""
-        return self.competition.mask_shape or (self.height, self.width)
+    def mask_height(self) -> int:
+        """Of submitted masks, px."""
+        return (self.competition.mask_shape or (self.height, self.width))[0]
+
+    @property
+    def mask_width(self) -> int:
+        """Of submitted masks, px."""
+        return (self.competition.mask_shape or (self.height, self.width))[1]
 
     @property
     def train_ids(self) -> list[str]:
@@ -151,4 +156,10 @@ def read_test_truth(data: Data, catalog: Catalog) -> pd.DataFrame | None:
         path = data.folder / catalog.competition.hidden_truth
     if path is None:
         return None
-    return read_masks(path, catalog.competition, *catalog.mask_shape, images=catalog.test_ids)
+    return read_masks(
+        path,
+        catalog.competition,
+        catalog.mask_height,
+        catalog.mask_width,
+        images=catalog.test_ids,
+    )
