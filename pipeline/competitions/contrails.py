@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.competitions import Competition, Image, Rle, StandIn, TableForm
+from pipeline.config.competitions import Competition, Image, Rle, TableForm
 
 LABELLED_TIME, TIMES = 4, 8
 MASK = "human_pixel_masks.npy"
@@ -113,7 +113,6 @@ COMPETITION = Competition(
     objects=False,
     metric="global_dice",
     object_name=("contrail", "contrails"),
-    stand_in=StandIn((256, 256)),
     endings={"/band_14.npy": read_ash},
     marks={"1st": 0.724},
     read_truth=read_truth,
