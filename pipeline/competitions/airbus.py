@@ -5,7 +5,7 @@ Source: https://www.kaggle.com/competitions/airbus-ship-detection, its pages Dat
 
 from pathlib import Path
 
-from pipeline.config.competitions import Competition, StandIn, TableForm
+from pipeline.config.competitions import Competition, TableForm
 
 
 def render_demo(root: Path, **settings: float) -> None:
@@ -32,7 +32,6 @@ COMPETITION = Competition(
     objects=True,
     metric="f2",
     object_name=("ship", "ships"),
-    stand_in=StandIn((768, 768), ".jpg"),
     hidden_truth="hidden/test_ship_segmentations_v2.csv",
     marks={"all-empty file": 0.76566, "10th": 0.85178, "1st": 0.85448},
     render_demo=render_demo,

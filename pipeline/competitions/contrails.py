@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.competitions import Competition, Image, Rle, StandIn, TableForm
+from pipeline.config.competitions import Competition, Image, Rle, TableForm
 
 LABELLED_TIME, TIMES = 4, 8
 MASK = "human_pixel_masks.npy"
@@ -71,8 +71,9 @@ def read_truth(path: Path) -> str:
 
     try:
         mask_hw = np.load(path / MASK, allow_pickle=False)[..., 0]
-        if mask_hw.ndim != 2 or not np.isin(mask_hw, (0, 1)).all():
-            raise ValueError(f"got {mask_hw.dtype} in {mask_hw.shape}")
+        shape = np.load(path / "band_14.npy", mmap_mode="r").shape[:2]
+        if mask_hw.shape != shape or not np.isin(mask_hw, (0, 1)).all():
+            raise ValueError(f"got {mask_hw.dtype} in {mask_hw.shape}, of an image of {shape}")
         return encode_mask(mask_hw.astype(np.uint8))
     except (OSError, ValueError, IndexError) as error:
         raise DataError(
@@ -112,7 +113,6 @@ COMPETITION = Competition(
     objects=False,
     metric="global_dice",
     object_name=("contrail", "contrails"),
-    stand_in=StandIn((256, 256)),
     endings={"/band_14.npy": read_ash},
     marks={"1st": 0.724},
     read_truth=read_truth,

@@ -29,5 +29,5 @@ COMPETITION = Competition(
     objects=True,
     metric="ap",
     object_name=("object", "objects"),
-    stand_in=StandIn((256, 256), ".png", sizes=(0.04, 0.12), most=8),
+    stand_in=StandIn(ending=".png", sizes=(0.04, 0.12), most=8),
 )

@@ -37,7 +37,7 @@ def read_dicom(path: Path) -> Image:
 
     Raises:
         ConfigError: pydicom is not installed.
-        ValueError: It is no single grey image, or its window is no linear one.
+        ValueError: It is no single grey image, or its grey levels are given by a table.
         InvalidDicomError: It is no DICOM file.
 
     Source: DICOM PS3.3, C.11.1 (rescale) and C.11.2.1.2.1 (linear window).
@@ -52,11 +52,15 @@ def read_dicom(path: Path) -> Image:
     data = pydicom.dcmread(path)
     if data.get("NumberOfFrames", 1) != 1 or data.SamplesPerPixel != 1:
         raise ValueError("expected one grey image, got several or colours")
-    if data.get("VOILUTFunction", "LINEAR") != "LINEAR":
-        raise ValueError(f"expected a linear window, got {data.VOILUTFunction}")
+    if (function := data.get("VOILUTFunction", "LINEAR")) != "LINEAR":
+        raise ValueError(f"expected a linear window, got {function}")
+    if tables := [name for name in ("ModalityLUTSequence", "VOILUTSequence") if name in data]:
+        raise ValueError(f"expected a slope and a window, got {tables[0]}")
     slope = float(data.get("RescaleSlope", 1))
     values_hw = data.pixel_array * slope + float(data.get("RescaleIntercept", 0))
     black, white = _window(data)
+    if black >= white:
+        raise ValueError(f"expected a window wider than 1, got one from {black} to {white}")
     grey_hw = np.rint(255 * ((values_hw - black) / (white - black)).clip(0, 1))
     if data.PhotometricInterpretation == "MONOCHROME1":
         grey_hw = 255 - grey_hw

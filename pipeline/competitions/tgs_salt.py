@@ -1,7 +1,7 @@
 """TGS Salt Identification Challenge: salt in seismic images of 101 x 101 px, grey.
 
-One mask an image, by average precision over IoU 0.50 to 0.95. Ids have no ending. The folders are
-those of `train.zip` and `test.zip`, each unpacked into a folder of its name.
+One mask an image, by average precision over IoU 0.50 to 0.95. Ids have no ending. Kaggle packs the
+folders on their own: `train.zip` and `test.zip` belong into folders of their names.
 
 Source: https://www.kaggle.com/competitions/tgs-salt-identification-challenge, its pages Evaluation
 ("numbered from top to bottom, then left to right", "one-indexed") and Data.

@@ -84,7 +84,7 @@ class StandIn:
         one_class: Whether all objects of an image are of one class.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, int] = (256, 256)
     ending: str = ""
     sizes: tuple[float, float] = (0.08, 0.25)
     most: int = 4
@@ -142,8 +142,8 @@ class Competition:
     objects: bool
     metric: str
     object_name: tuple[str, str]
-    stand_in: StandIn
     hidden_truth: str = "hidden/test_truth.csv"
+    stand_in: StandIn = StandIn()
     rle: Rle = Rle()
     mask_shape: tuple[int, int] | None = None
     overlaps: bool = False

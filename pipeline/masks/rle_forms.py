@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.competitions import Rle
+from pipeline.errors import DataError
 from pipeline.masks.rle import (
     Mask,
     Runs,
@@ -152,13 +153,15 @@ def shrink(encoded: str, shape: tuple[int, int], smaller: tuple[int, int]) -> st
         smaller: Those wanted, whole parts of them, a pixel of at most 255 of the mask's.
 
     Raises:
-        ValueError: They are none.
-        DataError: As `pipeline.masks.rle.parse_runs`.
+        DataError: They are none; or as `pipeline.masks.rle.parse_runs`.
     """
     factors = [side // least for side, least in zip(shape, smaller, strict=True)]
     each = factors[0] * factors[1]
     if [f * s for f, s in zip(factors, smaller, strict=True)] != [*shape] or not 0 < each < 256:
-        raise ValueError(f"masks of {shape} px cannot be shrunk to {smaller} exactly")
+        raise DataError(
+            f"expected images of a whole number of times {smaller[1]}x{smaller[0]} px, got "
+            f"{shape[1]}x{shape[0]}. Use the images as the organiser gives them."
+        )
     if not encoded:
         return ""
     # The mean of `each` pixels of 0 or `each` is the number of those set, exactly.

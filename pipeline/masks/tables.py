@@ -8,7 +8,7 @@ right the table that all stages share.
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -157,12 +157,20 @@ def read_masks(
 def check_rows(rows: Rows, competition: Competition, height: int, width: int) -> list[Defect]:
     """Find every defect of a table of masks; see `check_instances`.
 
-    Also a class that the competition does not have. A mask's pairs are named as the pipeline
-    numbers them, where the file numbers them otherwise.
+    Also a class that the competition does not have. Where a file numbers pixels otherwise than the
+    pipeline, a defect of its pairs names both.
     """
     frame = _as_numbered(rows, competition)
     objects = competition.objects and not competition.overlaps
     defects = check_instances(frame, height, width, str(rows.path), objects=objects)
+    here = frame.EncodedPixels.tolist()
+    for index, one in enumerate(defects):
+        row = (one.row or 2) - 2
+        if one.reason.startswith("RLE") and here[row] != rows.masks[row]:
+            note = (
+                f"pixels counted from 1 and from the first; the file has {rows.masks[row][:40]!r}"
+            )
+            defects[index] = replace(one, reason=f"{one.reason} ({note})")
     known, ids = set(competition.classes), ", ".join(competition.classes)
     if rows.classes is None:
         return defects
@@ -180,7 +188,7 @@ def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
     """Return the rows as a table of objects, but for the order of the masks' pixels."""
     columns: dict[str, list[str]] = {"ImageId": rows.images}
     if len(competition.classes) > 1:
-        columns["ClassId"] = rows.classes or [""] * len(rows.images)
+        columns["ClassId"] = rows.classes or []
     columns["EncodedPixels"] = from_numbering(rows.masks, competition.rle)
     return pd.DataFrame(columns, dtype=str)
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -137,11 +136,8 @@ def check_submission(
     defects = check_instances(frame, height, width, "submission", objects=objects)
     named = [frame[name] for name in columns_of(classes)[:-1]]
     rows = Counter(map(" of class ".join, zip(*named, strict=True)))
-    each = (
-        [image] if len(classes) < 2 else [f"{image} of class {c}" for c in classes]
-        for image in images
-    )
-    expected = set(chain.from_iterable(each))
+    several = len(classes) > 1
+    expected = {f"{image} of class {c}" if several else image for image in images for c in classes}
     problems = {
         "images of the sample are missing": sorted(expected - rows.keys()),
         "images are not in the sample": sorted(rows.keys() - expected),

@@ -103,5 +103,5 @@ def test_half_of_the_pixels_make_a_smaller_one(mask_hw):
     smaller = shrink(encode_mask(mask_hw), (8, 12), (2, 3))
     share = mask_hw.reshape(2, 4, 3, 4).mean(axis=(1, 3))
     np.testing.assert_array_equal(decode_mask(smaller, 2, 3), share >= 0.5)
-    with pytest.raises(ValueError, match="exactly"):
+    with pytest.raises(DataError, match="a whole number of times 3x3 px, got 12x8"):
         shrink("", (8, 12), (3, 3))

@@ -9,6 +9,7 @@ from pipeline.config.competitions import StandIn
 from pipeline.data.rendering.fields import TURN, between, grain, noise, turned
 
 GROUND, CONTRAST = 110, 60  # grey levels
+FAINTEST = 0.3  # of that contrast; fainter than the ground, so that not all is found
 STRIPE_PX = 4
 TRIES = 20  # to find a free place
 
@@ -48,7 +49,8 @@ def draw_blobs(
             blob = _blob(rng, look, class_index)
             covered = taken_hw[blob.window][blob.pixels_hw]
             if covered.size and (not covered.any() or (overlaps and covered.mean() < 0.2)):
-                grey_hw[blob.window] += blob.pixels_hw * _texture(rng, blob)
+                strength = np.float32(between(rng, FAINTEST, 1))
+                grey_hw[blob.window] += strength * blob.pixels_hw * _texture(rng, blob)
                 taken_hw[blob.window] |= blob.pixels_hw
                 blobs.append(blob)
                 break
