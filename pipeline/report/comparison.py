@@ -252,7 +252,9 @@ def _known(
         both = one.layers
         of_tile = (both.ImageId == layer.ImageId) & (both.ClassId == layer.ClassId)
         scores.append("".join(f"{each:.2f}" for each in both.score_other[of_tile]) or "–")
-    return known_of(layer, task, mask_px) | {
+    known = known_of(layer, task, mask_px)
+    return known | {
+        "caption": f"{known['caption']} by the first",
         "change": round(float(layer.change), 4),
         "said": f"{layer.score:.2f} → {', '.join(scores)}",
     }

@@ -54,13 +54,10 @@ def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Pa
     }
     if tried:
         drawings.append(_over_probability(task, tried))
-    drawings += _gate(outcomes, task)
-    lead += (
-        "The maximum of a map is what tells images with something from empty ones."
-        if len(drawings) > 2
-        else ""
-    )
-    return Panel(key, title, lead, drawings)
+    gate = _gate(outcomes, task)
+    if gate:
+        lead += f"The maximum of a map is what tells images with {task.many} from empty ones."
+    return Panel(key, title, lead, [*drawings, *gate])
 
 
 def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:

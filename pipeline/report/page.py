@@ -84,7 +84,9 @@ def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
         tile: known_of(rows.loc[tile], task, outcomes.mask_px)
         for tile in dict.fromkeys(tile for gallery in galleries for tile in gallery.tiles)
     }
-    sorts = {"score": task.score, "max_probability": "highest probability"}
+    sorts = {"score": task.score}
+    if layers.max_probability.notna().any():
+        sorts["max_probability"] = "highest probability"
     if task.competition.objects:
         sorts |= {
             "largest_px": f"largest {task.one}",
