@@ -64,18 +64,17 @@ def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, floa
     """Draw the score by threshold, a line for each class."""
     lines, marks = [], []
     for style, (name, rows) in enumerate(tried.items()):
-        x, y = ([row[column] for row in rows] for column in ("threshold", "score"))
-        x = [level / MAX_LEVEL for level in x]
-        lines.append(Curve(name, x, y, style))
+        x = [row["threshold"] / MAX_LEVEL for row in rows]
+        y = [row["score"] for row in rows]
         best = int(np.argmax(y))
-        label = f"{name} best: {y[best]:.4f} at {x[best]:.2f}".strip()
-        marks.append((x[best], y[best], label))
+        lines.append(Curve(f"{name} best: {y[best]:.4f} at {x[best]:.2f}".strip(), x, y, style))
+        marks.append((x[best], y[best], ""))
     return curves(
         f"{task.score} over the probability of a pixel",
         lines,
         "probability threshold",
         f"{task.score}, other rules at their best",
-        said="; ".join(label for _, _, label in marks),
+        said="; ".join(line.label for line in lines),
         marks=marks,
     )
 
