@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from simulated import AIRBUS, write_run
 
+from pipeline.report.charts import bars
 from pipeline.report.comparison import compare
 from pipeline.report.outcomes import outcomes_of
 from pipeline.report.page import run_page
@@ -56,6 +57,18 @@ def test_the_page_speaks_of_its_task_alone(run):
     for name in task.classes if task.several else ():
         assert f"Class {name}" in words
     assert ('"name":"Class"' in words) == task.by_class
+
+
+def test_rules_are_rounded_and_settings_told(run):
+    words = words_of(run_page(run, run.parent / "ledger.csv")[0])
+    for told in ("0.50 (128 of 255)", "0.3333", "bce_minus_ln_dice", "0.002"):
+        assert f">{told}<" in words or f" {told}<" in words
+
+
+def test_an_empty_bin_has_no_bar():
+    drawing = bars("Scores", {"few": 3, "none": 0}, {"a": [0.5, 0.0], "b": [None, 0.0]}, "x", "y")
+    assert drawing.text == "a: few 0.50; b: few none"
+    assert "none" not in re.sub("<[^>]*>", "", drawing.svg)
 
 
 def test_outcomes_have_the_score_of_calibration(run):
