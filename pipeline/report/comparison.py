@@ -29,10 +29,10 @@ COLOURS = ("predicted", "other1", "other2", "other3")
 
 @dataclass(frozen=True)
 class _Change:
-    """What became of the layers that the first run and another share, one row per layer.
+    """What became of the layers that the first run and another share.
 
-    `other` is the other's score, `change` its gain; `influence` is what the layer adds to the gain
-    of all, so that its mean is that gain, and its spread tells how sure that is.
+    One row per layer: columns of `Outcomes.layers`, `numerator` and `denominator` of the first, the
+    same of the other with `_other` behind the name, and `change`, by which the other scores more.
     """
 
     name: str

@@ -54,7 +54,7 @@ def test_the_page_speaks_of_its_task_alone(run):
     foreign += ["Merged", "objects per image"] * (not task.competition.objects)
     foreign += ["Beside the leaderboard"] * (not task.competition.marks)
     assert [word for word in foreign if re.search(word, words)] == []
-    for name in task.classes if task.several else ():
+    for name in task.classes if len(task.classes) > 1 else ():
         assert f"Class {name}" in words
     assert ('"name":"Class"' in words) == task.by_class
     rounded_and_settings = "0.50 (128 of 255)", "0.3333", "1 bce_minus_ln_dice", "0.002"
