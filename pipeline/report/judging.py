@@ -72,8 +72,8 @@ def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, floa
     return curves(
         f"{task.score} over the probability of a pixel",
         lines,
-        "probability threshold",
-        f"{task.score}, other rules at their best",
+        "probability threshold; other rules at their best",
+        task.score,
         said="; ".join(line.label for line in lines),
         marks=marks,
     )
@@ -82,13 +82,13 @@ def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, floa
 def _gate(outcomes: Outcomes, task: Task) -> list[Drawing]:
     """Draw how well a map's maximum tells images with objects from empty ones."""
     images = outcomes.layers.dropna(subset=["max_probability"])
-    if images.empty:
-        return []
     sure, has_object = images.max_probability.to_numpy(), (images.n_true > 0).to_numpy()
+    if has_object.all() or not has_object.any():
+        return []
     levels = np.unique(np.quantile(sure, np.linspace(0, 1, 101)))
     passed = np.array([(sure >= level).sum() for level in levels])
     right = np.array([(has_object & (sure >= level)).sum() for level in levels])
-    precision, recall = right / passed, right / max(has_object.sum(), 1)
+    precision, recall = right / passed, right / has_object.sum()
     half = int(np.abs(precision - recall).argmin())
     said = f"both {precision[half]:.2f} where maps reach {levels[half]:.2f}"
     return [

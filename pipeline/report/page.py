@@ -45,10 +45,10 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
         scored("lost", f"Where {score} is lost", judging.lost),
         build("data", "Data and folds", panels.data, records),
         build("learning", "Learning", learning.learning, records),
-        scored("thresholds", "Over thresholds", judging.thresholds),
+        scored("thresholds", "Thresholds", judging.thresholds),
         scored("confidence", "Confidence", confidence),
         scored("parts", "By size and fold", parts),
-        build("rules", "What calibration chose", judging.rules, records),
+        build("rules", "Rules", judging.rules, records),
         build("board", "Submissions", panels.board, records, ledger),
         build("configuration", "Configuration", panels.configuration, records, ledger),
     ]
