@@ -28,7 +28,8 @@ def stage(run: Run) -> None:
 
     path = run.folder / "report" / "index.html"
     shown = [each for each in run.folder.glob("*") if each.name not in NOT_SHOWN]
-    mark = _mark([*shown, LEDGER, Path(__file__).with_name("report")])
+    code = [Path(__file__).with_name(room) for room in ("report", "competitions")]
+    mark = _mark([*shown, LEDGER, *code])
     if not run.restart and path.is_file() and path.read_bytes().endswith(mark):
         LOG.info("report: %s shows what there is", path)
         return

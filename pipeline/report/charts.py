@@ -178,19 +178,18 @@ def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]], scor
 
     Args:
         title: Heading.
-        rows: Scores by fold, for each row of the plot; a fold without a score is left out.
+        rows: Scores by fold, for each row of the plot; what has no score is left out.
         score: The metric's name.
     """
     values = {
         name: {fold: score for fold, score in scores.items() if score is not None}
         for name, scores in rows.items()
+        if any(score is not None for score in scores.values())
     }
     folds = list(dict.fromkeys(fold for scores in values.values() for fold in scores))
 
     def plot(axes: Axes) -> None:
         for row, scores in enumerate(values.values()):
-            if not scores:
-                continue
             mean = np.mean(list(scores.values()))
             spread = np.std(list(scores.values()), ddof=1) if len(scores) > 1 else 0.0
             axes.barh(row, 2 * spread, 0.5, mean - spread, color=FILL)
@@ -216,7 +215,7 @@ def fold_spread(title: str, rows: Mapping[str, Mapping[str, float | None]], scor
         f"{name}: " + ", ".join(f"fold {fold} {score:.3f}" for fold, score in scores.items())
         for name, scores in values.items()
     )
-    return draw(title, said, plot, height_pt=140 + 37 * len(rows))
+    return draw(title, said, plot, height_pt=140 + 37 * len(values))
 
 
 def shares(

@@ -29,10 +29,10 @@ COLOURS = ("predicted", "other1", "other2", "other3")
 
 @dataclass(frozen=True)
 class _Change:
-    """What became of the layers that the first run and another share, one row per layer.
+    """What became of the layers that the first run and another share.
 
-    `other` is the other's score, `change` its gain; `influence` is what the layer adds to the gain
-    of all, so that its mean is that gain, and its spread tells how sure that is.
+    One row per layer: columns of `Outcomes.layers`, `numerator` and `denominator` of the first, the
+    same of the other with `_other` behind the name, and `change`, by which the other scores more.
     """
 
     name: str
@@ -252,7 +252,9 @@ def _known(
         both = one.layers
         of_tile = (both.ImageId == layer.ImageId) & (both.ClassId == layer.ClassId)
         scores.append("".join(f"{each:.2f}" for each in both.score_other[of_tile]) or "–")
-    return known_of(layer, task, mask_px) | {
+    known = known_of(layer, task, mask_px)
+    return known | {
+        "caption": f"{known['caption']} by the first",
         "change": round(float(layer.change), 4),
         "said": f"{layer.score:.2f} → {', '.join(scores)}",
     }

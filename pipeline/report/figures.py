@@ -85,6 +85,7 @@ def draw(title: str, text: str, plot: Callable[[Axes], None], *, height_pt: int 
         plot(axes)
         memory = io.StringIO()
         figure.savefig(memory, format="svg", metadata={"Date": None, "Creator": None})
+    title = title[:1].upper() + title[1:]
     return Drawing(title, text, _for_page(memory.getvalue(), title, text))
 
 

@@ -115,7 +115,7 @@ MASKS = (
 def galleries_of(outcomes: Outcomes, *, objects: bool) -> list[Gallery]:
     """Choose the layers of each gallery, as many of each class; an empty one is left out."""
     layers = outcomes.layers.assign(lost=1 - outcomes.layers.score)
-    galleries, of_class = [], PER_GALLERY // layers.ClassId.nunique()
+    galleries, of_class = [], max(PER_GALLERY // layers.ClassId.nunique(), 1)
     for choice in OBJECTS if objects else MASKS:
         chosen = layers[choice.among(layers)]
         chosen = chosen.sort_values([*choice.by, "ImageId"], ascending=False)

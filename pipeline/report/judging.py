@@ -54,31 +54,27 @@ def thresholds(key: str, title: str, outcomes: Outcomes, records: Records) -> Pa
     }
     if tried:
         drawings.append(_over_probability(task, tried))
-    drawings += _gate(outcomes, task)
-    lead += (
-        "The maximum of a map is what tells images with something from empty ones."
-        if len(drawings) > 2
-        else ""
-    )
-    return Panel(key, title, lead, drawings)
+    gate = _gate(outcomes, task)
+    if gate:
+        lead += f"The maximum of a map is what tells images with {task.many} from empty ones."
+    return Panel(key, title, lead, [*drawings, *gate])
 
 
 def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, float]]]) -> Drawing:
     """Draw the score by threshold, a line for each class."""
     lines, marks = [], []
     for style, (name, rows) in enumerate(tried.items()):
-        x, y = ([row[column] for row in rows] for column in ("threshold", "score"))
-        x = [level / MAX_LEVEL for level in x]
-        lines.append(Curve(name, x, y, style))
+        x = [row["threshold"] / MAX_LEVEL for row in rows]
+        y = [row["score"] for row in rows]
         best = int(np.argmax(y))
-        label = f"{name} best: {y[best]:.4f} at {x[best]:.2f}".strip()
-        marks.append((x[best], y[best], label))
+        lines.append(Curve(f"{name} best: {y[best]:.4f} at {x[best]:.2f}".strip(), x, y, style))
+        marks.append((x[best], y[best], ""))
     return curves(
         f"{task.score} over the probability of a pixel",
         lines,
-        "probability threshold",
-        f"{task.score}, other rules at their best",
-        said="; ".join(label for _, _, label in marks),
+        "probability threshold; other rules at their best",
+        task.score,
+        said="; ".join(line.label for line in lines),
         marks=marks,
     )
 
@@ -86,13 +82,13 @@ def _over_probability(task: Task, tried: Mapping[str, Sequence[Mapping[str, floa
 def _gate(outcomes: Outcomes, task: Task) -> list[Drawing]:
     """Draw how well a map's maximum tells images with objects from empty ones."""
     images = outcomes.layers.dropna(subset=["max_probability"])
-    if images.empty:
-        return []
     sure, has_object = images.max_probability.to_numpy(), (images.n_true > 0).to_numpy()
+    if has_object.all() or not has_object.any():
+        return []
     levels = np.unique(np.quantile(sure, np.linspace(0, 1, 101)))
     passed = np.array([(sure >= level).sum() for level in levels])
     right = np.array([(has_object & (sure >= level)).sum() for level in levels])
-    precision, recall = right / passed, right / max(has_object.sum(), 1)
+    precision, recall = right / passed, right / has_object.sum()
     half = int(np.abs(precision - recall).argmin())
     said = f"both {precision[half]:.2f} where maps reach {levels[half]:.2f}"
     return [

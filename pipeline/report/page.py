@@ -45,10 +45,10 @@ def run_page(folder: Path, ledger: Path) -> tuple[bytes, list[str]]:
         scored("lost", f"Where {score} is lost", judging.lost),
         build("data", "Data and folds", panels.data, records),
         build("learning", "Learning", learning.learning, records),
-        scored("thresholds", "Over thresholds", judging.thresholds),
+        scored("thresholds", "Thresholds", judging.thresholds),
         scored("confidence", "Confidence", confidence),
         scored("parts", "By size and fold", parts),
-        build("rules", "What calibration chose", judging.rules, records),
+        build("rules", "Rules", judging.rules, records),
         build("board", "Submissions", panels.board, records, ledger),
         build("configuration", "Configuration", panels.configuration, records, ledger),
     ]
@@ -84,7 +84,9 @@ def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
         tile: known_of(rows.loc[tile], task, outcomes.mask_px)
         for tile in dict.fromkeys(tile for gallery in galleries for tile in gallery.tiles)
     }
-    sorts = {"score": task.score, "max_probability": "highest probability"}
+    sorts = {"score": task.score}
+    if layers.max_probability.notna().any():
+        sorts["max_probability"] = "highest probability"
     if task.competition.objects:
         sorts |= {
             "largest_px": f"largest {task.one}",

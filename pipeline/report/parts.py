@@ -26,7 +26,7 @@ def parts(key: str, title: str, outcomes: Outcomes, records: Records) -> Panel:
     several: Mapping[str, Any] = scores.get("classes", {})
     runs = {f"class {name}": each for name, each in several.items()} or {task.score: scores}
     drawings = by_kind(task, scores, runs)
-    tables = [_prevalence(task, scores)] if "by_object_share" in scores else []
+    tables = [_prevalence(task, scores)] if scores.get("by_object_share") else []
     if not task.competition.objects:
         drawings.append(_cases(outcomes, task))
     if several:
@@ -60,7 +60,7 @@ def by_kind(
                 },
                 _columns(runs, "by_object_size") | more,
                 f"area of the {one}, px; below: true {many}",
-                f"{score} of all {many} of a size",
+                score,
             )
         )
         drawings.append(

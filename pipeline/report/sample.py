@@ -1,7 +1,7 @@
 """What the maps of some layers say: are their probabilities true, and how sure is each object.
 
-Some layers are drawn by lot and their maps read, since reading all would take minutes: 200 maps
-of 768 x 768 take about two seconds.
+Some layers are drawn by lot and their maps read: reading all of a competition's would take longer
+than all the rest of the page.
 """
 
 from collections.abc import Callable

@@ -47,14 +47,9 @@ class Task:
         return self.competition.classes
 
     @property
-    def several(self) -> bool:
-        """Whether there are several classes."""
-        return len(self.classes) > 1
-
-    @property
     def by_class(self) -> bool:
-        """Whether an image is scored class by class."""
-        return self.several and not self.metric.pools_classes
+        """Whether there are several classes, and an image is scored class by class."""
+        return len(self.classes) > 1 and not self.metric.pools_classes
 
     def neutral(self, record: Any) -> Any:  # noqa: ANN401  any JSON value
         """Name a record's figures alike whatever the task: `score` by the metric, of `object`s.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from simulated import AIRBUS, write_run
 
+from pipeline.report.charts import bars
 from pipeline.report.comparison import compare
 from pipeline.report.outcomes import outcomes_of
 from pipeline.report.page import run_page
@@ -53,9 +54,17 @@ def test_the_page_speaks_of_its_task_alone(run):
     foreign += ["Merged", "objects per image"] * (not task.competition.objects)
     foreign += ["Beside the leaderboard"] * (not task.competition.marks)
     assert [word for word in foreign if re.search(word, words)] == []
-    for name in task.classes if task.several else ():
+    for name in task.classes if len(task.classes) > 1 else ():
         assert f"Class {name}" in words
     assert ('"name":"Class"' in words) == task.by_class
+    rounded_and_settings = "0.50 (128 of 255)", "0.3333", "1 bce_minus_ln_dice", "0.002"
+    assert [told for told in rounded_and_settings if f">{told}<" not in words] == []
+
+
+def test_an_empty_bin_has_no_bar():
+    drawing = bars("Scores", {"few": 3, "none": 0}, {"a": [0.5, 0.0], "b": [None, 0.0]}, "x", "y")
+    assert drawing.text == "a: few 0.50; b: few none"
+    assert "none" not in re.sub("<[^>]*>", "", drawing.svg)
 
 
 def test_outcomes_have_the_score_of_calibration(run):
