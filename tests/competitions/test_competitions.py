@@ -53,10 +53,6 @@ def root(task, tmp_path_factory):
     return ROOTS[task.name]
 
 
-def mask_shape(catalog):
-    return catalog.mask_height, catalog.mask_width
-
-
 def checked(root, task, tmp_path, share=0.0):
     return check_folder(root, task, tmp_path / "memory.csv", max_bad_share=share, jobs=2)
 
@@ -68,7 +64,7 @@ def test_a_stand_in_is_checked_and_read_whole(root, task, tmp_path):
     assert (len(catalog.train_ids), len(catalog.test_ids)) == (5, 3)
     table, masks = catalog.instances, catalog.masks
     assert check_instances(table, catalog.height, catalog.width, "", objects=task.objects) == []
-    assert check_instances(masks, *mask_shape(catalog), "", objects=task.objects) == []
+    assert check_instances(masks, *catalog.mask_shape, "", objects=task.objects) == []
     assert any(catalog.objects()[name] for name in catalog.train_ids)
     per_class = [catalog.objects(name) for name in task.classes]
     for name, every in catalog.objects().items():
@@ -99,12 +95,12 @@ def unions(table, shape):
 def test_a_submission_is_written_in_the_samples_form_and_read_back(root, task, tmp_path):
     catalog, _ = checked(root, task, tmp_path)
     hidden = root / task.hidden_truth
-    truth = read_masks(hidden, task, *mask_shape(catalog), images=catalog.test_ids)
+    truth = read_masks(hidden, task, *catalog.mask_shape, images=catalog.test_ids)
     check_submission(
-        truth, catalog.test_ids, *mask_shape(catalog), classes=task.classes, objects=task.objects
+        truth, catalog.test_ids, *catalog.mask_shape, classes=task.classes, objects=task.objects
     )
     path = tmp_path / "submission.csv"
-    write_submission(path, truth, root / task.sample, task, mask_shape(catalog))
+    write_submission(path, truth, root / task.sample, task, catalog.mask_shape)
     header, *lines = path.read_text().splitlines()
     sample_header, *sample_lines = (root / task.sample).read_text().splitlines()
     assert header == sample_header
@@ -114,8 +110,8 @@ def test_a_submission_is_written_in_the_samples_form_and_read_back(root, task, t
     if told is None:  # classes are not submitted
         told = replace(task, classes=("any",), truth_forms=task.sample_forms)
         truth = truth.drop(columns="ClassId", errors="ignore")
-    again = read_masks(path, told, *mask_shape(catalog))
-    one, other = (unions(table, mask_shape(catalog)) for table in (truth, again))
+    again = read_masks(path, told, *catalog.mask_shape)
+    one, other = (unions(table, catalog.mask_shape) for table in (truth, again))
     assert one.keys() == other.keys()
     for key in one:
         np.testing.assert_array_equal(one[key], other[key])
