@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.catalog import Catalog, read_test_truth
+from pipeline.data.files import is_rendered
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
 from pipeline.jobs.command import run_stages
@@ -40,7 +41,7 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     if scores:
         _show_scores(run.config.slug)
         return
-    if (check or upload is not None) and run.config.data.root is None:
+    if (check or upload is not None) and is_rendered(run.config.data.root):
         raise ConfigError(
             "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
             "the competition's files: data.root=/folder."

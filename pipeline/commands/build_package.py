@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.commands._runs import open_run
 from pipeline.config.load import load_config
 from pipeline.config.paths import of_caller
+from pipeline.data.files import is_rendered
 from pipeline.errors import ConfigError
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.run import Run
@@ -22,7 +23,7 @@ NOBODY = "USERNAME"
 
 def stage(run: Run, push: str | None, wheels: str | None) -> None:
     """Build the package, and send it if told to."""
-    if push is not None and run.config.data.root is None:
+    if push is not None and is_rendered(run.config.data.root):
         raise ConfigError(
             "--push: this run is on the rendered demo, whose images Kaggle does not have. Give "
             "the competition's files: data.root=/folder."

@@ -71,6 +71,11 @@ def _missing(root: Path, competition: Competition) -> list[str]:
     ]
 
 
+def is_rendered(root: Path | None) -> bool:
+    """Tell whether `data.root` is a demo or stand-in, whose images Kaggle does not know."""
+    return root is None or (root / DEMO).is_file()
+
+
 def check_kind(root: Path, competition: Competition) -> str:
     """Return what of a folder that was given for real data is to be warned of, "" if nothing.
 

@@ -90,6 +90,10 @@ def test_a_demo_is_not_sent(checkout):
     output = checkout.run("tests/tiny.yaml", "--upload", "demo", code=2)
     assert "--upload: this run is on the rendered demo" in output
     assert not (checkout.folder / "data").exists()  # told before the work
+    (checkout.folder / "given").mkdir()
+    (checkout.folder / "given" / "demo.json").write_text("{}")
+    output = checkout.run("tests/tiny.yaml", "data.root=given", "--upload", "demo", code=2)
+    assert "--upload: this run is on the rendered demo" in output
 
 
 def test_a_message_that_is_no_text_is_not_sent(checkout):

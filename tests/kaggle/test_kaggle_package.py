@@ -48,6 +48,7 @@ def competition(tmp_path_factory):
     render_demo(
         root, seed=0, tile_px=96, train_tiles=24, test_tiles=8, empty_share=0.5, max_ship_px=60
     )
+    (root / "demo.json").unlink()  # which would not be sent
     image = truncated(root)
     image.write_bytes(image.read_bytes()[:-500])
     return root
