@@ -19,7 +19,7 @@ from pipeline.maps import as_level
 
 if TYPE_CHECKING:
     from pipeline.calibration.calibrate import Calibration
-    from pipeline.calibration.search import RuleGrid
+    from pipeline.calibration.search import RuleGrid, Sums
     from pipeline.inference.probmaps import MapReader
     from pipeline.maps import ImageMaps
     from pipeline.metrics.metric import Metric
@@ -61,7 +61,7 @@ def stage(run: Run) -> None:
 
 def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
     from pipeline.calibration.calibrate import calibrate
-    from pipeline.calibration.together import score_together
+    from pipeline.calibration.together import calibrate_classes, score_together
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
@@ -85,10 +85,10 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
         )
         for fold in range(run.config.folds.count)
     }
-    found = {}
-    for layer, class_id in enumerate(task.classes):
-        found[class_id] = calibrate(
-            _out_of_fold_maps(readers, layer),
+
+    def fit(class_id: str, beside: "Sums | None") -> "Calibration":
+        return calibrate(
+            _out_of_fold_maps(readers, task.classes.index(class_id)),
             of_class(catalog.masks, class_id),
             *shape,
             candidates(settings, contact=contact),
@@ -97,10 +97,14 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
             learning=settings.candidate_selection,
             seed=run.config.seed,
             groups=dict(zip(folds.ImageId, folds.group, strict=True)),
+            beside=beside,
             jobs=worker_count(len(folds)),
         )
+
+    found = calibrate_classes(task.classes, metric, fit)
+    for class_id, each in found.items():
         where = f"calibrate, class {class_id}" if len(task.classes) > 1 else "calibrate"
-        _tell(found[class_id], where, image_head=run.config.image_head.weight > 0)
+        _tell(each, where, image_head=run.config.image_head.weight > 0)
     instances = join_classes({class_id: each.instances for class_id, each in found.items()})
     scores, matches = score_together(found, catalog.masks, instances, folds)
     rules = {class_id: each.to_json() for class_id, each in found.items()}

@@ -31,6 +31,7 @@ from pipeline.calibration.problem import Maps, Problem
 from pipeline.calibration.search import (
     Measured,
     RuleGrid,
+    Sums,
     best_rules,
     by_threshold,
     image_sums,
@@ -62,7 +63,8 @@ class Calibration:
         trials: The rules that were tried, in order.
         scores: `metrics.summaries.summarise` of the cross-fitted objects, and `f2_in_sample`: the
             score of `rules` on the images they were fitted on, which flatters.
-        in_sample: What `Metric.terms` takes to say the latter.
+        held_out: What `Metric.terms` takes to score the cross-fitted objects, in the maps' order.
+        in_sample: What it takes to say the latter.
         instances: The cross-fitted out-of-fold objects, in the maps' order.
         matches: How they compare to the truth, object by object.
     """
@@ -71,7 +73,8 @@ class Calibration:
     fold_rules: dict[int, AnyRules]
     trials: list[Trial]
     scores: dict[str, Any]
-    in_sample: tuple[Integers, Integers, Integers]
+    held_out: Sums
+    in_sample: Sums
     instances: pd.DataFrame
     matches: Matches
 
@@ -112,6 +115,7 @@ def calibrate(
     objects: bool = True,
     learning: CandidateSelection | None = None,
     groups: Mapping[str, Any] | None = None,
+    beside: Sums | None = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> Calibration:
@@ -129,6 +133,7 @@ def calibrate(
         objects: See `pipeline.selection.submission.draw_instances`.
         learning: How to learn which segments to submit, where the metric is F2; None: not at all.
         groups: Scene of each image, for standard errors over scenes and for inner splits.
+        beside: See `Measured`.
         seed: For the bootstrap and for learning.
         jobs: Processes to measure with.
 
@@ -140,11 +145,10 @@ def calibrate(
         first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
         lowest = min(candidates.lowest, first)
         problem = Problem(maps, truth, (height, width), lowest, those, objects=objects)
-        measured = problem.measure(list(candidates.separations), metric)
+        measured = problem.measure(list(candidates.separations), metric, beside)
         folds = _two_or_more(np.unique(measured.folds).tolist())
-        scenes = [
-            image_id if groups is None else groups[image_id] for image_id in measured.image_ids
-        ]
+        ids = measured.image_ids
+        scenes = ids if groups is None else [groups[image_id] for image_id in ids]
         group = pd.factorize(np.array(scenes))[0].astype(np.int64)
         sums = score_sums(measured, candidates, folds)
         plain, trials = _try_rules(measured, candidates, sums, folds, group=group, seed=seed)
@@ -156,11 +160,12 @@ def calibrate(
     matches = match_objects(truth, instances, height, width, metric)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
-    in_sample = kept.in_sample, measured.n_true, measured.true_px
+    truths = measured.n_true, measured.true_px
+    held_out, in_sample = (kept.sums, *truths), (kept.in_sample, *truths)
     scores[f"{metric.key}_in_sample"] = score(metric.terms(*in_sample))
     scores["by_threshold"] = by_threshold(candidates, sums, metric.key)
-    fold_rules = {**kept.fold_rules}
-    return Calibration(kept.rules, fold_rules, trials, scores, in_sample, instances, matches)
+    sides = held_out, in_sample, instances, matches
+    return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, *sides)
 
 
 def _two_or_more(folds: list[int]) -> list[int]:

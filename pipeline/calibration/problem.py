@@ -17,7 +17,7 @@ from pipeline.calibration.measure import (
     measure_components,
     measure_segments,
 )
-from pipeline.calibration.search import Measured
+from pipeline.calibration.search import Measured, Sums
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import parse_rows
@@ -54,7 +54,9 @@ class Problem:
         self._images: list[_Image] = []
         self._max_prob: list[int] = []
 
-    def measure(self, separations: list[Separation], metric: Metric) -> Measured:
+    def measure(
+        self, separations: list[Separation], metric: Metric, beside: Sums | None = None
+    ) -> Measured:
         """Read and measure all maps for a metric, and check that they are the truth's."""
         measure = partial(measure_components, separations=separations)
         results = list(self._workers.in_order(measure, self._tasks(self._read())))
@@ -67,7 +69,8 @@ class Problem:
         runs, owners = parse_rows([text for each in texts for text in each], *self._shape)
         owners = np.repeat(np.arange(len(texts)), n_true)[owners]
         true_px = np.bincount(owners, runs[:, 1], len(texts)).astype(np.int64)
-        return Measured(metric, image_ids, folds, n_true, true_px, np.array(self._max_prob), found)
+        max_prob = np.array(self._max_prob)
+        return Measured(metric, image_ids, folds, n_true, true_px, max_prob, found, beside)
 
     def segments(self, cuts: tuple[Separation, ...]) -> SegmentTable:
         """Measure the segments of all maps, which `measure` has read."""

@@ -65,6 +65,10 @@ class RuleGrid:
         return Rules(self.separations[place[0]], *numbers)
 
 
+Sums = tuple[Integers, Integers, Integers]
+"""What `Metric.terms` takes: sums of parts, (images, k), true objects and their pixels."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """All maps, measured; the arrays have one entry per image.
@@ -77,6 +81,7 @@ class Measured:
         true_px: Their pixels.
         max_prob: Maximum of the map, 0 without a map.
         found: All components, for each separation.
+        beside: Of the other classes, where the metric pools them: what `Metric.terms` takes.
     """
 
     metric: Metric
@@ -86,10 +91,15 @@ class Measured:
     true_px: Integers
     max_prob: Integers
     found: dict[Separation, Found]
+    beside: Sums | None = None
 
     def terms(self, sums: Integers, images: Integers | slice = slice(None)) -> Floats:
         """Return `Metric.terms` of the images, (2, images)."""
-        return self.metric.terms(sums, self.n_true[images], self.true_px[images])
+        own = sums, self.n_true[images], self.true_px[images]
+        if self.beside is None:
+            return self.metric.terms(*own)
+        others = (each[images] for each in self.beside)
+        return self.metric.terms(*(one + other for one, other in zip(own, others, strict=True)))
 
 
 def score_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> Floats:
@@ -99,7 +109,7 @@ def score_sums(measured: Measured, candidates: RuleGrid, folds: list[int]) -> Fl
     folds last.
     """
     fold = np.searchsorted(folds, measured.folds)
-    nothing = measured.metric.all_empty(measured.n_true, measured.true_px)
+    nothing = measured.terms(measured.metric.nothing(len(fold)))
     without_objects = np.stack([np.bincount(fold, each, len(folds)) for each in nothing])
     areas, *filters = (len(values) for values in candidates.numbers)
     shape = (*filters, len(folds))

@@ -1,19 +1,40 @@
-"""The out-of-fold score of all classes together, by rules that were chosen for each.
+"""Rules for each of several classes, and the out-of-fold score of all together.
 
-Each class's rules are chosen on its own layers. Where the metric pools the classes of an image,
-that is not quite what is scored here: a false object in an image with objects of other classes
-alone costs such a layer all, and the image a little.
+Where the metric pools the classes of an image, a class's rules are chosen beside what the others'
+rules find: a false object costs an image with objects of other classes a little, and an image
+without any all. So each class is fitted twice, first by itself.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.calibration.calibrate import Calibration
+from pipeline.calibration.search import Sums
 from pipeline.metrics.matching import Matches, match_objects
-from pipeline.metrics.metric import score
+from pipeline.metrics.metric import Metric, score
 from pipeline.metrics.summaries import summarise
+
+
+def calibrate_classes(
+    classes: Sequence[str], metric: Metric, fit: Callable[[str, Sums | None], Calibration]
+) -> dict[str, Calibration]:
+    """Choose the rules of each class.
+
+    Args:
+        classes: Their ids.
+        metric: The metric in force.
+        fit: Calibrates a class beside what others find; None: by itself.
+    """
+    found = {class_id: fit(class_id, None) for class_id in classes}
+    if metric.pools_classes and len(classes) > 1:
+        for class_id in classes:
+            others = [one.held_out for name, one in found.items() if name != class_id]
+            sums, n_true, true_px = (np.sum(each, axis=0) for each in zip(*others, strict=True))
+            found[class_id] = fit(class_id, (sums, n_true, true_px))
+    return found
 
 
 def score_together(

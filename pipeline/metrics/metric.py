@@ -58,9 +58,13 @@ class Metric(ABC):
 
     def all_empty(self, n_true: Integers, true_px: Integers) -> Floats:
         """Return the terms of layers in which nothing is predicted, (2, layers)."""
-        nothing = np.zeros(0, np.int64)
-        parts = self.parts(nothing, nothing, nothing).shape[1]
-        return self.terms(np.zeros((len(n_true), parts), np.int64), n_true, true_px)
+        return self.terms(self.nothing(len(n_true)), n_true, true_px)
+
+    def nothing(self, layers: int) -> Integers:
+        """Return the sums of parts where nothing is predicted: 0, (layers, k)."""
+        no_objects = np.zeros(0, np.int64)
+        parts = self.parts(no_objects, no_objects, no_objects).shape[1]
+        return np.zeros((layers, parts), np.int64)
 
 
 class MaskMetric(Metric):

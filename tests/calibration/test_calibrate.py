@@ -13,7 +13,7 @@ from pipeline.calibration.calibrate import calibrate
 from pipeline.calibration.gain import try_rule
 from pipeline.calibration.problem import Problem
 from pipeline.calibration.search import RuleGrid, best_rules, image_sums, score_sums
-from pipeline.calibration.together import score_together
+from pipeline.calibration.together import calibrate_classes, score_together
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
@@ -315,6 +315,27 @@ def test_classes_are_calibrated_each_and_scored_together(metric):
     expected = score(match_objects(truth, join_classes(in_sample), *SHAPE, metric).terms)
     assert scores[f"{metric.key}_in_sample"] == pytest.approx(expected)
     json.dumps(scores, allow_nan=False)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_class_is_calibrated_beside_those_that_the_metric_pools_it_with(metric):
+    sides = {"1": of_side(left=True), "2": of_side(left=False)}
+    calls = []
+
+    def fit(name, beside):
+        calls.append((name, beside is not None))
+        kind = {"metric": metric, "objects": metric.of_objects, "beside": beside}
+        return calibrate(*sides[name], *SHAPE, GRID, **kind)
+
+    found = calibrate_classes(("1", "2"), metric, fit)
+    rounds = (False, True) if metric.pools_classes else (False,)
+    assert calls == [(name, beside) for beside in rounds for name in ("1", "2")]
+    if metric.pools_classes:  # what the last one was chosen by is the score of both
+        last = found["2"].trials[-1]
+        truth = join_classes({name: true for name, (_, true) in sides.items()})
+        instances = join_classes({name: one.instances for name, one in found.items()})
+        whole = score(match_objects(truth, instances, *SHAPE, metric).terms)
+        assert whole == pytest.approx(last.score - (0 if last.kept else last.gain))
 
 
 def test_a_global_score_gains_what_the_ratios_differ_by():
