@@ -40,7 +40,7 @@ from pipeline.calibration.search import (
 )
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
-from pipeline.maps import MAX_LEVEL, as_level
+from pipeline.maps import as_level
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import Matches, match_objects
 from pipeline.metrics.metric import Floats, Integers, Metric, ratios, score
@@ -122,9 +122,8 @@ def calibrate(
     """Choose the rules of one class by the metric in force on out-of-fold maps.
 
     Args:
-        maps: `(ImageId, fold, maps)` of every image, its maps made by the fold that did not train
-            on the image, or None where it was not stored because nothing in it reaches any
-            threshold. They are gone through once.
+        maps: `(ImageId, fold, maps)` of every image, by the fold that did not train on it; None
+            where nothing reaches any threshold. They are gone through once.
         truth: Instances of the same images, of the class.
         height: Image height in px.
         width: Image width in px.
@@ -142,9 +141,8 @@ def calibrate(
         ArtifactError: A map has another size.
     """
     with workers(jobs) as those:
-        first = MAX_LEVEL if learning is None else as_level(learning.levels[0])
-        lowest = min(candidates.lowest, first)
-        problem = Problem(maps, truth, (height, width), lowest, those, objects=objects)
+        levels = [candidates.lowest, *([] if learning is None else map(as_level, learning.levels))]
+        problem = Problem(maps, truth, (height, width), min(levels), those, objects=objects)
         measured = problem.measure(list(candidates.separations), metric, beside)
         folds = _two_or_more(np.unique(measured.folds).tolist())
         ids = measured.image_ids
@@ -161,10 +159,9 @@ def calibrate(
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
     truths = measured.n_true, measured.true_px
-    held_out, in_sample = (kept.sums, *truths), (kept.in_sample, *truths)
-    scores[f"{metric.key}_in_sample"] = score(metric.terms(*in_sample))
+    sides = (kept.sums, *truths), (kept.in_sample, *truths), instances, matches
+    scores[f"{metric.key}_in_sample"] = score(metric.terms(*sides[1]))
     scores["by_threshold"] = by_threshold(candidates, sums, metric.key)
-    sides = held_out, in_sample, instances, matches
     return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, *sides)
 
 
