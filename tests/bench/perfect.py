@@ -49,7 +49,7 @@ CHUNK = 64
 
 def perfect_maps(labels_hw, targets):
     """The maps of a network that answers every pixel with the target."""
-    target = make_target(labels_hw, targets).numpy()
+    target = make_target(labels_hw[None], targets).numpy()
     if targets.kind == "softmax":
         target = np.stack([target > 0, target == 2])
     maps_chw = 255 * target.astype(np.uint8)

@@ -37,7 +37,8 @@ from tests.found import find_instances
 
 SIDE = 768
 DISTINCT = sized(200, 24)
-CALIBRATE = load_config(Path("configs/airbus.yaml"), []).calibrate
+CONFIG = load_config(Path("configs/airbus.yaml"), [])
+CALIBRATE = CONFIG.calibrate
 CANDIDATES = candidates(CALIBRATE, contact=False)
 
 
@@ -190,7 +191,7 @@ def submit(images, rules, count):
     start = time.perf_counter()
     cpu_start = sum(os.times()[:4])
     maps = ((i, [read(images[n % len(images)][1])]) for n, i in enumerate(ids))
-    frame = submit_maps(maps, {"ship": rules}, ids, SIDE, SIDE, jobs=2)
+    frame = submit_maps(maps, {"ship": rules}, ids, CONFIG.task, (SIDE, SIDE), jobs=2)
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     print(
         f"submit by {type(rules).__name__}: {count} maps, {len(frame)} rows, built and checked: "

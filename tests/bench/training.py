@@ -230,7 +230,7 @@ class OrdinaryDataset(Dataset):
         number = index % IMAGES
         image_hwc = cv2.cvtColor(cv2.imread(str(self.bench.paths[number])), cv2.COLOR_BGR2RGB)
         whole = slice(0, SIDE_PX)
-        mask_hw = (self.bench.ships.labels(number, whole, whole) > 0).astype(np.float32)
+        mask_hw = (self.bench.ships.labels(number, whole, whole)[0] > 0).astype(np.float32)
         changed = self.transform(image=image_hwc, mask=mask_hw)
         image_chw = torch.from_numpy(changed["image"].transpose(2, 0, 1).copy())
         return image_chw, torch.from_numpy(changed["mask"])[None]
