@@ -12,8 +12,9 @@ from pathlib import Path
 from pipeline.config.competitions import Competition
 from pipeline.config.data import Demo
 from pipeline.config.schema import Config
+from pipeline.data.catalog import read_test_truth
 from pipeline.data.check import check_folder
-from pipeline.data.files import check_kind, fingerprint, has_layout
+from pipeline.data.files import check_kind, fingerprint, has_layout, others_like
 from pipeline.data.signature_store import STORES
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
@@ -28,7 +29,8 @@ def stage(run: Run) -> None:
     check_before_work(run)
     data, task = run.config.data, run.config.task
     folder = run.config.data_folder
-    if not has_layout(folder, task) and (data.root is None or run.config.kaggle.download):
+    fetch = run.config.kaggle.download and not others_like(folder, task)
+    if not has_layout(folder, task) and (data.root is None or fetch):
         # Who comes second waits for the first one's, and takes it.
         lock = Lock(folder.with_name(f".{folder.name}.lock"), str(folder))
         with lock.take(wait=True):
@@ -52,6 +54,8 @@ def stage(run: Run) -> None:
         jobs=os.cpu_count() or 1,
         signatures=STORES / run.config.data_name,
     )
+    if data.test_truth is not None:
+        read_test_truth(run.config, catalog)  # what is wrong with it is told before the work
     for row in quarantine.head(20).itertuples():
         LOG.warning("left out: %s: %s", row[3], row[4])
     outputs = catalog.save(job.folder, quarantine)

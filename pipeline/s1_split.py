@@ -52,7 +52,8 @@ def stage(run: Run) -> None:
     )
     write_atomic(job.folder / "folds.csv", content)
     balance = balance_table(folds, catalog.instances)
-    heads = [str(name).removeprefix("ships_").removesuffix("_images") for name in balance]
+    words = {"ship_images": "filled", "ships": "objects", "empty_images": "empty"}
+    heads = [words.get(str(name), str(name).removeprefix("ships_")) for name in balance]
     LOG.info("split: %s\n%s", path, balance.to_string(index=False, header=heads))
     job.finish(["folds.csv"], {"balance": balance.to_dict("records")})
 

@@ -59,7 +59,7 @@ def test_the_balance_fits_a_terminal(split, caplog):
     split(name="shown")
     _, head, *rows = caplog.messages[-2].splitlines()
     assert head.split() == [
-        *("fold", "groups", "largest_group", "images", "empty", "ship", "ships"),
+        *("fold", "groups", "largest_group", "images", "empty", "filled", "objects"),
         *("tiny", "small", "medium", "large"),
     ]
     assert len(rows) == 3

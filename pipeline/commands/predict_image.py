@@ -9,6 +9,7 @@ as the images that the run learned from; filters and areas of the rules hold for
 """
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,15 +89,24 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     """
     import pandas as pd
 
+    from pipeline.data.catalog import Catalog
     from pipeline.jobs.artifacts import read_json
     from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, write_instances
     from pipeline.masks.rle import encode_labels
     from pipeline.selection.classes import read_classes
     from pipeline.selection.rules import find_objects
+    from pipeline.selection.thresholds import Rules
 
     task = run.config.task
     source = run.result("calibrate").checked("rules.json")
     rules = read_classes(read_json(source), task.classes, str(source))
+    if task.mask_shape is not None:  # areas were calibrated in smaller masks
+        catalog = Catalog.of(run)
+        times = catalog.height * catalog.width / math.prod(task.mask_shape)
+        rules = {
+            name: own.scaled(times) if isinstance(own, Rules) else own
+            for name, own in rules.items()
+        }
     predict = _predictor(run)
     rows: list[tuple[str, str, str]] = []
     unread: list[str] = []

@@ -3,7 +3,8 @@
 Objects, by average precision TP / (TP + FP + FN) over IoU 0.50 to 0.95; kinds are not submitted.
 Masks are numbered along the rows. True cells may overlap ("the training labels are provided in full
 (with overlapping portions included)"), predicted ones may not: a pixel of several cells is taken as
-the smallest one's, which otherwise could lose all of its own.
+the smallest one's, which otherwise could lose all of its own. So it is in every score here; how the
+organiser scores shared pixels is not said.
 
 Source: https://www.kaggle.com/competitions/sartorius-cell-instance-segmentation, its pages
 Evaluation and Data.
@@ -36,7 +37,7 @@ COMPETITION = Competition(
     rle=Rle(order="rows"),
     classes=("astro", "cort", "shsy5y"),
     objects=True,
-    metric="ap",
+    metric="pooled_ap",  # the submission tells no kind
     object_name=("cell", "cells"),
     stand_in=StandIn((520, 704), sizes=(0.02, 0.05), most=40, one_class=True),
     overlaps=True,

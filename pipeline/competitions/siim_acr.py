@@ -98,4 +98,5 @@ COMPETITION = Competition(
     stand_in=StandIn((1024, 1024)),
     endings={".png": None, ".dcm": read_dicom},
     nested=True,
+    unites=True,
 )

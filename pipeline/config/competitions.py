@@ -23,7 +23,7 @@ from pipeline.config.fields import Section
 FIRST: str = importlib.import_module("pipeline.competitions").FIRST
 """The competition of runs that name none."""
 
-ObjectMetric = Literal["ap", "f2"]
+ObjectMetric = Literal["ap", "f2", "pooled_ap"]
 """The metrics of `pipeline.metrics` that match objects."""
 MaskMetric = Literal["dice", "global_dice", "mask_ap"]
 """Those of whole masks."""
@@ -116,6 +116,7 @@ class Competition:
         stand_in: What is drawn for its data where there is none.
         mask_shape: Height and width of submitted masks, px; None: as the images.
         overlaps: Whether true objects may share pixels; those are taken as the smallest one's.
+        unites: Whether several rows of one mask are united; else there is one.
         endings: What an image's file has behind the id in the tables, "" if the id holds it, and
             what reads uint8 (h, w, 3) of it where it is no picture. The first that is there counts.
         nested: Whether images may lie in folders of their own below theirs.
@@ -147,6 +148,7 @@ class Competition:
     rle: Rle = Rle()
     mask_shape: tuple[int, int] | None = None
     overlaps: bool = False
+    unites: bool = False
     endings: dict[str, Callable[[Path], Image] | None] = field(default_factory=lambda: {"": None})
     nested: bool = False
     marks: dict[str, float] = field(default_factory=dict)
@@ -167,7 +169,7 @@ def _known(name: str) -> str:
 
 
 CompetitionName = Annotated[str, AfterValidator(_known)]
-ClassId = Annotated[str, Field(pattern=r"^[^\s,_\"][^,_\"]*$", max_length=60)]
+ClassId = Annotated[str, Field(pattern=r"^[^\s,\"][^,\"]*$", max_length=60)]
 
 
 class OwnData(Section):

@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.config.competitions import Competition
 from pipeline.config.schema import Config
 from pipeline.data.files import ImageFiles
+from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
@@ -151,4 +152,11 @@ def read_test_truth(config: Config, catalog: Catalog) -> pd.DataFrame | None:
         path = config.data_folder / task.hidden_truth
     if path is None:
         return None
-    return read_masks(path, task, *catalog.mask_shape, images=catalog.test_ids)
+    masks = read_masks(path, task, *catalog.mask_shape, images=catalog.test_ids)
+    if wrong := sorted({*masks.ImageId} ^ {*catalog.test_ids}):
+        raise DataError(
+            f"{path} (data.test_truth): expected masks of the {len(catalog.test_ids)} images of "
+            f"the sample submission; {len(wrong)} are only in one of both: {', '.join(wrong[:5])}. "
+            "Correct the table, or give data.test_truth=null."
+        )
+    return masks

@@ -145,15 +145,22 @@ def _read_truth(
     """Return the truth as it stands, and what is wrong with images whose own file of it is damaged.
 
     Raises:
-        DataError: See `read_rows`; or there is no usable file.
+        DataError: See `read_rows`; or it names none of the images; or there is no usable file.
     """
     if competition.read_truth is None:
-        return read_rows(root / competition.truth, competition.truth_forms, competition), {}
+        rows = read_rows(root / competition.truth, competition.truth_forms, competition)
+        # Where images without a row are empty ones, all of them would be.
+        if rows.form.sparse and not files.found.keys() & {*rows.images}:
+            raise DataError(
+                f"{rows.path}: expected the ids of images in {files.folder}, got others, such as "
+                f"{shown(rows.images[0])} in row 2. Correct the ids or the folder."
+            )
+        return rows, {}
     masks: dict[str, str] = {}
     damaged: dict[str, str] = {}
     for name in files.found:
         try:
-            masks[name] = competition.read_truth(files.folder / name)
+            masks[name] = competition.read_truth(files.folder / name) or competition.rle.empty
         except DataError as error:
             damaged[name] = str(error)
     if not masks:

@@ -10,6 +10,7 @@ from pipeline.config.competitions import Competition, competitions
 from pipeline.data.images import list_images, shown
 from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, sha256_file
+from pipeline.jobs.tables import header_of
 
 DEMO = "demo.json"  # what a rendered folder says of itself
 
@@ -71,6 +72,18 @@ def _missing(root: Path, competition: Competition) -> list[str]:
     ]
 
 
+def others_like(root: Path, competition: Competition) -> list[Competition]:
+    """Return the other competitions whose layout and table are in `root`."""
+
+    def fits(other: Competition) -> bool:
+        if other.name == competition.name or not has_layout(root, other):
+            return False
+        names = tuple(name.strip() for name in header_of(root / other.truth))
+        return other.read_truth is not None or any(f.columns == names for f in other.truth_forms)
+
+    return [other for other in competitions().values() if fits(other)]
+
+
 def is_rendered(root: Path | None) -> bool:
     """Tell whether `data.root` is a demo or stand-in, whose images Kaggle does not know."""
     return root is None or (root / DEMO).is_file()
@@ -106,8 +119,7 @@ def fingerprint(root: Path, competition: Competition) -> dict[str, str]:
     if missing:
         others = [
             f" It looks like the data of {other.title} (competition: {other.name})."
-            for other in competitions().values()
-            if other.name != competition.name and has_layout(root, other)
+            for other in others_like(root, competition)
         ]
         raise DataError(
             f"{root}: expected the competition's files {', '.join(competition.layout)}; not there: "

@@ -54,6 +54,12 @@ def members(run: Run, ensemble: Ensemble) -> list[Run]:
                     f"says, got those of a run with {theirs}. Let all runs and this one have it, "
                     "or none."
                 )
+        theirs, own = (each.config.task.classes for each in (member, run))
+        if theirs != own:
+            raise ConfigError(
+                f"predict.ensemble.runs: {name}: expected the classes {', '.join(own)} in this "
+                f"order, got {', '.join(theirs)}. Average runs of the same classes."
+            )
         found.append(member)
     return found
 

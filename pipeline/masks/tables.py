@@ -7,7 +7,7 @@ right the table that all stages share.
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -119,9 +119,10 @@ def read_sample(path: Path, competition: Competition) -> Rows:
     if got != wanted:
         (image, name), count = next(iter(((got - wanted) or (wanted - got)).items()))
         what = "has no row" if (image, name) not in got else f"has {count} row(s) too many"
+        source = "" if competition.slug else " Correct it, or own_data.classes."
         raise DataError(
             f"{path}: expected one row for each of the classes {', '.join(competition.classes)} "
-            f"of each image; {image} {what} of class {name}. {ADVICE}"
+            f"of each image; {image} {what} of class {name}.{source or f' {ADVICE}'}"
         )
     return rows
 
@@ -171,17 +172,31 @@ def check_rows(rows: Rows, competition: Competition, height: int, width: int) ->
                 f"pixels counted from 1 and from the first; the file has {rows.masks[row][:40]!r}"
             )
             defects[index] = replace(one, reason=f"{one.reason} ({note})")
-    known, ids = set(competition.classes), ", ".join(competition.classes)
-    if rows.classes is None:
-        return defects
-    strange = [
-        Defect(
-            row + 2, rows.images[row], f"class {name!r}, of which there is none; there are {ids}"
-        )
-        for row, name in enumerate(rows.classes)
-        if name not in known
-    ]
-    return sorted(defects + strange)
+    return sorted([*defects, *_odd_rows(rows, competition)])
+
+
+def _odd_rows(rows: Rows, competition: Competition) -> Iterator[Defect]:
+    """Find rows of classes that there are not, too many or too few of a mask, and blank ones."""
+    classes, empty = competition.classes, competition.rle.empty
+    of_row = [""] * len(rows.images) if rows.classes is None else rows.classes
+    layers = [*zip(rows.images, of_row, strict=True)]
+    first = dict(zip(reversed(layers), range(len(layers) - 1, -1, -1), strict=True))
+    for row, (layer, mask) in enumerate(zip(layers, rows.masks, strict=True)):
+        image, name = layer
+        if rows.classes is not None and name not in classes:
+            known = ", ".join(classes)
+            yield Defect(
+                row + 2, image, f"class {name!r}, of which there is none; there are {known}"
+            )
+        if empty and not mask.strip():
+            yield Defect(row + 2, image, f"a blank mask; one without pixels is written {empty}")
+        if not (competition.objects or competition.unites) and first[layer] != row:
+            yield Defect(row + 2, image, f"a second mask, beside that of row {first[layer] + 2}")
+    if rows.classes is not None and not rows.form.sparse:
+        at = dict(zip(reversed(rows.images), range(len(layers) - 1, -1, -1), strict=True))
+        for image, name in product(at, classes):
+            if (image, name) not in first:
+                yield Defect(at[image] + 2, image, f"no row of class {name} of its image")
 
 
 def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:

@@ -19,12 +19,11 @@ from pipeline.metrics.metric import Floats, Integers, MaskMetric, Metric, mean_o
 
 
 class AveragePrecision(Metric):
-    """Of objects, those of all classes together; parts: 1, and whether it hits at each t."""
+    """Of the objects of a class; parts: 1, and whether it hits at each t."""
 
     key = "ap"
     label = "average precision"
     of_objects = True
-    pools_classes = True
 
     def parts(self, hits: Integers, area_px: Integers, shared_px: Integers) -> Integers:
         """See `Metric`."""
@@ -35,6 +34,13 @@ class AveragePrecision(Metric):
         n_predicted, found = sums[:, :1], sums[:, 1:]
         whole = n_true[:, None] + n_predicted - found
         return mean_of(np.where(whole == 0, 1.0, found / np.maximum(whole, 1)).mean(axis=1))
+
+
+class PooledAveragePrecision(AveragePrecision):
+    """Of objects of all classes together, whatever class is predicted."""
+
+    key = "pooled_ap"
+    pools_classes = True
 
 
 class MaskAveragePrecision(MaskMetric):

@@ -1,15 +1,18 @@
 """The metrics by their keys."""
 
 from pipeline.errors import ConfigError
-from pipeline.metrics.average_precision import AveragePrecision, MaskAveragePrecision
+from pipeline.metrics.average_precision import (
+    AveragePrecision,
+    MaskAveragePrecision,
+    PooledAveragePrecision,
+)
 from pipeline.metrics.dice import Dice, GlobalDice
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.metric import Metric
 
-METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for metric in (F2(), AveragePrecision(), MaskAveragePrecision(), Dice(), GlobalDice())
-}
+OBJECTS = F2(), AveragePrecision(), PooledAveragePrecision()
+MASKS = MaskAveragePrecision(), Dice(), GlobalDice()
+METRICS: dict[str, Metric] = {metric.key: metric for metric in (*OBJECTS, *MASKS)}
 
 
 def find_metric(key: str) -> Metric:

@@ -5,13 +5,14 @@ its standard error over scenes is that of the difference itself, not that of two
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.metrics.metric import score
 from pipeline.metrics.summaries import standard_error
 from pipeline.report import charts
@@ -44,9 +45,14 @@ def compare(folders: Sequence[Path]) -> tuple[bytes, str]:
 
     Returns:
         The page, and the tables as text.
+
+    Raises:
+        DataError: They are of different tasks.
     """
     runs = [Records(folder) for folder in folders]
     names = [run.name for run in runs]
+    with suppress(ConfigError):  # a configuration that cannot be read is told on the page
+        _task(runs)
     changes, trouble = attempt(_changes, runs)
     gains = Panel("changes", "Image by image", problem=trouble)
     if changes is not None:
@@ -104,10 +110,15 @@ def _task(runs: Sequence[Records]) -> Task:
     for run, task in zip(runs, tasks, strict=True):
         if task != tasks[0]:
             raise DataError(
-                f"{runs[0].name} is of {tasks[0].competition.name} by {tasks[0].score}, {run.name} "
-                f"of {task.competition.name} by {task.score}. Compare runs of one competition."
+                f"{runs[0].name} is {_in_words(tasks[0])}, {run.name} is {_in_words(task)}. "
+                "Compare runs of one competition, with the same classes and metric."
             )
     return tasks[0]
+
+
+def _in_words(task: Task) -> str:
+    classes = ", ".join(task.competition.classes)
+    return f"of {task.competition.name} (classes {classes}) by {task.score}"
 
 
 def _scores(key: str, title: str, runs: Sequence[Records]) -> Panel:

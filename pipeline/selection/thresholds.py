@@ -3,7 +3,7 @@
 The filter says which images have no object at all, whatever their components.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from pipeline.errors import ArtifactError
@@ -63,6 +63,11 @@ class Rules:
             return None
         keep = components.area_px >= self.min_area_px
         return draw_labels(components, keep) if keep.any() else None
+
+    def scaled(self, times: float) -> "Rules":
+        """Return the rules for maps in which an object has so many times the pixels."""
+        names = ("min_area_px", "filter_area_px")
+        return replace(self, **{name: round(getattr(self, name) * times) for name in names})
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as a JSON object."""

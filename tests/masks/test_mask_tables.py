@@ -127,9 +127,15 @@ def test_cells_are_numbered_along_rows_and_a_shared_pixel_is_the_smallest_ones(t
     [
         (
             SEVERSTAL,
-            ["ImageId_ClassId,EncodedPixels", "a_5,1 2"],
+            ["ImageId_ClassId,EncodedPixels", "a_5,1 2", "a_1,", "a_2,", "a_3,", "a_4,"],
             r"class '5'.*there are 1, 2, 3, 4",
         ),
+        (
+            SEVERSTAL,
+            ["ImageId_ClassId,EncodedPixels", "a_1,1 2", "a_2,", "a_4,"],
+            "no row of class 3 of its image",
+        ),
+        (SIIM, ["ImageId,EncodedPixels", "a,"], "a blank mask; one without pixels is written -1"),
         (CELLS, [CELL_HEADER, "a,16 6,,,cort,,,,"], r"ends beyond the image of 4x5"),
         (SIIM, ["ImageId,EncodedPixels", "a,-1", "a,1 2"], "a blank row"),
         (SIIM, ["ImageId,EncodedPixels", "a,18 2 1 1"], "'22 1' ends beyond .*has '18 2 1 1'"),
@@ -142,6 +148,15 @@ def test_a_defect_has_its_row(tmp_path, task, lines, defect):
     assert re.search(defect, found.reason)
     with pytest.raises(DataError, match="rows are wrong: row 2"):
         read_masks(path, task, HIGH, WIDE)
+
+
+def test_a_second_mask_is_a_defect_but_where_the_organiser_unites_them(tmp_path):
+    salt = competitions()["tgs_salt"]
+    path = written(tmp_path, "id,rle_mask", "a,1 2", "b,", "a,5 2")
+    (found,) = check_rows(read_rows(path, salt.truth_forms, salt), salt, HIGH, WIDE)
+    assert (found.row, found.reason) == (4, "a second mask, beside that of row 2")
+    path = written(tmp_path, "ImageId,EncodedPixels", "a,0 2", "b,-1", "a,5 2")
+    assert check_rows(read_rows(path, SIIM.truth_forms, SIIM), SIIM, HIGH, WIDE) == []
 
 
 @pytest.mark.parametrize(

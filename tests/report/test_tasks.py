@@ -23,7 +23,7 @@ TASKS = {
     "classes": replace(MASKS, metric="dice", classes=("1", "2", "3")),
     "global": replace(MASKS, metric="global_dice", classes=("crack",)),
     "one mask": replace(MASKS, metric="mask_ap", classes=("crack",), mask_shape=(48, 48)),
-    "cells": replace(OTHER, metric="ap", classes=("a", "b"), object_name=("cell", "cells")),
+    "cells": replace(OTHER, metric="pooled_ap", classes=("a", "b"), object_name=("cell", "cells")),
 }
 
 
