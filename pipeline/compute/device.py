@@ -21,7 +21,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from pipeline.config.schema import Machine
+from pipeline.config.machine import Machine
 from pipeline.errors import ConfigError
 
 LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.compute.batchnorm import WholeBatchStatistics
-from pipeline.config.schema import Machine
+from pipeline.config.machine import Machine
 from pipeline.errors import ConfigError
 
 LOG = logging.getLogger(__name__)

@@ -172,6 +172,9 @@ CompetitionName = Annotated[str, AfterValidator(_known)]
 ClassId = Annotated[str, Field(pattern=r"^[^\s,\"][^,\"]*$", max_length=60)]
 
 
+ANY_CLASS = "object"
+
+
 class OwnData(Section):
     """What images of your own show, where no competition says it: see `competitions/masks.py`.
 
@@ -179,7 +182,7 @@ class OwnData(Section):
     one object, else an image, and a class, has one mask.
     """
 
-    classes: Annotated[list[ClassId], Field(min_length=1), Neutral(["object"])]
+    classes: Annotated[list[ClassId], Field(min_length=1), Neutral([ANY_CLASS])]
     objects: Annotated[bool, Neutral(True)]
 
     @field_validator("classes")

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pipeline.config.augment import Augment
 from pipeline.config.calibration import Calibrate
 from pipeline.config.competitions import (
+    ANY_CLASS,
     FIRST,
     Competition,
     CompetitionName,
@@ -28,6 +29,7 @@ from pipeline.config.data import Data, Folds, Kaggle, name_of
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
+from pipeline.config.machine import Machine
 from pipeline.config.networks import Network
 from pipeline.config.yaml_source import defect
 from pipeline.errors import ConfigError
@@ -161,26 +163,6 @@ class Predict(Section):
     ensemble: Annotated[Ensemble | None, Neutral(None)]
 
 
-class Machine(Section):
-    """How to use the machine; nothing here changes what is computed beyond rounding.
-
-    But for `accumulate`: losses of the whole batch, and BatchNorm, see a part of it.
-    """
-
-    device: Annotated[Literal["auto", "cpu", "cuda"], Neutral("auto")]
-    amp: Annotated[bool, Neutral(False)]
-    half_missing: Annotated[Literal["float32", "refuse"], Neutral("float32")]
-    processes_per_fold: Annotated[Count, Neutral(1)]
-    compile: Annotated[bool, Neutral(False)]
-    loader_workers: Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], Neutral(0)]
-    image_cache_mib: Annotated[int, Field(ge=0), Neutral(0)]
-    accumulate: Annotated[Count | Literal["auto"], Neutral(1)]
-    checkpoint_activations: Annotated[bool, Neutral(False)]
-    checkpoint_minutes: Annotated[Positive, Neutral(1e9)]
-    tensorboard: Annotated[bool, Neutral(False)]
-    threads: Annotated[Annotated[int, Field(ge=1)] | None, Neutral(None)]
-
-
 class Config(Section):
     """A whole run."""
 
@@ -237,6 +219,19 @@ class Config(Section):
             )
         return slug
 
+    @field_validator("targets")
+    @classmethod
+    def _one_class_for_a_softmax(cls, targets: Targets, info: ValidationInfo) -> Targets:
+        if targets.kind != "softmax" or not {"competition", "own_data"} <= info.data.keys():
+            return targets
+        name = info.data["competition"]
+        if len(competitions()[name].classes or info.data["own_data"].classes) > 1:
+            message = f"expected sigmoids, as {name} has several classes, got softmax. Give object "
+            message += "or object_contact."
+            wrong = [defect(("kind",), message, targets.kind)]
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return targets
+
     @field_validator("train", "finetune")
     @classmethod
     def _losses_for_the_targets(cls, stage: Optimisation, info: ValidationInfo) -> Optimisation:
@@ -285,21 +280,23 @@ class Config(Section):
 def _unfit_for(task: Competition, config: Config) -> Iterator[tuple[tuple[str, str], str, object]]:
     """Yield the settings that a competition cannot have: key, what is wrong, and the value."""
     kind, several = config.targets.kind, len(task.classes) > 1
-    if several and kind == "softmax":
-        message = f"expected sigmoids, as {config.competition} has several classes, got softmax."
-        yield ("targets", "kind"), f"{message} Give object or object_contact.", kind
+    hint = f" configs/{config.competition}.yaml has settings that fit."
+    if [*task.classes] != config.own_data.classes != [ANY_CLASS]:
+        message = f"expected [{ANY_CLASS}], as {config.competition} has classes of its own, got "
+        message += f"{', '.join(config.own_data.classes)}. Leave it out, or change the competition."
+        yield ("own_data", "classes"), message, config.own_data.classes
     if not task.objects and kind != "object":
         message = f"expected object, as {config.competition} has no objects that could touch,"
         yield ("targets", "kind"), f"{message} got {kind}.", kind
     if several or task.mask_shape is not None:
         reason = "several classes" if several else "masks of another size than the images"
         if config.predict.look_again:
-            message = f"expected false where there are {reason}, got true."
+            message = f"expected false where there are {reason}, got true.{hint}"
             yield ("predict", "look_again"), message, True
     if task.metric != "f2" and config.calibrate.candidate_selection is not None:
         message = (
             f"expected null, since what a segment adds to the expected score is derived for F2 "
-            f"alone, and {config.competition} is scored by {task.metric}."
+            f"alone, and {config.competition} is scored by {task.metric}.{hint}"
         )
         yield ("calibrate", "candidate_selection"), message, "a section"
     fitting = get_args(ObjectMetric if task.objects else MaskMetric)
@@ -307,5 +304,5 @@ def _unfit_for(task: Competition, config: Config) -> Iterator[tuple[tuple[str, s
         message = f"expected null or one of {', '.join(fitting)}, got {task.metric}."
         yield ("calibrate", "metric"), message, task.metric
     if not task.objects and config.calibrate.watershed is not None:
-        message = f"expected null: {task.metric} is of whole masks, which nothing splits."
+        message = f"expected null: {task.metric} is of whole masks, which nothing splits.{hint}"
         yield ("calibrate", "watershed"), message, "a section"

@@ -5,7 +5,8 @@ from functools import cached_property
 
 from pipeline.compute.device import Device
 from pipeline.compute.group import Group
-from pipeline.config.schema import Config, Machine, Optimisation
+from pipeline.config.machine import Machine
+from pipeline.config.schema import Config, Optimisation
 from pipeline.data.tiles import CropDataset, ImageDataset
 from pipeline.jobs.job import Job
 from pipeline.training.objective import Objective

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.compute.batchnorm import BATCH_NORMS
 from pipeline.compute.group import Group
-from pipeline.config.schema import Machine
+from pipeline.config.machine import Machine
 from pipeline.errors import ConfigError
 from pipeline.networks.build import Prediction, SegmentationNetwork
 

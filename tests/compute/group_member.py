@@ -6,7 +6,7 @@ from pathlib import Path
 from test_group import train_once
 
 from pipeline.compute.group import Group
-from pipeline.config.schema import Machine
+from pipeline.config.machine import Machine
 from pipeline.jobs.command import exit_codes
 from pipeline.jobs.tasks import end_with_parent
 

@@ -153,7 +153,7 @@ FAILING = """
 import time
 import torch.distributed as dist
 from pipeline.jobs.command import exit_codes
-from pipeline.config.schema import Machine
+from pipeline.config.machine import Machine
 from pipeline.errors import DataError
 from pipeline.jobs.tasks import end_with_parent
 from pipeline.compute.group import Group

@@ -256,3 +256,30 @@ def test_a_loss_that_does_not_suit_the_targets_is_named(tmp_path, text, override
     lines = str(caught.value).splitlines()
     assert len(lines) == len(places)
     assert all(re.search(place, line) for place, line in zip(places, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("demo", "competition=airbu", "unknown competition 'airbu'. Did you mean 'airbus'"),
+        ("demo", "competition=tgs_salt", "candidate_selection: expected null.*configs/tgs_salt"),
+        ("severstal", "targets.kind=softmax", "targets.kind: expected sigmoids, as severstal has"),
+        ("tgs_salt", "targets.kind=object_contact", "tgs_salt has no objects that could touch"),
+        ("severstal", "predict.look_again=true", "expected false where there are several classes"),
+        ("clouds", "own_data.classes=[a]", "own_data.classes: .*clouds has classes of its own"),
+        ("siim_acr", "calibrate.metric=f2", "calibrate.metric: expected null or one of dice"),
+        ("sartorius", "calibrate.metric=dice", "calibrate.metric: expected null or one of ap"),
+        ("masks", "own_data.classes=[a, a]", "own_data.classes: expected classes that differ"),
+    ],
+)
+def test_settings_that_a_competition_cannot_have(name, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(Path("configs") / f"{name}.yaml", [override])
+
+
+def test_own_data_says_what_its_competition_leaves_open():
+    masks = ["own_data={classes: [a, b_c], objects: false}", "calibrate.watershed=null"]
+    task = load_config(Path("configs/masks.yaml"), [*masks, "predict.look_again=false"]).task
+    assert (task.classes, task.objects, task.metric) == (("a", "b_c"), False, "dice")
+    assert load_config(Path("configs/masks.yaml"), []).task.metric == "ap"
+    assert load_config(Path("configs/masks.yaml"), ["calibrate.metric=f2"]).task.metric == "f2"
