@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from pipeline.errors import ArtifactError
-from pipeline.maps import ImageMaps
+from pipeline.maps import MAX_LEVEL, ImageMaps
 from pipeline.masks.rle import Labels
 from pipeline.separation.foreground import Foreground
 from pipeline.separation.separate import Components, Separation, draw_labels, find_components
 
 AGAIN = "Calibrate again, with `./run.sh CONFIG --from calibrate --restart`."
+NOTHING = MAX_LEVEL + 1
 RANGES = {
     "min_area_px": range(2**31),
-    "filter_level": range(256),
+    "filter_level": range(MAX_LEVEL + 2),
     "filter_area_px": range(2**31),
 }
 
@@ -27,7 +28,8 @@ class Rules:
     Attributes:
         separation: How maps are cut into components.
         min_area_px: Smaller components are dropped.
-        filter_level: A map whose maximum is below holds no object at all; 0: no filter.
+        filter_level: A map whose maximum is below holds no object at all; 0: no filter, NOTHING: no
+            map holds one.
         filter_area_px: A map whose largest component is smaller holds no object at all; 0: no
             filter.
     """

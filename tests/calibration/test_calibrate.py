@@ -260,7 +260,7 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
     def keep(rule, *of_images):
         return replace(try_rule(rule, *of_images), kept=rule in kept)
 
-    monkeypatch.setattr("pipeline.calibration.calibrate.try_rule", keep)
+    monkeypatch.setattr("pipeline.calibration.kinds.try_rule", keep)
     maps, truth = problem(24, 2)
     learning = LEARNING.model_copy(update={"trees": 5})
     result = calibrate(maps, truth, *SHAPE, GRID, metric=F2(), learning=learning)
@@ -336,6 +336,25 @@ def test_a_class_is_calibrated_beside_those_that_the_metric_pools_it_with(metric
         instances = join_classes({name: one.instances for name, one in found.items()})
         whole = score(match_objects(truth, instances, *SHAPE, metric).terms)
         assert whole == pytest.approx(last.score - (0 if last.kept else last.gain))
+
+
+@pytest.mark.parametrize("key", ["f2", "dice"])
+def test_of_a_class_that_is_hardly_found_nothing_is_submitted(key):
+    metric, rng = METRICS[key], np.random.default_rng(5)
+    maps, rows = [], []
+    for index in range(60):  # the maps say nothing of the truth, most of which is empty
+        labels_hw = scene(rng, 1 if index % 5 == 0 else 0)[0]
+        noise_hw = rng.integers(0, 256, SHAPE).astype(np.uint8)
+        maps.append((f"{index}", index % 3, ImageMaps(noise_hw)))
+        rows += [(f"{index}", text) for text in encode_labels(labels_hw) or [""]]
+    truth = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    grid = RuleGrid(PLAIN, min_areas_px=(0,))
+    result = calibrate(maps, truth, *SHAPE, grid, metric=metric, objects=metric.of_objects)
+    assert result.trials[-1].rule == "no object at all"
+    assert (result.instances.EncodedPixels == "").all()
+    assert result.scores[key] == result.scores[f"{key}_all_empty"] == 0.8
+    again = read_rules(rules_to_json(result.rules), "")
+    assert find_objects(maps[0][2], again) is None
 
 
 def test_a_global_score_gains_what_the_ratios_differ_by():

@@ -79,7 +79,7 @@ def test_rules_of_no_known_kind_are_refused(value):
         ({"separation": SEPARATION | {"method": "contact"}}, "seed: expected"),
         ({"separation": {}}, "separation: expected exactly the rules"),
         ({"min_area_px": True}, "min_area_px: expected"),
-        ({"filter_level": 256}, "filter_level: expected"),
+        ({"filter_level": 257}, "filter_level: expected"),
         ({"contact_width_px": 3}, "exactly the rules"),
     ],
 )
