@@ -118,11 +118,15 @@ def read_sample(path: Path, competition: Competition) -> Rows:
     wanted = Counter(product(rows.image_ids, competition.classes))
     if got != wanted:
         (image, name), count = next(iter(((got - wanted) or (wanted - got)).items()))
-        what = "has no row" if (image, name) not in got else f"has {count} row(s) too many"
+        what = f"no row of class {name}"
+        if (image, name) in got:
+            what = f"{count} row(s) too many of class {name}"
+        if name not in competition.classes:
+            what = f"a row of class {name}, which is none of them"
         source = "" if competition.slug else " Correct it, or own_data.classes."
         raise DataError(
             f"{path}: expected one row for each of the classes {', '.join(competition.classes)} "
-            f"of each image; {image} {what} of class {name}.{source or f' {ADVICE}'}"
+            f"of each image; {image} has {what}.{source or f' {ADVICE}'}"
         )
     return rows
 
