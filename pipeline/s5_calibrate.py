@@ -160,6 +160,7 @@ def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":
         min_areas_px=tuple(settings.min_areas_px),
         filter_levels=tuple(map(as_level, settings.image_filter_probabilities)),
         filter_areas_px=tuple(settings.image_filter_areas_px),
+        empty_answer=settings.empty_answer,
     )
 
 

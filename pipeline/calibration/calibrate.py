@@ -130,7 +130,7 @@ def calibrate(
         if learning is not None:
             learnt = learn(problem, measured, plain, learning, those, group=group, seed=seed)
             kept = try_learnt(measured, plain, *learnt, trials, group=group, seed=seed)
-        kept = or_nothing(measured, plain, kept, trials, group=group, seed=seed)
+        kept = or_nothing(measured, candidates, plain, kept, trials, group=group, seed=seed)
         instances = problem.objects(kept.fold_rules, kept.chosen)
     matches = match_objects(truth, instances, height, width, metric)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))

@@ -180,6 +180,7 @@ def try_learnt(
 
 def or_nothing(
     measured: Measured,
+    candidates: RuleGrid,
     plain: Fitted[Rules],
     kept: Fitted[Rules] | Fitted[AnyRules],
     trials: list[Trial],
@@ -188,6 +189,8 @@ def or_nothing(
     seed: int,
 ) -> Fitted[Rules] | Fitted[AnyRules]:
     """Return rules that find nothing where they score more than what was kept; told only then."""
+    if not candidates.empty_answer:
+        return kept
     rules = replace(plain.rules, filter_level=NOTHING)
     sums = measured.metric.nothing(len(group))
     nothing = Fitted(rules, dict.fromkeys(plain.fold_rules, rules), sums, sums)

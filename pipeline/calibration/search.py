@@ -30,15 +30,17 @@ class RuleGrid:
         min_areas_px: Ascending.
         filter_levels: Ascending from 0, which is no image filter.
         filter_areas_px: The same.
+        empty_answer: Whether to find nothing where that scores more than all of them.
     """
 
     separations: tuple[Separation, ...]
     min_areas_px: tuple[int, ...]
     filter_levels: tuple[int, ...] = (0,)
     filter_areas_px: tuple[int, ...] = (0,)
+    empty_answer: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        for field in fields(self)[:-1]:
             values = getattr(self, field.name)
             if not values or len(values) != len(set(values)):
                 raise ValueError(f"{field.name}: expected values that differ, got {values}")

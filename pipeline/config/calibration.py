@@ -67,7 +67,7 @@ class Calibrate(Section):
     """The values each rule may take, and the metric that chooses among them.
 
     `metric` null: the competition's; of images of your own, average precision of objects, else mean
-    Dice.
+    Dice. With `empty_answer` nothing is submitted of a class where that scores more.
     """
 
     metric: Annotated[ObjectMetric | MaskMetric | None, Neutral(None)]
@@ -78,6 +78,7 @@ class Calibrate(Section):
     image_filter_probabilities: Annotated[list[Share], Field(min_length=1), Steps, Neutral([0.0])]
     image_filter_areas_px: Annotated[Areas, Neutral([0])]
     candidate_selection: Annotated[CandidateSelection | None, Neutral(None)]
+    empty_answer: Annotated[bool, Neutral(False)]
 
     @property
     def lowest(self) -> float:

@@ -349,7 +349,10 @@ def test_of_a_class_that_is_hardly_found_nothing_is_submitted(key):
         rows += [(f"{index}", text) for text in encode_labels(labels_hw) or [""]]
     truth = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
     grid = RuleGrid(PLAIN, min_areas_px=(0,))
-    result = calibrate(maps, truth, *SHAPE, grid, metric=metric, objects=metric.of_objects)
+    kind = {"metric": metric, "objects": metric.of_objects}
+    plain = calibrate(maps, truth, *SHAPE, grid, **kind)
+    result = calibrate(maps, truth, *SHAPE, replace(grid, empty_answer=True), **kind)
+    assert result.trials[:-1] == plain.trials
     assert result.trials[-1].rule == "no object at all"
     assert (result.instances.EncodedPixels == "").all()
     assert result.scores[key] == result.scores[f"{key}_all_empty"] == 0.8

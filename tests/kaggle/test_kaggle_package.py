@@ -95,6 +95,7 @@ def finished(shared_checkout, competition, server, tmp_path_factory):
         "calibrate.candidate_selection=null",
     )
     run += ("calibrate.image_filter_probabilities=[0.0]", "calibrate.image_filter_areas_px=[0]")
+    run += ("calibrate.empty_answer=false",)
     run += ("calibrate.watershed=null",)  # which alone would need scikit-image
     shared_checkout.run_in_one_process(*run)
     return shared_checkout, run
