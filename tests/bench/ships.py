@@ -7,6 +7,7 @@ stored as PNG and decoded each time they are asked for, as the pipeline does. `i
 20,000) have ships; 15,606 maps go into the submission, fewer in proportion where `images` is less.
 """
 
+import math
 import os
 import resource
 import sys
@@ -160,7 +161,7 @@ def search(images, count):
     )
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    sets = int(np.prod([len(values) for values in vars(CANDIDATES).values()]))
+    sets = math.prod(map(len, (CANDIDATES.separations, *CANDIDATES.numbers)))
     print(
         f"calibrate: {count} ship images, {3 * count} without a map, {sets} sets of rules: "
         f"{wall_s:.1f} s on two processes, {cpu_s:.1f} s of processor time "
