@@ -91,7 +91,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
 
     from pipeline.data.catalog import Catalog
     from pipeline.jobs.artifacts import read_json
-    from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, write_instances
+    from pipeline.masks.instances import CLASS_COLUMNS, columns_of, write_instances
     from pipeline.masks.rle import encode_labels
     from pipeline.selection.classes import read_classes
     from pipeline.selection.rules import find_objects
@@ -133,8 +133,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     finally:  # stopped on the way, too: what was found is kept
         if rows:
             table = pd.DataFrame(rows, columns=CLASS_COLUMNS, dtype=str)
-            columns = COLUMNS if len(task.classes) == 1 else CLASS_COLUMNS
-            write_instances(out / "instances.csv", table[columns])
+            write_instances(out / "instances.csv", table[columns_of(task.classes)])
             LOG.info("%s", out)
     if unread:
         raise DataError(

@@ -200,6 +200,7 @@ def competitions() -> dict[str, Competition]:
 
 
 @cache
+@cache
 def image_readers() -> dict[str, Callable[[Path], Image]]:
     """Return what reads the image files that are no pictures, by their ending."""
     return {

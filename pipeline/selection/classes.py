@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import ArtifactError
+from pipeline.masks.instances import CLASS_COLUMNS
 from pipeline.selection.rules import AnyRules, read_rules
 from pipeline.selection.thresholds import AGAIN
 
@@ -29,7 +30,7 @@ def join_classes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     joined = pd.concat([table.assign(ClassId=class_id) for class_id, table in tables.items()])
     image = pd.Index(first["ImageId"].unique()).get_indexer(pd.Index(joined["ImageId"]))
     rows = joined.iloc[np.argsort(image, kind="stable")]
-    return rows[["ImageId", "ClassId", "EncodedPixels"]].reset_index(drop=True)
+    return rows[CLASS_COLUMNS].reset_index(drop=True)
 
 
 def classes_to_json(rules: dict[str, dict[str, Any]]) -> dict[str, Any]:

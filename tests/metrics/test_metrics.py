@@ -1,6 +1,7 @@
 """The metrics against a brute-force reference in fractions, and against pycocotools' IoU."""
 
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
+from pipeline.config.competitions import MaskMetric, ObjectMetric
 from pipeline.errors import ConfigError, DataError
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
@@ -222,3 +224,9 @@ def test_an_unknown_metric_is_an_error():
     assert find_metric("dice").label == "Dice"
     with pytest.raises(ConfigError, match=r"expected one of f2, ap, .*, got 'f1'"):
         find_metric("f1")
+
+
+def test_a_configuration_names_the_metrics_that_there_are():
+    of_objects = {key for key, metric in METRICS.items() if metric.of_objects}
+    assert {*get_args(ObjectMetric)} == of_objects
+    assert {*get_args(MaskMetric)} == METRICS.keys() - of_objects
