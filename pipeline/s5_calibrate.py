@@ -66,9 +66,9 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
     from pipeline.data.folds import read_folds
     from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
-    from pipeline.masks.instances import write_instances
+    from pipeline.masks.instances import of_class, write_instances
     from pipeline.metrics.coefficients import score_pixels
-    from pipeline.selection.classes import classes_to_json, join_classes, of_class
+    from pipeline.selection.classes import classes_to_json, join_classes
     from pipeline.selection.workers import worker_count
 
     catalog, task = Catalog.of(run), run.config.task

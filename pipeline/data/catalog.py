@@ -17,7 +17,7 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
-from pipeline.masks.instances import read_instances, write_instances
+from pipeline.masks.instances import of_class, read_instances, write_instances
 from pipeline.masks.tables import read_masks
 
 OUTPUTS = ["catalog.json", "instances.csv", "quarantine.csv"]
@@ -72,9 +72,7 @@ class Catalog:
         Args:
             class_id: Of this class; None: of all.
         """
-        mine = self.instances
-        if class_id is not None and "ClassId" in mine:
-            mine = mine[mine.ClassId == class_id]
+        mine = self.instances if class_id is None else of_class(self.instances, class_id)
         return {
             str(image_id): [text for text in rows if text]
             for image_id, rows in mine.groupby("ImageId")["EncodedPixels"]

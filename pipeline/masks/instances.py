@@ -50,6 +50,13 @@ def columns_of(classes: Sequence[str]) -> list[str]:
     return COLUMNS if len(classes) < 2 else CLASS_COLUMNS
 
 
+def of_class(table: pd.DataFrame, class_id: str) -> pd.DataFrame:
+    """Return the instances of one class, as a table of one; one of a single class is that."""
+    if "ClassId" not in table:
+        return table
+    return table[table["ClassId"] == class_id].drop(columns="ClassId")
+
+
 def read_instances(path: Path) -> pd.DataFrame:
     """Read a table of objects; its rows are in the file's order and not checked beyond their form.
 

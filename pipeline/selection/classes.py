@@ -11,13 +11,6 @@ from pipeline.selection.rules import AnyRules, read_rules
 from pipeline.selection.thresholds import AGAIN
 
 
-def of_class(table: pd.DataFrame, class_id: str) -> pd.DataFrame:
-    """Return the instances of one class, as a table of one; one of a single class is that."""
-    if "ClassId" not in table:
-        return table
-    return table[table["ClassId"] == class_id].drop(columns="ClassId")
-
-
 def join_classes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Put the instances of each class into one table, image by image; undoes `of_class`.
 

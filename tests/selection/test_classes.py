@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.selection.classes import classes_to_json, join_classes, of_class, read_classes
+from pipeline.masks.instances import of_class
+from pipeline.selection.classes import classes_to_json, join_classes, read_classes
 from pipeline.selection.rules import rules_to_json
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
