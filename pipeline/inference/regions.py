@@ -4,6 +4,7 @@ A network's first pass enters, a probability for each pixel; a few rectangles le
 outside them is decided by that pass alone.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -77,7 +78,7 @@ class Region(NamedTuple):
         return self.window.area_px + CALL_PX
 
 
-def find_regions(prob_nhw: Tensor, look: Look, stride: int) -> list[list[Region]]:
+def find_regions(prob_nhw: Tensor, look: Look, stride: int, side_px: int = 1) -> list[list[Region]]:
     """Return the regions of each image in which an object is possible, [] where none is.
 
     A window ends at the image's border or at a multiple of the network's stride, so that the
@@ -88,18 +89,19 @@ def find_regions(prob_nhw: Tensor, look: Look, stride: int) -> list[list[Region]
         prob_nhw: Probability of object, 0..1, (N, H, W).
         look: What is possible, and the margin.
         stride: Of the network, px.
+        side_px: A window's sides are multiples of it, as far as the image reaches.
     """
     cells_nhw = torch.nn.functional.max_pool2d(prob_nhw[:, None], CELL_PX, ceil_mode=True)[:, 0]
     height, width = prob_nhw.shape[1:]
     image = Box(0, 0, height, width)
     return [
-        _regions(cells_hw.astype(np.uint8), image, look.margin_px, stride)
+        _regions(cells_hw.astype(np.uint8), image, look.margin_px, stride, side_px)
         for cells_hw in (cells_nhw >= look.threshold).cpu().numpy()
     ]
 
 
 def _regions(
-    cells_hw: npt.NDArray[np.uint8], image: Box, margin_px: int, stride: int
+    cells_hw: npt.NDArray[np.uint8], image: Box, margin_px: int, stride: int, side_px: int
 ) -> list[Region]:
     """Return the regions of the cells that are 1."""
     _, _, found, _ = cv2.connectedComponentsWithStats(cells_hw, connectivity=8)
@@ -110,9 +112,11 @@ def _regions(
         waiting.append(core)
 
     def region(core: Box) -> Region:
-        first = [max(at - margin_px, 0) // stride * stride for at in core[:2]]
-        after = [-(-(at + margin_px) // stride) * stride for at in core[2:]]
-        return Region(core, Box(*first, *map(min, after, image[2:])))
+        sides = [
+            _side(start - margin_px, after + margin_px, end, stride, side_px)
+            for start, after, end in zip(core[:2], core[2:], image[2:], strict=True)
+        ]
+        return Region(core, Box(*(start for start, _ in sides), *(after for _, after in sides)))
 
     while waiting:
         one = region(waiting.pop())
@@ -127,3 +131,16 @@ def _regions(
     if sum(one.cost_px for one in regions) >= image.area_px:
         return [Region(image, image)]
     return regions
+
+
+def _side(first: int, after: int, end: int, stride: int, side_px: int) -> tuple[int, int]:
+    """Return where a window's side begins and ends: where the image does, it reaches back."""
+    last = _up(end, stride)
+    first = max(first, 0) // stride * stride
+    length = _up(min(_up(after, stride), last) - first, math.lcm(side_px, stride))
+    first = max(min(first, last - length), 0)
+    return first, min(first + length, end)
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -4,7 +4,7 @@ From above, no direction is special, so a network's probabilities may be average
 ways to turn and mirror an image, each turned back (the dihedral group D4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +59,8 @@ def mean_probability(
     images_nchw: torch.Tensor,
     symmetries: tuple[Symmetry, ...],
     kind: str,
+    *,
+    at_once: int = 1,
 ) -> Chances:
     """Average the probabilities of object and contact, and of any object, over `symmetries`.
 
@@ -67,17 +69,30 @@ def mean_probability(
         images_nchw: (N, 3, H, W).
         symmetries: One of `SYMMETRIES`.
         kind: Of the targets that the network was trained on.
-
+        at_once: How many symmetries make one batch, of those that give the images one shape.
     """
     total: torch.Tensor | None = None
     images: list[torch.Tensor] = []
-    for symmetry in symmetries:
-        prediction = network(symmetry.apply(images_nchw))
-        probability = symmetry.undo(probabilities(prediction.logits_nchw, kind))
-        total = probability if total is None else total.add_(probability)
+    for some in _batches(symmetries, images_nchw.shape, at_once):
+        prediction = network(torch.cat([one.apply(images_nchw) for one in some]))
+        each = probabilities(prediction.logits_nchw, kind).chunk(len(some))
+        for symmetry, turned_nchw in zip(some, each, strict=True):
+            probability = symmetry.undo(turned_nchw)
+            total = probability if total is None else total.add_(probability)
         if prediction.image_logits is not None:
-            images.append(prediction.image_logits.float().sigmoid())
+            images += prediction.image_logits.float().sigmoid().chunk(len(some))
     if total is None:
         raise ValueError("expected at least one symmetry, got none")
     image = torch.stack(images).mean(0) if images else None
     return Chances(total.div_(len(symmetries)), image)
+
+
+def _batches(
+    symmetries: tuple[Symmetry, ...], shape: torch.Size, at_once: int
+) -> Iterator[tuple[Symmetry, ...]]:
+    if at_once == 1 or shape[2] == shape[3]:
+        same = [symmetries]
+    else:
+        same = [tuple(one for one in symmetries if one.quarters % 2 == odd) for odd in (0, 1)]
+    for each in same:
+        yield from (each[first : first + at_once] for first in range(0, len(each), at_once))

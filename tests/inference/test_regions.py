@@ -35,12 +35,13 @@ def test_windows_that_cost_more_than_the_image_are_the_image():
     st.lists(st.tuples(st.integers(0, 249), st.integers(0, 299)), max_size=12),
     st.integers(0, 70),
     st.sampled_from([8, 16, 32]),
+    st.sampled_from([1, 64]),
 )
-def test_every_possible_pixel_lies_in_a_core_with_its_margin(pixels, margin_px, stride):
+def test_every_possible_pixel_lies_in_a_core_with_its_margin(pixels, margin_px, stride, side_px):
     prob_nhw = torch.zeros(1, 250, 300)
     for row, column in pixels:
         prob_nhw[0, row, column] = 0.7
-    (regions,) = find_regions(prob_nhw, Look(0.7, margin_px), stride)
+    (regions,) = find_regions(prob_nhw, Look(0.7, margin_px), stride, side_px)
     covered = torch.zeros(250, 300, dtype=torch.bool)
     for core, window in regions:
         covered[core.slices] = True
@@ -50,5 +51,6 @@ def test_every_possible_pixel_lies_in_a_core_with_its_margin(pixels, margin_px, 
             assert after >= min(core[side + 2] + margin_px, end)
             assert first % stride == 0
             assert after % stride == 0 or after == end
+            assert (after - first) % side_px == 0 or after == end
     assert covered[prob_nhw[0] > 0].all()
     assert sum(window.area_px for _, window in regions) <= 250 * 300

@@ -45,3 +45,21 @@ def test_an_equivariant_network_is_left_as_it_is():
         lambda turned: Prediction(turned[:, :1] * 2, None), images, SYMMETRIES["d4"], "object"
     )
     assert torch.allclose(mean.maps_nchw, (images[:, :1] * 2).sigmoid(), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 6), (1, 3, 4, 7)])
+@pytest.mark.parametrize("at_once", [2, 3, 8])
+def test_symmetries_in_one_batch_answer_as_one_by_one(shape, at_once):
+    images = torch.rand(shape)
+    sizes = []
+
+    def network(turned):
+        sizes.append(len(turned) // shape[0])
+        across = torch.linspace(-3, 3, turned.shape[3])
+        return Prediction(turned[:, :1] + across, turned.amax((1, 2, 3)))
+
+    alone = mean_probability(network, images, SYMMETRIES["d4"], "object")
+    together = mean_probability(network, images, SYMMETRIES["d4"], "object", at_once=at_once)
+    assert torch.allclose(together.maps_nchw, alone.maps_nchw, atol=1e-6)
+    assert torch.allclose(together.image, alone.image, atol=1e-6)
+    assert max(sizes[8:]) == min(at_once, 8 if shape[2] == shape[3] else 4)
