@@ -298,6 +298,8 @@ def measure_rates(bench, ways, *, rounds, steps):
     """Print each way's speed in turns; return the medians, by CPU time and by time."""
     rates = {way: [] for way in ways}
     batches.STATISTICS_CROPS = bench.batch_size  # once a run, so not of a step
+    for way in ways:
+        getattr(bench, way)(1)  # imports, and a card's first kernels
     for turn in range(rounds):
         for way, rate in rates.items():
             # What begins and ends a run is not a step: the difference of two lengths is.

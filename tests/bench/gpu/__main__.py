@@ -29,7 +29,10 @@ from tests.bench.machine import processor
 
 ROOT = Path(__file__).parents[3]
 MODULES = {
-    "speed": ["loop", "lightning", "compiled", "prediction", "shares", "loaders", "lovasz"],
+    "speed": [
+        *("loop", "lightning", "algorithms", "compiled", "prediction", "shares", "loaders"),
+        "lovasz",
+    ],
     "behaviour": ["memory", "fp16", "kill"],
 }
 PARTS = {

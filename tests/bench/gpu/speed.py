@@ -18,8 +18,6 @@ from tests.bench.sizes import sized
 from tests.bench.training import SIDE_PX, measure_rates
 
 WORKERS = sized((8, 15), (0, 1))
-# Name, torch.backends.cudnn.benchmark, machine.compile.
-COMPUTED = [("plain", False, False), ("cudnn.benchmark", True, False), ("compiled", False, True)]
 # So wide a margin that images with a ship take about three passes, as the competition's do with
 # narrower ones and more false alarms, and most of them empty.
 LOOK = Look(0.5, 160)
@@ -44,7 +42,7 @@ def lightning():
 
 def _beside(bench, other, *, at_least):
     steps = max(int(SECONDS / _step_s(bench)), sized(20, 2))
-    rates = measure_rates(bench, [other, "ours"], rounds=sized(2, 1), steps=steps)
+    rates = measure_rates(bench, [other, "ours"], rounds=1, steps=steps)
     (_, theirs), (_, ours) = rates[other], rates["ours"]
     yield Number(other, theirs, "crops/s")
     yield Number("loop", ours, "crops/s")
@@ -56,24 +54,35 @@ def _step_s(bench):
     return call_s(bench.stepper()[1])
 
 
-def compiled():
-    """The loop's step as it is, with cuDNN trying its algorithms, and with torch.compile."""
-    torch.compiler.set_stance(sized("default", "force_eager"))  # a CPU compiles for minutes
-    step_s = {}
+def algorithms():
+    """The loop's step as it is, and with cuDNN trying its algorithms."""
     with training_job(*TINY) as bench:
-        machine = bench.config.machine
-        for name, tries, compiles in COMPUTED:
-            torch.backends.cudnn.benchmark = tries
-            update = {"machine": machine.model_copy(update={"compile": compiles})}
-            bench.config = bench.config.model_copy(update=update)
-            _, take = bench.stepper()
-            started = time.perf_counter()
-            take().loss.item()
-            yield Number(f"{name}: first step", time.perf_counter() - started, "s")
-            step_s[name] = call_s(take, seconds=SECONDS / 2)  # compiling leaves little time
-            yield Number(f"{name}: step", 1e3 * step_s[name], "ms")
-            if name != "plain":
-                yield Number(f"{name} / plain, in speed", step_s["plain"] / step_s[name])
+        plain_s = yield from _step("plain", bench)
+        torch.backends.cudnn.benchmark = True
+        tried_s = yield from _step("cudnn.benchmark", bench)
+        yield Number("cudnn.benchmark / plain, in speed", plain_s / tried_s)
+
+
+def compiled():
+    """The loop's step as it is, and with torch.compile, which takes a minute for ResNet34."""
+    torch.compiler.set_stance(sized("default", "force_eager"))  # a CPU compiles for minutes
+    with training_job(*sized(["network.encoder=resnet18"], TINY)) as bench:
+        plain_s = yield from _step("plain", bench)
+        machine = bench.config.machine.model_copy(update={"compile": True})
+        bench.config = bench.config.model_copy(update={"machine": machine})
+        compiled_s = yield from _step("compiled", bench)
+        yield Number("compiled / plain, in speed", plain_s / compiled_s)
+
+
+def _step(name, bench):
+    """Yield what a first step and a later one take; return the later one's seconds."""
+    _, take = bench.stepper()
+    started = time.perf_counter()
+    take().loss.item()
+    yield Number(f"{name}: first step", time.perf_counter() - started, "s")
+    step_s = call_s(take, seconds=SECONDS / 2)  # compiling leaves little time
+    yield Number(f"{name}: step", 1e3 * step_s, "ms")
+    return step_s
 
 
 def shares():
