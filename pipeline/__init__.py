@@ -16,6 +16,7 @@ Beside them, where asked for (`./run.sh NAME`):
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
 commands.find_overlaps    a folder of images        -> which of them overlap
+commands.import_masks     other tools' labels       -> data to train on, and what was not taken
 commands.list_networks    the configuration         -> every network with its size and speed
 commands.build_package    a finished run            -> wheels, weights and a notebook for Kaggle
 commands.predict_package  that package, test images -> the same submission, without internet
