@@ -267,3 +267,7 @@ def _tell(out: Path, record: Mapping[str, Any]) -> None:
             *(record["images_with_shared_pixels"], record["shared_px"]),
         )
     LOG.info("Look at %s, then train: ./run.sh %s", out / SHEET, out / CONFIG)
+
+
+if __name__ == "__main__":
+    main()
