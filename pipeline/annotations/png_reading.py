@@ -105,13 +105,12 @@ def _layout(source: Source) -> tuple[list[Named], list[Named]]:
     folder = source.path
     pair = source.images or folder / "images", folder if source.images else folder / "masks"
     if all(part.is_dir() for part in pair):
-        images, masks = map(_below, pair)
-        return images, masks
-    parents = sorted(path.parent for path in folder.glob("*/masks") if path.is_dir())
-    if parents:
-        each = [(a, list_images(a / "images"), list_images(a / "masks")) for a in parents]
-        images = [(PurePath(a.name), path) for a, paths, _ in each for path in paths]
-        masks = [(PurePath(a.name, path.stem), path) for a, _, paths in each for path in paths]
+        return _below(pair[0]), _below(pair[1])
+    if any(folder.glob("*/masks/")):
+        images = [(PurePath(path.parts[-3]), path) for path in list_images(folder, "*/images/*")]
+        masks = [
+            (PurePath(path.parts[-3], path.stem), path) for path in list_images(folder, "*/masks/*")
+        ]
         return images, masks
     found = _below(folder)
     masks = [(name, path) for name, path in found if name.name.endswith(MASK)]
