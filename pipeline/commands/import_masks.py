@@ -44,14 +44,15 @@ RECORDED = ("labels", "classes", "whole_masks", "overlaps", "test_share", "group
 
 def main() -> None:
     """Read the command line and import."""
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     with exit_codes(resumes=False):
         import_masks(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argument_parser(__doc__)
     add = parser.add_argument
     add("source", type=Path, help="the file or folder of annotations")
@@ -152,16 +153,14 @@ def _classes(
     missing = [name for name in asked if not counts.taken[name]]
     if counts.taken and not missing:
         return [*asked] or sorted(counts.taken)
+    wanted = f"objects of {', '.join(missing)}" if missing else "objects"
     read = ", ".join(f"{name} ({count})" for name, count in counts.read.items())
     first = " Correct the path or --classes."
     if rejected:
         one = rejected[0]
         place = f"{one.where}{one.item and f', {one.item}'}"
         first = f" {len(rejected)} entries cannot be taken: {place}: {one.reason}. {one.advice}"
-    raise DataError(
-        f"{shown(source)}: expected images with objects{missing and f' of {missing}'}, got "
-        f"{read or 'none'}.{first}"
-    )
+    raise DataError(f"{shown(source)}: expected images with {wanted}, got {read or 'none'}.{first}")
 
 
 def _held_out(
