@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.annotations import coco, yolo
+from pipeline.annotations import coco, cvat, labelme, yolo
 from pipeline.annotations.annotation import Annotated, Rejected, Source
 from pipeline.annotations.png_reading import LAYOUTS, MASK
 from pipeline.data.images import list_images, shown
@@ -11,7 +11,12 @@ from pipeline.errors import DataError
 
 Reader = Callable[[Source, list[Rejected]], Iterator[Annotated]]
 
-READERS: dict[str, Reader] = {"coco": coco.read, "yolo": yolo.read}
+READERS: dict[str, Reader] = {
+    "coco": coco.read,
+    "yolo": yolo.read,
+    "labelme": labelme.read,
+    "cvat": cvat.read,
+}
 """What reads each form but `png`, whose reader must be told what values mean."""
 
 TRAITS = {

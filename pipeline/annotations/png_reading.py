@@ -76,7 +76,7 @@ def read(source: Source, rejected: list[Rejected], meaning: Meaning) -> Iterator
     """Read a folder of images and masks.
 
     Args:
-        source: The folder; if `images` is given, that of the masks alone.
+        source: The folder; with `images`, it may be that of the masks alone.
         rejected: Gets the images without a mask or with one that does not fit, and the masks
             without an image.
         meaning: What the values mean.
@@ -103,8 +103,9 @@ def read(source: Source, rejected: list[Rejected], meaning: Meaning) -> Iterator
 def _layout(source: Source) -> tuple[list[Named], list[Named]]:
     """Return the images and the masks, each with the path without ending that it is matched by."""
     folder = source.path
-    pair = source.images or folder / "images", folder if source.images else folder / "masks"
-    if all(part.is_dir() for part in pair):
+    below = folder / "masks"
+    pair = source.images or folder / "images", below if below.is_dir() else folder
+    if pair[0].is_dir() and (source.images or below.is_dir()):
         return _below(pair[0]), _below(pair[1])
     if any(folder.glob("*/masks/")):
         images = [(PurePath(path.parts[-3]), path) for path in list_images(folder, "*/images/*")]

@@ -4,13 +4,14 @@ import csv
 import json
 import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.annotations import coco, yolo
+from pipeline.annotations import coco, cvat, labelme, png, yolo
 from pipeline.annotations.annotation import Annotated
 from pipeline.commands import import_masks
 from pipeline.config.competitions import StandIn, competitions
@@ -25,11 +26,12 @@ ROOT = Path(__file__).parents[2]
 SHAPE = 40, 48
 CLASSES = ("road", "roof")
 WRITERS = {
-    "coco": lambda out, images, root: coco.write(out, images, root=root, classes=CLASSES),
-    "polygons": lambda out, images, root: coco.write(
-        out, images, root=root, classes=CLASSES, polygons=True
-    ),
-    "yolo": lambda out, images, root: yolo.write(out, images, root=root, classes=CLASSES),
+    "coco": partial(coco.write, classes=CLASSES),
+    "polygons": partial(coco.write, classes=CLASSES, polygons=True),
+    "yolo": partial(yolo.write, classes=CLASSES),
+    "labelme": labelme.write,
+    "cvat": partial(cvat.write, classes=CLASSES),
+    "png": partial(png.write, classes=CLASSES),
 }
 pytestmark = pytest.mark.unit
 
@@ -80,9 +82,10 @@ def test_what_is_written_in_a_form_comes_back(form, drawn, tmp_path):
     root, images = drawn
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
-    WRITERS[form](source, images, root / "images")
-    elsewhere = () if form == "yolo" else ("--images", root / "images")
-    run(source, *elsewhere, "--out", out)
+    WRITERS[form](source, images, root=root / "images")
+    elsewhere = () if form in ("yolo", "labelme") else ("--images", root / "images")
+    labels = ("--labels", "instances") if form == "png" else ()
+    run(source, *elsewhere, *labels, "--out", out)
     assert rows(out / "masks.csv") == rows(root / "masks.csv")
     assert rejected(out) == []
     for image in images:
