@@ -107,7 +107,7 @@ def import_masks(given: argparse.Namespace) -> None:
         columns = ["file", "item", "reason", "advice"]
         write_rows(folder / REJECTED, pd.DataFrame(rows, columns=columns, dtype=str))
         sheet = contact_sheet(choose(taken), classes)
-        write_atomic(folder / SHEET, partial(sheet.save, format="PNG"))
+        write_atomic(folder / SHEET, partial(sheet.save, format="PNG", compress_level=1))
         test_truth = task.hidden_truth if test else None
         _write_config(folder, out, classes, objects=rules.objects, test_truth=test_truth)
         record = {"version": __version__, "source": str(source.absolute()), "form": form}
