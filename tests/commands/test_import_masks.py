@@ -19,8 +19,10 @@ from pipeline.config.load import load_config
 from pipeline.data.check import check_folder
 from pipeline.data.stand_in import render_stand_in
 from pipeline.errors import ConfigError, DataError
+from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import encode_mask
+from tests.all_stages import STAGES, run_stages
 
 ROOT = Path(__file__).parents[2]
 SHAPE = 40, 48
@@ -315,3 +317,20 @@ def test_a_form_that_is_not_plain_is_not_guessed(tmp_path):
     (tmp_path / "b.xml").write_text("<annotations></annotations>")
     with pytest.raises(DataError, match=r"got coco \(.*a\.json\), cvat \("):
         run(tmp_path, "--out", tmp_path / "out")
+
+
+def test_what_was_imported_trains_to_a_report(labelled, tmp_path, monkeypatch):
+    folder, run_on = labelled
+    boxes = [("a", 10, 10, 40, 30), ("b", 35, 40, 60, 62)]
+    images = [squares(folder, f"{n}.png", *boxes[: n % 3], shape=(72, 80)) for n in range(9)]
+    out = run_on(images, "--test-share", "0.25")
+    monkeypatch.chdir(tmp_path)
+    tiny = ["crops.batch_size=4", "crops.per_epoch=4", "train.epochs=1", "predict.tta=none"]
+    tiny += [f"{stage}.validation_images=1" for stage in ("train", "finetune")]
+    tiny += ["calibrate.watershed=null", "calibrate.thresholds=[0.5]", "machine.threads=1"]
+    made = Run(load_config(out / "config.yaml", tiny), restart=False)
+    run_stages(made, [*STAGES, "s7_report"])
+    assert (made.folder / "report" / "index.html").is_file()
+    asked = {row[0] for row in rows(made.folder / "submit" / "submission.csv")[:-1]}
+    assert asked == {path.name for path in (out / "test_images").iterdir()}
+    assert 0 <= made.result("submit").manifest["metrics"]["test_ap"] <= 1
