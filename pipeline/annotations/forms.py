@@ -31,15 +31,21 @@ TRAITS = {
 HEAD_CHARACTERS = 2**16  # of a file are looked at
 
 
-def recognise(path: Path) -> tuple[str, Path]:
+def recognise(path: Path, form: str | None = None) -> tuple[str, Path]:
     """Return the form of a file or folder, and the file or folder that its reader takes.
+
+    Args:
+        path: The file or folder.
+        form: The form, where it is known.
 
     Raises:
         DataError: There is nothing, or not exactly one form.
     """
     if not path.exists():
         raise DataError(f"{shown(path)}: there is no such file or folder. Correct the path.")
-    found = [*dict.fromkeys(_forms(path))]
+    found = [pair for pair in dict.fromkeys(_forms(path)) if form in (None, pair[0])]
+    if form is not None and not found:
+        return form, path
     if len(found) == 1:
         return found[0]
     looked_for = "".join(f"\n  --as {form}: {trait}" for form, trait in TRAITS.items())

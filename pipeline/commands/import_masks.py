@@ -24,7 +24,7 @@ from pipeline.annotations.annotation import Annotated, Rejected, Source
 from pipeline.annotations.forms import READERS, TRAITS, Reader, recognise
 from pipeline.annotations.png_reading import Meaning
 from pipeline.annotations.table import Counts, Rules, as_table, by_id, settle
-from pipeline.config.competitions import Competition, competitions
+from pipeline.config.competitions import competitions
 from pipeline.config.data import name_of
 from pipeline.config.load import as_yaml, load_config
 from pipeline.config.paths import of_caller
@@ -38,6 +38,7 @@ from pipeline.masks.instances import write_instances, write_rows
 from pipeline.report.contact_sheet import choose, contact_sheet
 
 LOG = logging.getLogger("pipeline.commands.import_masks")
+TASK = competitions()["masks"]
 REJECTED, SHEET, CONFIG = "rejected.csv", "contact_sheet.png", "config.yaml"
 RECORDED = ("labels", "classes", "whole_masks", "overlaps", "test_share", "group_by_folder", "seed")
 
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     held_by.add_argument("--groups", type=Path, help="held out whole: a table ImageId,group")
     held_by.add_argument("--group-by-folder", action="store_true", help="held out whole: folders")
     add("--seed", type=int, default=0, help="decides what is held out; default: 0")
+    add("--base", type=Path, help="what config.yaml builds on; default: masks or whole_masks.yaml")
     return parser
 
 
@@ -85,10 +87,10 @@ def import_masks(given: argparse.Namespace) -> None:
         DataError: Nothing can be taken; or see `recognise`, `hold_out` and `read_groups`.
     """
     out, source = of_caller(given.out).absolute(), of_caller(given.source)
-    form, place = (given.form, source) if given.form else recognise(source)
+    base = _base(given)
+    form, place = recognise(source, given.form)
     reader, names = _reader(form, given)
     rules = Rules(names, not given.whole_masks, given.overlaps == "part")
-    task = competitions()["masks"]
     counts, rejected = Counts(), list[Rejected]()
     with appearing(out) as folder:
         LOG.info("%s: reading %s", shown(place), form)
@@ -100,21 +102,32 @@ def import_masks(given: argparse.Namespace) -> None:
         table = as_table(taken, classes)
         test = _held_out(given, table, taken)
         for image_id, image in taken.items():
-            part = task.test_images if image_id in test else task.train_images
+            part = TASK.test_images if image_id in test else TASK.train_images
             _put(image.path, folder / part / image_id, link=given.link)
-        _write_tables(folder, task, table, test)
+        _write_tables(folder, table, test)
         rows = [(each.where, each.item, each.reason, each.advice) for each in rejected]
         columns = ["file", "item", "reason", "advice"]
         write_rows(folder / REJECTED, pd.DataFrame(rows, columns=columns, dtype=str))
         sheet = contact_sheet(choose(taken), classes)
         write_atomic(folder / SHEET, partial(sheet.save, format="PNG", compress_level=1))
-        test_truth = task.hidden_truth if test else None
-        _write_config(folder, out, classes, objects=rules.objects, test_truth=test_truth)
+        test_truth = TASK.hidden_truth if test else None
+        _write_config(folder, out, base, classes, objects=rules.objects, test_truth=test_truth)
         record = {"version": __version__, "source": str(source.absolute()), "form": form}
         record |= {name: getattr(given, name) for name in RECORDED}
         record |= _numbers(counts, taken, len(test)) | {"rejected": len(rejected)}
         write_json(folder / "import.json", record)
     _tell(given.out, record)
+
+
+def _base(given: argparse.Namespace) -> Path:
+    """Return the configuration that the folder's own builds on, if that can be used."""
+    usual = Path("configs", "whole_masks.yaml" if given.whole_masks else "masks.yaml")
+    base = (of_caller(given.base) if given.base else usual).absolute()
+    if (competition := load_config(base, []).competition) != TASK.name:
+        raise ConfigError(
+            f"--base: expected competition: {TASK.name}, got {competition} in {base}."
+        )
+    return base
 
 
 def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
@@ -123,6 +136,8 @@ def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
     if form != "png":
         if given.labels:
             raise ConfigError(f"--labels: expected masks as pictures, got {form}. Leave it out.")
+        if given.images and form == "yolo":
+            raise ConfigError("--images: YOLO's own file names its images. Leave it out.")
         return READERS[form], asked
     if given.labels is None:
         raise ConfigError(
@@ -171,6 +186,8 @@ def _held_out(
     if not 0 <= share < 1:
         raise ConfigError(f"--test-share {share}: expected a share from 0 up to, not with, 1.")
     if share == 0:
+        if given.groups or given.group_by_folder:
+            raise ConfigError("--groups: expected --test-share with it, such as 0.2, got none.")
         return set()
     if given.groups is not None:
         groups = read_groups(of_caller(given.groups), [*taken])
@@ -199,25 +216,28 @@ def _put(source: Path, target: Path, *, link: bool) -> None:
         ) from None
 
 
-def _write_tables(
-    folder: Path, task: Competition, table: pd.DataFrame, test: Collection[str]
-) -> None:
+def _write_tables(folder: Path, table: pd.DataFrame, test: Collection[str]) -> None:
     held = table.ImageId.isin(test)
-    write_instances(folder / task.truth, table[~held])
+    write_instances(folder / TASK.truth, table[~held])
     if test:
-        write_instances(folder / task.hidden_truth, table[held])
+        write_instances(folder / TASK.hidden_truth, table[held])
         blank = table[held].assign(EncodedPixels="").drop_duplicates()
-        write_instances(folder / task.sample, blank)
+        write_instances(folder / TASK.sample, blank)
 
 
 def _write_config(
-    folder: Path, out: Path, classes: Sequence[str], *, objects: bool, test_truth: str | None
+    folder: Path,
+    out: Path,
+    base: Path,
+    classes: Sequence[str],
+    *,
+    objects: bool,
+    test_truth: str | None,
 ) -> None:
     """Write the configuration that trains on the folder, which will be `out`."""
-    base = "masks.yaml" if objects else "whole_masks.yaml"
     truth = {} if test_truth is None else {"test_truth": str(out / test_truth)}
     values: dict[str, Any] = {
-        "base": str(Path("configs", base).absolute()),
+        "base": str(base),
         "name": name_of(out).lstrip("_"),
         "own_data": {"classes": [*classes], "objects": objects},
         "data": {"root": str(out), **truth},

@@ -297,6 +297,8 @@ def test_a_test_is_held_out_by_whole_groups(by, labelled, tmp_path):
         (["--as", "png"], ConfigError, "cannot be seen in them"),
         (["--as", "png", "--labels", "classes"], ConfigError, "such as 1=roof,2=road"),
         (["--classes", "a,c"], DataError, r"expected images with objects of c, got a \(1\)"),
+        (["--base", "configs/demo.yaml"], ConfigError, "expected competition: masks, got airbus"),
+        (["--group-by-folder"], ConfigError, "expected --test-share with it"),
         (["--test-share", "1"], ConfigError, "expected a share"),
         (["--test-share", "0.5"], DataError, "1 images form 1 groups"),
     ],
@@ -315,6 +317,8 @@ def test_a_form_that_is_not_plain_is_not_guessed(tmp_path):
         run(tmp_path, "--out", tmp_path / "out")
     (tmp_path / "a.json").write_text('{"images": [], "annotations": []}')
     (tmp_path / "b.xml").write_text("<annotations></annotations>")
+    with pytest.raises(DataError, match=r"a\.json: expected COCO's lists"):
+        run(tmp_path, "--out", tmp_path / "out", "--as", "coco")
     with pytest.raises(DataError, match=r"got coco \(.*a\.json\), cvat \("):
         run(tmp_path, "--out", tmp_path / "out")
 
