@@ -8,8 +8,7 @@ A folder is read in one of these layouts:
 - `a/images/*.png` and `a/masks/*.png`: a folder for each image, each mask one object;
 - `a.jpg` and `a_mask.png` side by side.
 
-What the values mean is said, never guessed. They are read as the file holds them: of a palette the
-index, not the colour, all bits of 16, and few bits not stretched to eight.
+What the values mean is said, never guessed; how they are read is in `label_maps`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from PIL.ImageFile import ImageFile
 
 from pipeline.annotations.annotation import (
     Annotated,
@@ -30,19 +27,16 @@ from pipeline.annotations.annotation import (
     listed,
 )
 from pipeline.annotations.images import checked_size
+from pipeline.annotations.label_maps import read_values
 from pipeline.config.competitions import ANY_CLASS
-from pipeline.data.decoding import FORMATS
 from pipeline.data.images import list_images, shown
 from pipeline.errors import DataError
-from pipeline.masks.rle import Labels, encode_labels, encode_runs, label_runs
+from pipeline.masks.rle import encode_labels, encode_runs, label_runs
 
 Named = tuple[PurePath, Path]
 
 MASK = "_mask"
-LOSSY = ("JPEG", "MPO", "WEBP")
 NAMED = 12
-# What Pillow multiplies grey values of few bits by.
-STRETCHED = {"L;2": 85, "L;4": 17}
 LAYOUTS = (
     "images/ and masks/ with files of the same names, a/images/ and a/masks/ for each image a, or "
     f"a.png and a{MASK}.png side by side"
@@ -187,7 +181,7 @@ def _objects(mask: _Mask, shape: tuple[int, int], meaning: Meaning) -> list[tupl
     Raises:
         RefusalError: It cannot be read, or has another size or other values than it must.
     """
-    values_hw = _values(mask.path)
+    values_hw = read_values(mask.path)
     if values_hw.shape != shape:
         raise RefusalError(
             f"expected {shape[1]}x{shape[0]} px like the image, got {values_hw.shape[1]}x"
@@ -232,71 +226,3 @@ def _listed(values: np.ndarray) -> str:
 def _components(mask_hw: np.ndarray) -> list[str]:
     """Return each part of a mask whose pixels touch, at corners too."""
     return encode_labels(cv2.connectedComponents(mask_hw.astype(np.uint8), connectivity=8)[1])
-
-
-def _values(path: Path) -> Labels | np.ndarray:
-    """Read a mask's values as its file holds them, uint8 or int32 (h, w).
-
-    Raises:
-        RefusalError: It is lossy, damaged, or holds colours.
-    """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            defect = _defect(image)
-            if defect:
-                raise RefusalError(*defect)
-            raw = _stored(image)
-            ImageOps.exif_transpose(image, in_place=True)
-            values = np.asarray(image)
-    except RefusalError:
-        raise
-    # Decoders raise anything, and all of it but the system's own errors is due to the file.
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise RefusalError(f"not decodable: {said}", "Export the mask again.") from error
-    if values.ndim == 3:
-        colours = values[..., : 3 if image.mode != "LA" else 1]
-        if (colours != colours[..., :1]).any() or (
-            image.mode in ("RGBA", "LA") and values[..., -1].min() < 255
-        ):
-            raise RefusalError(
-                "expected one value a pixel, got colours",
-                "Save the mask as a palette PNG, whose indices are the labels, or as grey.",
-            )
-        values = colours[..., 0]
-    if values.dtype.kind == "i" and values.min() < 0:
-        raise RefusalError(
-            "expected values from 0 to 2147483647, got others", "Number the labels from 1."
-        )
-    if values.dtype in (bool, np.uint8):
-        return np.ascontiguousarray(values.astype(np.uint8)) // STRETCHED.get(raw, 1)
-    return values.astype(np.int32)
-
-
-def _stored(image: ImageFile) -> str:
-    """Return how Pillow calls the values in the file, such as `L;4`."""
-    arguments = image.tile[0].args
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-
-
-def _defect(image: ImageFile) -> tuple[str, str] | None:
-    """Say what of a mask that is not yet decoded cannot be read exactly, and what to do."""
-    frames = getattr(image, "n_frames", 1)
-    if image.format in LOSSY:
-        return (
-            f"a {image.format} file: its compression changes values, most of all at edges, so that "
-            "no label is exact",
-            "Export the mask as PNG or TIFF again; to convert this file brings nothing back.",
-        )
-    if frames > 1:
-        return f"expected one picture, got {frames}", "Save each as a file of its own."
-    raw = _stored(image)
-    grey = image.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-    if (not grey and raw not in ("RGB", "BGR", "RGBA", "LA")) or (";" in raw and raw.endswith("I")):
-        return (
-            f"expected whole numbers, got {image.mode} stored as {raw}",
-            "Save the mask as grey PNG of 8 or 16 bits.",
-        )
-    return None

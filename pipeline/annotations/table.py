@@ -82,11 +82,11 @@ def settle(
     for image_id, image in images.items():
         objects = []
         for name, text in image.objects:
-            if not (CLASS_NAME.fullmatch(name) and name.isprintable()):
+            if not rules.classes or name in rules.classes:
+                if CLASS_NAME.fullmatch(name) and name.isprintable():
+                    objects.append((name, text))
+                    continue
                 nameless.setdefault(name, image.where)
-            elif not rules.classes or name in rules.classes:
-                objects.append((name, text))
-                continue
             counts.left_out[name] += 1
         with listed(rejected, image.where, shown(image_id)):
             if rules.objects:

@@ -132,7 +132,7 @@ def _base(given: argparse.Namespace) -> Path:
 
 def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
     """Return what reads a form, and the classes that are asked for, [] for all."""
-    asked = given.classes.split(",") if given.classes else []
+    asked = [*dict.fromkeys(name.strip() for name in (given.classes or "").split(",") if name)]
     if form != "png":
         if given.labels:
             raise ConfigError(f"--labels: expected masks as pictures, got {form}. Leave it out.")
@@ -154,7 +154,9 @@ def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
             f"name it is left out), got {given.classes or 'none'}."
         )
     meaning = Meaning("classes", {int(value): name.strip() for value, name in values.items()})
-    return partial(png_reading.read, meaning=meaning), [*filter(None, meaning.classes.values())]
+    return partial(png_reading.read, meaning=meaning), [
+        *dict.fromkeys(filter(None, meaning.classes.values()))
+    ]
 
 
 def _classes(

@@ -183,7 +183,7 @@ def test_what_cannot_be_taken_is_told_and_the_rest_is_read(tmp_path):
         "images/d.png": "masks/d.png: a JPEG file: its compression changes values",
         "images/e.png": "masks/e.png: expected one value a pixel, got colours",
         "images/f.png": "several masks of one image: data/masks/f.png, data/masks/f.tif",
-        "images/g.png": "masks/g.tif: expected whole numbers, got F",
+        "images/g.png": "masks/g.tif: expected whole numbers without a sign, got F",
         "images/h.png": "masks/h.png: not decodable",
         "images/i.png": "masks/i.tif: expected one picture, got 2",
         "images/j.png": "masks/j.png: expected 0 and one other value, as of a binary mask, got "
