@@ -11,7 +11,6 @@ from PIL.ImageFile import ImageFile
 
 from pipeline.annotations.annotation import RefusalError
 from pipeline.data.decoding import FORMATS
-from pipeline.masks.rle import Labels, Mask
 
 LOSSY = {"JPEG", "MPO", "WEBP", "jpeg", "tiff_jpeg", "webp"}  # formats, and TIFF's compressions
 SAMPLE_FORMAT = 339  # TIFF's tag; 1: without sign
@@ -19,8 +18,8 @@ SAMPLE_FORMAT = 339  # TIFF's tag; 1: without sign
 STRETCHED = {"L;2": 85, "L;4": 17}
 
 
-def read_values(path: Path) -> Mask | Labels:
-    """Read a label map, uint8 or int32 (h, w).
+def read_values(path: Path) -> np.ndarray:
+    """Read a label map, uint8, uint16 or int32 (h, w).
 
     Raises:
         RefusalError: It is lossy, damaged, or holds colours.
@@ -54,7 +53,7 @@ def read_values(path: Path) -> Mask | Labels:
         )
     if values.dtype in (bool, np.uint8):
         return np.ascontiguousarray(values.astype(np.uint8)) // STRETCHED.get(raw, 1)
-    return values.astype(np.int32)
+    return values.astype(np.uint16 if values.dtype.kind == "u" else np.int32)
 
 
 def _stored(image: ImageFile) -> str:
