@@ -123,10 +123,8 @@ def _base(given: argparse.Namespace) -> Path:
     """Return the configuration that the folder's own builds on, if that can be used."""
     usual = Path("configs", "whole_masks.yaml" if given.whole_masks else "masks.yaml")
     base = (of_caller(given.base) if given.base else usual).absolute()
-    if (competition := load_config(base, []).competition) != TASK.name:
-        raise ConfigError(
-            f"--base: expected competition: {TASK.name}, got {competition} in {base}."
-        )
+    if (got := load_config(base, []).competition) != TASK.name:
+        raise ConfigError(f"--base: {base}: expected competition: {TASK.name}, got {got}.")
     return base
 
 

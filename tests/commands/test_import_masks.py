@@ -252,7 +252,7 @@ def test_images_of_one_name_are_called_by_their_folders(labelled):
         "y/1.png",
         "y/2.png",
     ]
-    assert (out / "images" / "x" / "1.png").is_file()
+    assert (out / "images" / "x" / "1.png").samefile(images[0].path)
 
 
 @pytest.mark.parametrize("by", ["scenes", "folders", "table"])
