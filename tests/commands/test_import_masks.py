@@ -245,7 +245,7 @@ def test_images_of_one_name_are_called_by_their_folders(labelled):
     folder, run_on = labelled
     box = ("a", 0, 0, 4, 2)
     images = [squares(folder, name, box) for name in ("x/1.png", "y/1.png", "y/2.png")]
-    out = run_on(images)
+    out = run_on(images, "--link")
     assert [row[0] for row in rows(out / "masks.csv")] == [
         "ImageId",
         "x/1.png",
