@@ -42,7 +42,7 @@ ALLOWED = {
     "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
         *("annotations", "compute", "config", "data", "inference", "jobs", "kaggle", "masks"),
-        *("networks", "package", "report", "selection"),
+        *("metrics", "networks", "package", "report", "selection"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}
