@@ -85,7 +85,7 @@ def test_what_is_written_in_a_form_comes_back(form, drawn, tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     WRITERS[form](source, images, root=root / "images")
-    elsewhere = () if form in ("yolo", "labelme") else ("--images", root / "images")
+    elsewhere = () if form == "yolo" else ("--images", root / "images")
     labels = ("--labels", "instances") if form == "png" else ()
     run(source, *elsewhere, *labels, "--out", out)
     assert rows(out / "masks.csv") == rows(root / "masks.csv")
