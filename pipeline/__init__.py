@@ -15,16 +15,18 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.find_overlaps    a folder of images        -> which of them overlap
+commands.import_masks     other tools' labels       -> data to train on, and what was not taken
 commands.list_networks    the configuration         -> every network with its size and speed
 commands.build_package    a finished run            -> wheels, weights and a notebook for Kaggle
 commands.predict_package  that package, test images -> the same submission, without internet
 
 Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
-and `jobs`; `masks` and `metrics`; `data`, and `competitions`, a file each; `networks`, `training`
-and `inference`, from images to maps (`maps.py`); `separation`, `selection` and `calibration`, from
-maps to instances; `report`, `kaggle` and `package`. No room imports one above it, and none imports
-a stage.
+and `jobs`; `masks` and `metrics`; `data`, `competitions`, a file each, and `annotations`;
+`networks`, `training` and `inference`, from images to maps (`maps.py`); `separation`, `selection`
+and `calibration`, from maps to instances; `report`, `kaggle` and `package`. No room imports one
+above it, and none imports a stage.
 """
 
 import os

@@ -28,6 +28,7 @@ ALLOWED = {
     "kaggle": {"jobs"},
     "data": {"config", "jobs", "masks"},
     "competitions": {"config", "data", "masks"},
+    "annotations": {"config", "data", "masks"},
     "networks": {"compute", "config", "jobs"},
     "training": {"compute", "config", "data", "jobs", "metrics", "networks"},
     "inference": {"compute", "config", "data", "jobs", "masks", "metrics", "networks"},
@@ -38,10 +39,10 @@ ALLOWED = {
         *("compute", "config", "data", "inference", "jobs", "kaggle", "networks"),
         "selection",
     },
-    "report": {"config", "data", "jobs", "kaggle", "masks", "metrics"},
+    "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
-        *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
-        *("package", "report", "selection"),
+        *("annotations", "compute", "config", "data", "inference", "jobs", "kaggle", "masks"),
+        *("metrics", "networks", "package", "report", "selection"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}

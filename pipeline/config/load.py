@@ -49,7 +49,11 @@ def load_config(path: Path, overrides: list[str]) -> Config:
 
 def as_stored(config: Config) -> str:
     """Return the text of `config.yaml` in a run's folder, which `load_stored_config` reads."""
-    values = {VERSION: __version__} | config.model_dump(mode="json")
+    return as_yaml({VERSION: __version__} | config.model_dump(mode="json"))
+
+
+def as_yaml(values: dict[str, Any]) -> str:
+    """Return the text of a configuration that holds plain values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
