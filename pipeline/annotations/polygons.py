@@ -1,0 +1,82 @@
+"""Rings in pixel coordinates to masks, and masks to rings.
+
+x is to the right, y down, (0, 0) the outer corner of the first pixel. A pixel belongs to a polygon
+if its centre lies inside: rings along the edges of pixels give exactly these pixels, and hand-drawn
+ones those that they cover for the most part.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.masks.outlines import Polygon, polygons
+from pipeline.masks.rle import Runs, encode_runs, fill, parse_runs
+from pipeline.masks.rle_forms import unite
+
+Points = npt.NDArray[np.float64]
+
+
+def rasterise(rings: Sequence[npt.ArrayLike], height: int, width: int) -> str:
+    """Return the pixels inside an object's rings, in the pipeline's RLE; "" for none.
+
+    Args:
+        rings: Of each its corners [x, y], (k, 2), px. Where rings lie in one another, inside and
+            outside alternate. What is beyond the image is cut off.
+        height: Of the image, px.
+        width: The same.
+    """
+    return encode_runs(inside(rings, height, width))
+
+
+def inside(rings: Sequence[npt.ArrayLike], height: int, width: int) -> Runs:
+    """Return the same as runs, int64 (n, 2) of [start0, length], as long as they can be."""
+    corners = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
+    # Each edge goes from left to right: one that is passed twice is crossed at the same places.
+    edges = np.concatenate(
+        [np.empty((0, 2, 2)), *(np.stack([ring, np.roll(ring, -1, axis=0)], 1) for ring in corners)]
+    )
+    turned = edges[:, 0, 0] > edges[:, 1, 0]
+    edges[turned] = edges[turned, ::-1]
+    (x0, y0), (x1, y1) = edges.transpose(1, 2, 0)
+    # The columns whose centre lies on an edge, the left end counted and the right end not.
+    first, end = (np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64) for x in (x0, x1))
+    counts = end - first
+    edge = np.repeat(np.arange(len(edges)), counts)
+    column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    share = (column + 0.5 - x0[edge]) / (x1 - x0)[edge]
+    y = y0[edge] + share * (y1 - y0)[edge]
+    row = np.clip(np.ceil(y - 0.5), 0, height).astype(np.int64)
+    ends = np.sort(column * height + row).reshape(-1, 2)
+    return united([np.stack([ends[:, 0], ends[:, 1] - ends[:, 0]], axis=1)], height * width)
+
+
+def united(masks: Sequence[Runs], size: int) -> Runs:
+    """Return the pixels of any of some masks of an image of `size` pixels, runs joined."""
+    runs = np.concatenate([np.empty((0, 2), np.int64), *masks])
+    runs = runs[runs[:, 1] > 0]
+    return unite(runs, np.zeros(len(runs), np.int64), size)[0]
+
+
+def outline(encoded: str, height: int, width: int) -> list[Polygon]:
+    """Return the parts of an object, each its outer ring and its holes, along edges of pixels.
+
+    Args:
+        encoded: Its RLE.
+        height: Of the image, px.
+        width: The same.
+
+    Returns:
+        As `pipeline.masks.outlines.polygons` gives them.
+
+    Raises:
+        DataError: The RLE is illegal.
+    """
+    runs = parse_runs(encoded, height, width)
+    if not len(runs):
+        return []
+    left, right = runs[0, 0] // height, (runs[-1].sum() - 1) // height + 1
+    columns_wh = np.zeros((right - left, height), np.int32)
+    fill(columns_wh.ravel(), runs - np.array([left * height, 0]), None)
+    (parts,) = polygons(columns_wh.T)
+    return [[ring + np.array([left, 0]) for ring in rings] for rings in parts]
