@@ -1,5 +1,7 @@
 """An image and its objects, as every form of annotation comes down to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,3 +56,25 @@ class Rejected:
     item: str
     reason: str
     advice: str
+
+
+class RefusalError(Exception):
+    """Something that cannot be taken; `listed` enters it where the place is known.
+
+    Args:
+        reason: As `Rejected` has it.
+        advice: The same.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(reason)
+        self.reason, self.advice = reason, advice
+
+
+@contextmanager
+def listed(rejected: list[Rejected], where: str, item: str) -> Iterator[None]:
+    """Enter a refusal of what is done here in a list, and go on behind it."""
+    try:
+        yield
+    except RefusalError as refusal:
+        rejected.append(Rejected(where, item, refusal.reason, refusal.advice))

@@ -6,15 +6,18 @@ ones those that they cover for the most part.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.annotations.annotation import RefusalError
 from pipeline.masks.outlines import Polygon, polygons
-from pipeline.masks.rle import Runs, encode_runs, fill, parse_runs
+from pipeline.masks.rle import Mask, Runs, encode_runs, fill, label_runs, parse_runs
 from pipeline.masks.rle_forms import unite
 
 Points = npt.NDArray[np.float64]
+DRAW_AGAIN = "Draw it again, or leave it out."
 
 
 def rasterise(rings: Sequence[npt.ArrayLike], height: int, width: int) -> str:
@@ -62,7 +65,7 @@ def outline(encoded: str, height: int, width: int) -> list[Polygon]:
     """Return the parts of an object, each its outer ring and its holes, along edges of pixels.
 
     Args:
-        encoded: Its RLE.
+        encoded: Its RLE, not "".
         height: Of the image, px.
         width: The same.
 
@@ -72,11 +75,69 @@ def outline(encoded: str, height: int, width: int) -> list[Polygon]:
     Raises:
         DataError: The RLE is illegal.
     """
+    corner_xy, mask_hw = cut_out(encoded, height, width)
+    (parts,) = polygons(mask_hw.astype(np.int32))
+    return [[ring + np.array(corner_xy) for ring in rings] for rings in parts]
+
+
+def cut_out(encoded: str, height: int, width: int) -> tuple[tuple[int, int], Mask]:
+    """Return the first column and row of an object's box, and its mask there, uint8 (h, w).
+
+    Raises:
+        DataError: As `outline`.
+    """
     runs = parse_runs(encoded, height, width)
-    if not len(runs):
-        return []
-    left, right = runs[0, 0] // height, (runs[-1].sum() - 1) // height + 1
-    columns_wh = np.zeros((right - left, height), np.int32)
+    left, right = int(runs[0, 0]) // height, int(runs[-1].sum() - 1) // height + 1
+    columns_wh = np.zeros((right - left, height), np.uint8)
     fill(columns_wh.ravel(), runs - np.array([left * height, 0]), None)
-    (parts,) = polygons(columns_wh.T)
-    return [[ring + np.array([left, 0]) for ring in rings] for rings in parts]
+    rows = np.flatnonzero(columns_wh.any(axis=0))
+    return (left, int(rows[0])), columns_wh[:, rows[0] : rows[-1] + 1].T
+
+
+def placed(mask_hw: npt.NDArray[Any], left: int, top: int, height: int, width: int) -> Runs:
+    """Return the runs of a mask that lies in an image with its corner at `left` and `top`.
+
+    What is beyond the image is cut off.
+    """
+    rows, columns = (
+        slice(max(-at, 0), max(size - at, 0)) for at, size in ((top, height), (left, width))
+    )
+    inner_hw = np.asarray(mask_hw[rows, columns] != 0, np.uint8)
+    places = [np.arange(side) for side in inner_hw.shape]
+    within = places[0] + max(top, 0), places[1] + max(left, 0), height
+    return label_runs(inner_hw, within)[1]
+
+
+def checked_ring(points: object) -> Points:
+    """Return the corners of a hand-drawn ring, (k, 2).
+
+    Args:
+        points: As a file has them: pairs [x, y], or one number after the other.
+
+    Raises:
+        RefusalError: They are no numbers, or fewer than three corners.
+    """
+    try:
+        numbers = np.asarray(points, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise RefusalError("expected pairs of numbers, got something else", DRAW_AGAIN) from None
+    if len(numbers) % 2:
+        raise RefusalError(f"expected pairs x y, got {len(numbers)} numbers", DRAW_AGAIN)
+    if len(numbers) < 6:
+        raise RefusalError(
+            f"expected a polygon of 3 points or more, got {len(numbers) // 2}", DRAW_AGAIN
+        )
+    if not np.isfinite(numbers).all():
+        raise RefusalError("expected finite numbers, got NaN or infinity", DRAW_AGAIN)
+    return numbers.reshape(-1, 2)
+
+
+def as_text(runs: Runs) -> str:
+    """Return an object's RLE.
+
+    Raises:
+        RefusalError: It has no pixel.
+    """
+    if not len(runs):
+        raise RefusalError("it holds the centre of no pixel of the image", DRAW_AGAIN)
+    return encode_runs(runs)

@@ -1,0 +1,82 @@
+"""The image files that annotations name, and their sizes."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as Exif
+
+from pipeline.annotations.annotation import RefusalError
+from pipeline.config.competitions import image_readers
+from pipeline.data.decoding import FORMATS
+from pipeline.data.images import read_picture, shown
+from pipeline.errors import DataError
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image as it is read, upright, px, from the file's header.
+
+    Raises:
+        DataError: The file holds no image. The message does not name it.
+    """
+    if any(path.name.endswith(ending) for ending in image_readers()):
+        height, width = read_picture(path).shape[:2]
+        return height, width
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(Exif.Orientation, 1) in range(5, 9)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except UnidentifiedImageError:
+        raise DataError(f"expected an image ({', '.join(FORMATS)}), got another file") from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}") from error
+
+
+def find_image(name: object, folders: Sequence[Path]) -> Path:
+    """Return the file of an image that an annotation names.
+
+    Args:
+        name: As the annotation has it, with its folders. Where these are another machine's, the
+            name alone counts.
+        folders: Where it may lie, the likeliest first.
+
+    Raises:
+        RefusalError: It is in none of them.
+    """
+    if not isinstance(name, str) or not name:
+        raise RefusalError(f"expected the name of an image file, got {name!r}", "Give its name.")
+    below = PurePosixPath(name.replace("\\", "/"))
+    elsewhere = below.is_absolute() or ":" in below.parts[0]
+    for folder in folders:
+        path = folder / (below.name if elsewhere else below)
+        if path.is_file():
+            return path
+    looked = ", ".join(shown(folder) for folder in dict.fromkeys(folders))
+    raise RefusalError(
+        f"no image {shown(name)} in {looked}", "Put it there, or name its folder with --images."
+    )
+
+
+def checked_size(path: Path, height: object, width: object) -> tuple[int, int]:
+    """Return height and width of an image, px, which may have been told as well.
+
+    Args:
+        path: Its file.
+        height: As the annotation tells it, None if it does not.
+        width: The same.
+
+    Raises:
+        RefusalError: The file is no image, or has another size than was told.
+    """
+    try:
+        size = image_size(path)
+    except DataError as error:
+        raise RefusalError(f"{shown(path)}: {error}", "Replace the file.") from None
+    for side, told in zip(size, (height, width), strict=True):
+        if told is not None and told != side:
+            raise RefusalError(
+                f"expected the image of {width}x{height} px that was annotated, got {shown(path)} "
+                f"of {size[1]}x{size[0]} px",
+                "Restore the image that was annotated, or correct the size in the annotation.",
+            )
+    return size
