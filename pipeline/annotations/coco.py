@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, Source, listed
 from pipeline.annotations.coco_rle import compress, from_counts, to_counts
-from pipeline.annotations.images import checked_size, find_image
+from pipeline.annotations.images import checked_size, find_image, folders_of
 from pipeline.annotations.json_elements import elements
 from pipeline.annotations.polygons import (
     as_text,
@@ -110,8 +110,7 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
         DataError: It is no file of this form.
     """
     index = _Index(source.path, rejected)
-    near = source.path.parent
-    folders = [source.images] if source.images else [near, near / "images", near.parent / "images"]
+    folders = folders_of(source)
     with source.path.open("rb") as file:
 
         def annotation(number: int) -> dict[str, Any]:

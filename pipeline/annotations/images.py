@@ -1,12 +1,12 @@
 """The image files that annotations name, and their sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Exif
 
-from pipeline.annotations.annotation import RefusalError
+from pipeline.annotations.annotation import Annotated, RefusalError, Source
 from pipeline.config.competitions import image_readers
 from pipeline.data.decoding import FORMATS
 from pipeline.data.images import read_picture, shown
@@ -30,6 +30,12 @@ def image_size(path: Path) -> tuple[int, int]:
         raise DataError(f"expected an image ({', '.join(FORMATS)}), got another file") from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from error
+
+
+def folders_of(source: Source) -> list[Path]:
+    """Return where the images of one file of annotations may lie."""
+    near = source.path.parent
+    return [source.images] if source.images else [near, near / "images", near.parent / "images"]
 
 
 def find_image(name: object, folders: Sequence[Path]) -> Path:
@@ -80,3 +86,23 @@ def checked_size(path: Path, height: object, width: object) -> tuple[int, int]:
                 "Restore the image that was annotated, or correct the size in the annotation.",
             )
     return size
+
+
+def file_names(
+    images: Iterable[Annotated], root: Path, ending: str
+) -> Iterator[tuple[Annotated, Path]]:
+    """Give each image the name of a file of its own: its own below `root`, with another ending.
+
+    Raises:
+        DataError: Two of the images differ by their ending alone.
+    """
+    taken: dict[Path, Path] = {}
+    for image in images:
+        name = image.path.relative_to(root).with_suffix(ending)
+        if name in taken:
+            raise DataError(
+                f"{shown(image.path)}: expected images that differ by more than their ending, got "
+                f"{shown(taken[name].name)} as well. Rename one, or take another form."
+            )
+        taken[name] = image.path
+        yield image, name

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, Source, listed
-from pipeline.annotations.images import checked_size, find_image
+from pipeline.annotations.images import checked_size, file_names, find_image
 from pipeline.annotations.polygons import (
     Points,
     as_text,
@@ -197,15 +197,17 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path, classes: Sequen
         classes: All names of classes, in the order of their numbers from 0 on.
 
     Raises:
-        DataError: Images lie in a folder `images` below `root`, where their labels would lie too.
+        DataError: Two of the images differ by their ending alone, or images lie in a folder
+            `images` below `root`, beside which their labels would be.
     """
     (out / "labels").mkdir()
     (out / "images").symlink_to(root.resolve(), target_is_directory=True)
     joined = 0
     with (out / "train.txt").open("w", encoding="utf-8") as names:
-        for image in images:
+        for image, label_name in file_names(images, root, ".txt"):
             name = image.path.relative_to(root)
-            if "images" in name.parts[:-1]:
+            label = out / "labels" / label_name
+            if label != label_path(out / "images" / name):
                 raise DataError(
                     f"{shown(image.path)}: YOLO looks for labels beside a folder `images`, and so "
                     "in your data. Name the folder otherwise, or take another form."
@@ -217,7 +219,6 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path, classes: Sequen
                 shares = _joined(rings) / (image.width, image.height)
                 corners = " ".join(f"{share:.6f}" for share in shares.ravel().tolist())
                 rows.append(f"{classes.index(class_name)} {corners}\n")
-            label = label_path(out / "images" / name)
             label.parent.mkdir(parents=True, exist_ok=True)
             label.write_text("".join(rows), encoding="utf-8")
             names.write(f"./images/{name.as_posix()}\n")
@@ -244,8 +245,9 @@ def _inset(ring: Ring) -> Points:
     to_right = np.stack([-steps[:, 1], steps[:, 0]], axis=1)
     begin = ring + INSET_PX * (to_right + steps)
     end = ring + INSET_PX * np.roll(to_right - steps, 1, axis=0)
-    moved: Points = np.stack([end, begin], axis=1).reshape(-1, 2)
-    return moved[(moved != np.roll(moved, 1, axis=0)).any(axis=1)]
+    moved = np.stack([end, begin], axis=1).reshape(-1, 2)
+    corners: Points = moved[(moved != np.roll(moved, 1, axis=0)).any(axis=1)]
+    return corners
 
 
 def _joined(rings: list[Points]) -> Points:
@@ -273,9 +275,9 @@ def as_trained(
         number, *corners = line.split()
         shares = np.array(corners, np.float32).reshape(-1, 2)
         corners_px = (shares * np.array([width, height], np.float32)).astype(np.int32)
-        corner_xy = corners_px.min(axis=0)
+        left, top = corners_px.min(axis=0).tolist()
         mask_hw = np.zeros((np.ptp(corners_px, axis=0) + 1)[::-1], np.uint8)
-        cv2.fillPoly(mask_hw, [corners_px - corner_xy], 1)
-        runs = placed(mask_hw, *corner_xy.tolist(), height, width)
+        cv2.fillPoly(mask_hw, [corners_px - np.array([left, top])], 1)
+        runs = placed(mask_hw, left, top, height, width)
         objects.append((classes[int(number)], encode_runs(runs)))
     return objects

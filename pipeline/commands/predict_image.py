@@ -184,7 +184,7 @@ def _write(
     import cv2
 
     from pipeline.jobs.artifacts import write_atomic, write_json
-    from pipeline.masks.outlines import to_geojson
+    from pipeline.masks.outlines import polygons, to_geojson
     from pipeline.report.overlay import overlay
 
     every_hw, features = np.zeros(picture_hwc.shape[:2], np.int32), []
@@ -203,7 +203,7 @@ def _write(
             }
             for number, (area, total) in enumerate(zip(area_px, sums.tolist(), strict=True), 1)
         ]
-        features += to_geojson(labels_hw, properties)["features"]
+        features += to_geojson(polygons(labels_hw), properties)["features"]
     write_json(out / f"{name}.geojson", {"type": "FeatureCollection", "features": features})
     drawn_bgr = cv2.cvtColor(overlay(picture_hwc, every_hw), cv2.COLOR_RGB2BGR)
     write_atomic(out / f"{name}{OVERLAY}", cv2.imencode(".png", drawn_bgr)[1].tobytes())

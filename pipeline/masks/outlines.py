@@ -4,7 +4,7 @@ A label map enters; closed rings in pixel coordinates leave: x to the right, y d
 outer corner of the first pixel, so that a ring encloses exactly the area of its pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -64,15 +64,17 @@ def _corners(path: Ring) -> Ring:
     return corners
 
 
-def to_geojson(labels_hw: Labels, properties: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write the objects of a label map as a GeoJSON feature collection in pixel coordinates.
+def to_geojson(
+    outlines: Sequence[Sequence[Polygon]], properties: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write objects as a GeoJSON feature collection in pixel coordinates.
 
     Args:
-        labels_hw: int32 (h, w), 0 for background, 1..n for objects.
-        properties: Of each object.
+        outlines: The parts of each, as `polygons` gives them.
+        properties: Of each.
     """
     features = []
-    for parts, known in zip(polygons(labels_hw), properties, strict=True):
+    for parts, known in zip(outlines, properties, strict=True):
         rings = [[[*ring.tolist(), ring[0].tolist()] for ring in polygon] for polygon in parts]
         geometry = {"type": "MultiPolygon", "coordinates": rings}
         features.append({"type": "Feature", "geometry": geometry, "properties": known})

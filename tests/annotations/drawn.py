@@ -64,9 +64,9 @@ def holed(folder):
 
 
 def sample(folder, classes=("ship",)):
-    """3,000 rectangles, what is hard to write, and an image without objects."""
+    """Many rectangles, what is hard to write, and an image without objects."""
     empty = Annotated(image(folder, "empty.png", 7, 9), 7, 9, [], "")
-    return [*rectangles(folder, 3000, classes=classes), empty, holed(folder)]
+    return [*rectangles(folder, 400, classes=classes), empty, holed(folder)]
 
 
 def pixels(images):
