@@ -41,8 +41,8 @@ ALLOWED = {
     },
     "report": {"config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
-        *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "networks"),
-        *("package", "report", "selection"),
+        *("annotations", "compute", "config", "data", "inference", "jobs", "kaggle", "masks"),
+        *("metrics", "networks", "package", "report", "selection"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}

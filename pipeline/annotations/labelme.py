@@ -145,12 +145,16 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path) -> None:
             "version": VERSION,
             "flags": {},
             "shapes": shapes,
-            "imagePath": Path(os.path.relpath(image.path, path.parent)).as_posix(),
+            "imagePath": _relative(image.path, path.parent),
             "imageData": None,
             "imageHeight": image.height,
             "imageWidth": image.width,
         }
         path.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _shapes_of(encoded: str, height: int, width: int) -> list[dict[str, Any]]:
