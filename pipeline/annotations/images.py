@@ -1,5 +1,6 @@
 """The image files that annotations name, and their sizes."""
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,8 @@ from pipeline.data.decoding import FORMATS
 from pipeline.data.images import read_picture, shown
 from pipeline.errors import DataError
 
+TURNING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # parts of a PNG that may say how it is turned
+
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image as it is read, upright, px, from the file's header.
@@ -23,8 +26,11 @@ def image_size(path: Path) -> tuple[int, int]:
         height, width = read_picture(path).shape[:2]
         return height, width
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(Exif.Orientation, 1) in range(5, 9)
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            # Pillow decodes a PNG to find what may stand behind its pixels.
+            plain = image.format == "PNG" and not any(kind in content for kind in TURNING)
+            turned = not plain and image.getexif().get(Exif.Orientation, 1) in range(5, 9)
             return (image.width, image.height) if turned else (image.height, image.width)
     except UnidentifiedImageError:
         raise DataError(f"expected an image ({', '.join(FORMATS)}), got another file") from None

@@ -150,7 +150,7 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path) -> None:
             "imageHeight": image.height,
             "imageWidth": image.width,
         }
-        path.write_text(json.dumps(known, indent=1, ensure_ascii=False), encoding="utf-8")
+        path.write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
 
 
 def _relative(path: Path, folder: Path) -> str:

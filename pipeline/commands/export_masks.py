@@ -206,7 +206,7 @@ def _tell_loss(masks: Masks, folder: Path) -> None:
         read = as_trained(label, masks.classes, *shape)
         for names in [masks.classes] if metric.pools_classes else [[n] for n in masks.classes]:
             true_hw, read_hw = (
-                _drawn([text for name, text in objects if name in names], *shape)
+                drawn([text for name, text in objects if name in names], *shape)
                 for objects in (image.objects, read)
             )
             terms.append(score_labels(metric, true_hw, read_hw))
@@ -223,7 +223,7 @@ def _tell_loss(masks: Masks, folder: Path) -> None:
         )
 
 
-def _drawn(texts: Sequence[str], height: int, width: int) -> "Labels":
+def drawn(texts: Sequence[str], height: int, width: int) -> "Labels":
     """Draw masks as labels 1..n; where they share pixels, the smallest is on top."""
     import numpy as np
 
