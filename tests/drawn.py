@@ -66,7 +66,7 @@ def holed(folder):
 def sample(folder, classes=("ship",)):
     """Many rectangles, what is hard to write, and an image without objects."""
     empty = Annotated(image(folder, "empty.png", 7, 9), 7, 9, [], "")
-    return [*rectangles(folder, 400, classes=classes), empty, holed(folder)]
+    return [*rectangles(folder, 200, classes=classes), empty, holed(folder)]
 
 
 def pixels(images):

@@ -52,8 +52,8 @@ def test_masks_and_polygons_keep_every_pixel_and_pycocotools_agrees(
         counts = compress(to_counts(parse_runs(text, each.height, each.width), size))
         assert theirs.annToRLE(entry)["counts"] in (counts, counts.encode())
     kinds = [type(entry["segmentation"]) for entry in theirs.dataset["annotations"]]
-    assert kinds.count(dict) == (6 if polygons else 409)
-    assert ("6 of 409 objects have holes" in caplog.text) == polygons
+    assert kinds.count(dict) == (6 if polygons else 209)
+    assert ("6 of 209 objects have holes" in caplog.text) == polygons
     for entry in theirs.dataset["annotations"][::50]:
         rle = theirs.annToRLE(entry)
         assert entry["area"] == cocomask.area(rle)

@@ -1,4 +1,4 @@
-"""Annotations of other tools: processor time and memory to read and write 20,000 objects, pixel by pixel.
+"""Annotations of other tools: processor time and memory for 20,000 objects, pixel by pixel.
 
     OMP_NUM_THREADS=1 python -m tests.bench.forms
 
