@@ -28,7 +28,7 @@ ALLOWED = {
     "kaggle": {"jobs"},
     "data": {"config", "jobs", "masks"},
     "competitions": {"config", "data", "masks"},
-    "annotations": {"config", "data", "jobs", "masks"},
+    "annotations": {"config", "data", "masks"},
     "networks": {"compute", "config", "jobs"},
     "training": {"compute", "config", "data", "jobs", "metrics", "networks"},
     "inference": {"compute", "config", "data", "jobs", "masks", "metrics", "networks"},

@@ -56,7 +56,7 @@ def decompress(letters: str) -> Counts:
     Raises:
         ValueError: There is another letter, or the last number has no end.
     """
-    codes = np.frombuffer(letters.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(letters.encode("ascii"), np.uint8).astype(np.int64) - 48
     last = codes & 32 == 0
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or not last[-1]:
         raise ValueError("not compressed counts")

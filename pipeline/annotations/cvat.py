@@ -21,6 +21,7 @@ from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, S
 from pipeline.annotations.images import checked_size, find_image, folders_of
 from pipeline.annotations.polygons import (
     DRAW_AGAIN,
+    FAR_PX,
     Points,
     checked_ring,
     cut_out,
@@ -123,7 +124,7 @@ def _numbers(element: Element, *names: str) -> list[float]:
         numbers = [float(element.get(name, "")) for name in names]
     except ValueError:
         numbers = [np.nan]
-    if not np.isfinite(numbers).all():
+    if not (np.abs(numbers) < FAR_PX).all():
         given = ", ".join(f"{name} {element.get(name)!r:.20}" for name in names)
         raise RefusalError(f"expected numbers, got {given}", DRAW_AGAIN)
     return numbers
@@ -131,6 +132,12 @@ def _numbers(element: Element, *names: str) -> list[float]:
 
 def _draw_mask(element: Element, height: int, width: int) -> Runs:
     left, top, columns, rows = map(int, _numbers(element, "left", "top", "width", "height"))
+    if min(left, top) < 0 or left + columns > width or top + rows > height:
+        raise RefusalError(
+            f"expected a mask within its image of {width}x{height} px, got one of {columns}x{rows} "
+            f"px at {left}, {top}",
+            DRAW_AGAIN,
+        )
     try:
         counts = np.array(element.get("rle", "").split(","), np.int64)
     except ValueError:

@@ -1,11 +1,11 @@
 """GeoJSON in pixel coordinates, a file an image: outlines along the edges of pixels."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.annotations.annotation import Annotated
 from pipeline.annotations.polygons import outline
-from pipeline.jobs.artifacts import write_json
 from pipeline.masks.outlines import to_geojson
 from pipeline.masks.rle import parse_runs
 
@@ -25,4 +25,6 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path) -> None:
             for number, (class_name, text) in enumerate(image.objects, start=1)
         ]
         outlines = [outline(text, *shape) for _, text in image.objects]
-        write_json(out / f"{name}.geojson", to_geojson(outlines, properties))
+        path = out / f"{name}.geojson"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(to_geojson(outlines, properties)), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
@@ -58,11 +59,12 @@ def find_image(name: object, folders: Sequence[Path]) -> Path:
     if not isinstance(name, str) or not name:
         raise RefusalError(f"expected the name of an image file, got {name!r}", "Give its name.")
     below = PurePosixPath(name.replace("\\", "/"))
-    elsewhere = below.is_absolute() or ":" in below.parts[0]
+    elsewhere = below.is_absolute() or name[1:2] == ":"
     for folder in folders:
         path = folder / (below.name if elsewhere else below)
-        if path.is_file():
-            return path
+        with suppress(OSError):  # such as a name that no file can have
+            if path.is_file():
+                return path
     looked = ", ".join(shown(folder) for folder in dict.fromkeys(folders))
     raise RefusalError(
         f"no image {shown(name)} in {looked}", "Put it there, or name its folder with --images."

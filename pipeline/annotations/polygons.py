@@ -18,6 +18,7 @@ from pipeline.masks.rle_forms import unite
 
 Points = npt.NDArray[np.float64]
 DRAW_AGAIN = "Draw it again, or leave it out."
+FAR_PX = 1e9  # where no image is
 
 
 def rasterise(rings: Sequence[npt.ArrayLike], height: int, width: int) -> str:
@@ -127,8 +128,8 @@ def checked_ring(points: object) -> Points:
         raise RefusalError(
             f"expected a polygon of 3 points or more, got {len(numbers) // 2}", DRAW_AGAIN
         )
-    if not np.isfinite(numbers).all():
-        raise RefusalError("expected finite numbers, got NaN or infinity", DRAW_AGAIN)
+    if not (np.abs(numbers) < FAR_PX).all():
+        raise RefusalError("expected pixels, got numbers that are far off or none", DRAW_AGAIN)
     return numbers.reshape(-1, 2)
 
 

@@ -63,7 +63,8 @@ def box(left: float, top: float, right: float, bottom: float) -> Points:
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Points:
     """Return the ring of an ellipse."""
-    corners = max(8, math.ceil(math.pi * math.sqrt(max(radius_x, radius_y) / 2 / OFF_PX)))
+    radius = max(abs(radius_x), abs(radius_y))
+    corners = max(8, min(10_000, math.ceil(math.pi * math.sqrt(radius / 2 / OFF_PX))))
     angle = 2 * math.pi * np.arange(corners) / corners
     return np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=1)
 

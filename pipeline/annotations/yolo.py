@@ -150,8 +150,12 @@ def _images_of(entry: str, here: Path, root: str) -> list[Path]:
         raise RefusalError(f"no folder or list {looked}", "Correct path, or the name.")
     if place.is_dir():
         return list_images(place, "**/*")
-    lines = place.read_text(encoding="utf-8").splitlines()
+    lines = _lines(place)
     return [place.parent / line.strip() for line in lines if line.strip()]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_bytes().decode("utf-8", "replace").splitlines()
 
 
 def _objects(
@@ -159,8 +163,7 @@ def _objects(
 ) -> Iterator[tuple[str, str]]:
     if not label.is_file():
         return
-    lines = label.read_bytes().decode("utf-8", "replace").splitlines()
-    for row, line in enumerate(lines, start=1):
+    for row, line in enumerate(_lines(label), start=1):
         with listed(rejected, shown(label), f"row {row}"):
             if line.strip():
                 name, ring = _row(line.split(), names)

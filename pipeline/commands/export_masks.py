@@ -140,10 +140,12 @@ def annotated(masks: Masks) -> Iterator["Annotated"]:
     from pipeline.annotations.annotation import Annotated
     from pipeline.annotations.images import image_size
     from pipeline.annotations.polygons import united
-    from pipeline.data.images import shown
+    from pipeline.data.images import name_defect, shown
     from pipeline.masks.rle import encode_runs, parse_runs
 
     for image_id, rows in masks.instances.groupby("ImageId", sort=False):
+        if defect := name_defect(str(image_id)):
+            raise DataError(f"{masks.source}: {shown(image_id)}: {defect}. Correct the table.")
         path = masks.path_of(str(image_id))
         with about(shown(path)):
             height, width = image_size(path)

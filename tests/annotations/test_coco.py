@@ -101,7 +101,7 @@ def test_what_cannot_be_taken_is_listed_and_the_rest_is_read(tmp_path):
         ({"segmentation": []}, "expected a segmentation"),
         ({}, "expected a segmentation"),
         ({"segmentation": [["a"]]}, "expected pairs of numbers"),
-        ({"segmentation": [[1, 1, 5, float("nan"), 3, 3]]}, "finite"),
+        ({"segmentation": [[1, 1, 5, float("nan"), 3, 3]]}, "far off or none"),
         ({"segmentation": [[30, 1, 35, 1, 33, 3]]}, "centre of no pixel"),
         ({"segmentation": {"size": [20, 10], "counts": [200]}}, r"of size \[10, 20\], its image's"),
         ({"segmentation": {"counts": [200]}}, "got None"),

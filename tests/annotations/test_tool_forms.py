@@ -191,6 +191,7 @@ def test_cvat_shapes_are_taken_or_listed(tmp_path, caplog):
             "of 2x2 px in all, got 2",
         ),
         (f'<mask label="a" rle="" left="1" {box}/>', "of 2x2 px"),
+        (f'<mask label="a" rle="0, 4" left="19" {box}/>', "within its image of 20x10 px, got"),
         ('<box xtl="2" ytl="3" xbr="6" ybr="8"/>', "name of a class"),
     ]
     inner = "".join(text for text, _ in [*good, *bad])

@@ -127,7 +127,10 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_left(table, tmp_path, m
     bad.write_text("ImageId,EncodedPixels\nc.png,1 3\nd.png,60 9\n")
     shared = tmp_path / "shared.csv"
     shared.write_text("ImageId,EncodedPixels\nc.png,1 3\nc.png,2 3\n")
+    outside = tmp_path / "outside.csv"
+    outside.write_text("ImageId,EncodedPixels\n../images/c.png,1 3\n")
     for arguments, message in (
+        ([outside, "--as", "png", *given], "../images/c.png: its name is not that of a file"),
         ([table, "--as", "coco", *given], "b.png: "),
         ([bad, "--as", "coco", *given], "bad.csv, row 3 (d.png): RLE: pair '60 9' ends beyond"),
         ([shared, "--as", "png", *given], "c.png: masks 1 and 2 of 2 share pixels"),
