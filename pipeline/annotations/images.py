@@ -49,8 +49,8 @@ def find_image(name: object, folders: Sequence[Path]) -> Path:
     """Return the file of an image that an annotation names.
 
     Args:
-        name: As the annotation has it, with its folders. Where these are another machine's, the
-            name alone counts.
+        name: As the annotation has it, with its folders. Where these are another machine's, or
+            lead out of a folder, its last part alone may be meant.
         folders: Where it may lie, the likeliest first.
 
     Raises:
@@ -59,9 +59,12 @@ def find_image(name: object, folders: Sequence[Path]) -> Path:
     if not isinstance(name, str) or not name:
         raise RefusalError(f"expected the name of an image file, got {name!r}", "Give its name.")
     below = PurePosixPath(name.replace("\\", "/"))
-    elsewhere = below.is_absolute() or name[1:2] == ":"
-    for folder in folders:
-        path = folder / (below.name if elsewhere else below)
+    names = [below, PurePosixPath(below.name)]
+    if below.is_absolute() or name[1:2] == ":":
+        names = names[1:]
+    elif ".." not in below.parts:
+        names = names[:1]
+    for path in (folder / each for folder in folders for each in names):
         with suppress(OSError):  # such as a name that no file can have
             if path.is_file():
                 return path

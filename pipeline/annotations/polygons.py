@@ -21,8 +21,8 @@ DRAW_AGAIN = "Draw it again, or leave it out."
 FAR_PX = 1e9  # where no image is
 
 
-def rasterise(rings: Sequence[npt.ArrayLike], height: int, width: int) -> str:
-    """Return the pixels inside an object's rings, in the pipeline's RLE; "" for none.
+def inside(rings: Sequence[npt.ArrayLike], height: int, width: int) -> Runs:
+    """Return the pixels inside an object's rings, runs as long as they can be.
 
     Args:
         rings: Of each its corners [x, y], (k, 2), px. Where rings lie in one another, inside and
@@ -30,11 +30,6 @@ def rasterise(rings: Sequence[npt.ArrayLike], height: int, width: int) -> str:
         height: Of the image, px.
         width: The same.
     """
-    return encode_runs(inside(rings, height, width))
-
-
-def inside(rings: Sequence[npt.ArrayLike], height: int, width: int) -> Runs:
-    """Return the same as runs, int64 (n, 2) of [start0, length], as long as they can be."""
     corners = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
     # Each edge goes from left to right: one that is passed twice is crossed at the same places.
     edges = np.concatenate(

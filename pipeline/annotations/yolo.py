@@ -10,6 +10,7 @@ Source: https://docs.ultralytics.com/datasets/segment, and ultralytics 8.4.190, 
 """
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
+from scipy.spatial import KDTree
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, Source, listed
 from pipeline.annotations.images import checked_size, file_names, find_image
@@ -50,9 +52,15 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
         rejected: What cannot be taken is added.
 
     Raises:
-        DataError: There is no such file, or it names no classes or no images.
+        DataError: There is no such file, it names no classes or no images, or the folder of images
+            is given.
     """
     path = _yaml_in(source.path)
+    if source.images is not None:
+        raise DataError(
+            f"{shown(path)}: it says where the images are, and labels beside them. Correct that "
+            "there. Leave out --images."
+        )
     known = _read_yaml(path)
     names = _names(known.get("names"), path)
     splits = {split: entry for split in SPLITS if (entry := known.get(split))}
@@ -122,8 +130,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return known
 
 
-def _names(names: object, path: Path) -> dict[int, str]:
-    """Return the classes by their numbers.
+def _names(names: object, path: Path) -> dict[str, str]:
+    """Return the classes by their numbers as they are written.
 
     Raises:
         DataError: They are not told, or two have one name.
@@ -134,7 +142,7 @@ def _names(names: object, path: Path) -> dict[int, str]:
             f"{shown(path)}: expected names, a list or each with its number, got {names!r:.60}. "
             "Add them."
         )
-    found = {number: str(name) for number, name in pairs.items()}
+    found = {str(number): str(name) for number, name in pairs.items()}
     if len({*found.values()}) < len(found):
         raise DataError(f"{shown(path)}: two of the names are equal. Rename one.")
     return found
@@ -159,7 +167,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _objects(
-    label: Path, names: dict[int, str], height: int, width: int, rejected: list[Rejected]
+    label: Path, names: dict[str, str], height: int, width: int, rejected: list[Rejected]
 ) -> Iterator[tuple[str, str]]:
     if not label.is_file():
         return
@@ -170,13 +178,13 @@ def _objects(
                 yield name, as_text(inside([ring * (width, height)], height, width))
 
 
-def _row(tokens: list[str], names: dict[int, str]) -> tuple[str, Points]:
+def _row(tokens: list[str], names: dict[str, str]) -> tuple[str, Points]:
     """Return the class of a row and its ring, as shares."""
-    number = int(tokens[0]) if tokens[0].isdecimal() else None
+    number = tokens[0]
     if number not in names:
-        known = ", ".join(map(str, names))
         raise RefusalError(
-            f"expected the number of a class, {known}, got {tokens[0]!r:.20}", "Add its name."
+            f"expected the number of a class, {', '.join(names)}, got {number!r:.20}",
+            "Add its name.",
         )
     if len(tokens) == 5:
         raise RefusalError("a box, which is no mask", "Draw its outline.")
@@ -256,13 +264,19 @@ def _inset(ring: Ring) -> Points:
 def _joined(rings: list[Points]) -> Points:
     """Return one ring of many: it leaves for the nearest corner of another and comes back."""
     path, *others = rings
+    trees, ring = [KDTree(other) for other in others], path
+    ways: list[tuple[float, Points, int]] = [(math.inf, path[0], 0)] * len(others)
     while others:
-        gaps = [((path[:, None] - ring) ** 2).sum(axis=2) for ring in others]
-        nearest = int(np.argmin([gap.min() for gap in gaps]))
-        ring, gap = others.pop(nearest), gaps[nearest]
-        at, to = np.unravel_index(gap.argmin(), gap.shape)
-        round_trip = [ring[to:], ring[: to + 1]]
-        path = np.concatenate([path[: at + 1], *round_trip, path[at:]])
+        for number, tree in enumerate(trees):
+            gaps, corners = tree.query(ring)
+            at = gaps.argmin()
+            if gaps[at] < ways[number][0]:
+                ways[number] = gaps[at], ring[at], corners[at]
+        nearest = min(range(len(ways)), key=lambda number: ways[number][0])
+        (_, begin, to), ring = ways.pop(nearest), others.pop(nearest)
+        del trees[nearest]
+        at = np.flatnonzero((path == begin).all(axis=1))[0]
+        path = np.concatenate([path[: at + 1], ring[to:], ring[: to + 1], path[at:]])
     return path
 
 

@@ -13,8 +13,8 @@ from drawn import holed, image, masks, pixels, sample
 from hypothesis import HealthCheck, assume, given, settings
 
 from pipeline.annotations import cvat, geojson, labelme, png
-from pipeline.annotations.annotation import Annotated, Source
-from pipeline.annotations.images import image_size
+from pipeline.annotations.annotation import Annotated, RefusalError, Source
+from pipeline.annotations.images import find_image, image_size
 from pipeline.errors import DataError
 from pipeline.masks.rle import decode_mask, encode_labels, encode_mask
 
@@ -229,3 +229,16 @@ def test_a_file_that_is_not_of_cvat_for_images_is_refused(tmp_path, text, messag
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(DataError, match=message):
         list(cvat.read(Source(tmp_path / "a.xml"), []))
+
+
+@pytest.mark.parametrize("name", ["C:\\photos\\a.png", "/photos/a.png", "../photos/a.png", "a.png"])
+def test_an_image_is_found_where_its_folder_is_another_machines(tmp_path, name):
+    path = image(tmp_path / "images", "a.png", 2, 3)
+    assert find_image(name, [tmp_path, tmp_path / "images"]) == path
+
+
+@pytest.mark.parametrize("name", [".", "..", "", None, 3, "a\0.png", "a" * 300, "sub/a.png"])
+def test_a_name_of_no_file_is_refused(tmp_path, name):
+    image(tmp_path, "a.png", 2, 3)
+    with pytest.raises(RefusalError, match=r"no image|expected the name of an image"):
+        find_image(name, [tmp_path])

@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 
 from pipeline.annotations import yolo
 from pipeline.annotations.annotation import Source
-from pipeline.annotations.polygons import rasterise
+from pipeline.annotations.polygons import inside
 from pipeline.errors import DataError
-from pipeline.masks.rle import decode_mask, encode_mask
+from pipeline.masks.rle import decode_mask, encode_mask, encode_runs
 
 pytestmark = pytest.mark.unit
 
@@ -53,7 +53,7 @@ def test_a_row_holds_any_mask(mask_hw):
     text = encode_mask(mask_hw)
     assume(text)
     rings = yolo._inset_rings(text, *mask_hw.shape)
-    assert rasterise([yolo._joined(rings)], *mask_hw.shape) == text
+    assert encode_runs(inside([yolo._joined(rings)], *mask_hw.shape)) == text
     filled_hw = np.zeros_like(mask_hw)
     cv2.fillPoly(filled_hw, [np.floor(ring).astype(np.int32) for ring in rings], 1)
     np.testing.assert_array_equal(filled_hw, mask_hw)
@@ -128,5 +128,7 @@ def test_a_yaml_file_that_tells_too_little_is_refused(tmp_path, known, message):
     (tmp_path / "more.yaml").touch()
     with pytest.raises(DataError, match=r"one YAML file, .* got data.yaml, more.yaml"):
         read(tmp_path)
+    with pytest.raises(DataError, match="Leave out --images"):
+        list(yolo.read(Source(tmp_path / "data.yaml", tmp_path), []))
     with pytest.raises(DataError, match="expected keys with values"):
         read(tmp_path / "more.yaml")
