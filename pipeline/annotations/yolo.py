@@ -10,7 +10,6 @@ Source: https://docs.ultralytics.com/datasets/segment, and ultralytics 8.4.190, 
 """
 
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
-from scipy.spatial import KDTree
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.spatial import Delaunay
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, Source, listed
 from pipeline.annotations.images import checked_size, file_names, find_image
@@ -39,6 +40,7 @@ LOG = logging.getLogger(__name__)
 FILE = "dataset.yaml"
 SPLITS = ("train", "val", "test")
 INSET_PX = 0.25
+FREE = 1e-6  # px that a way along a ring counts, which adds no pixel; 0 would be no way
 BEYOND = 1e-3  # what rounding may put a corner outside the image
 
 
@@ -262,22 +264,30 @@ def _inset(ring: Ring) -> Points:
 
 
 def _joined(rings: list[Points]) -> Points:
-    """Return one ring of many: it leaves for the nearest corner of another and comes back."""
-    path, *others = rings
-    trees, ring = [KDTree(other) for other in others], path
-    ways: list[tuple[float, Points, int]] = [(math.inf, path[0], 0)] * len(others)
-    while others:
-        for number, tree in enumerate(trees):
-            gaps, corners = tree.query(ring)
-            at = gaps.argmin()
-            if gaps[at] < ways[number][0]:
-                ways[number] = gaps[at], ring[at], corners[at]
-        nearest = min(range(len(ways)), key=lambda number: ways[number][0])
-        (_, begin, to), ring = ways.pop(nearest), others.pop(nearest)
-        del trees[nearest]
-        at = np.flatnonzero((path == begin).all(axis=1))[0]
-        path = np.concatenate([path[: at + 1], ring[to:], ring[: to + 1], path[at:]])
-    return path
+    """Return one ring of many: at its corners it leaves for others and comes back.
+
+    The ways are the shortest that reach all rings: Delaunay's triangles have them as sides.
+    """
+    if len(rings) == 1:
+        return rings[0]
+    corners, owner = np.concatenate(rings), np.repeat(np.arange(len(rings)), [*map(len, rings)])
+    at = np.arange(len(corners))
+    of_ring = [at[owner == number] for number in range(len(rings))]
+    sides = Delaunay(corners).simplices[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    ways = np.unique(np.sort(sides[owner[sides[:, 0]] != owner[sides[:, 1]]], axis=1), axis=0)
+    along = np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in of_ring])
+    lengths = np.linalg.norm(corners[ways[:, 0]] - corners[ways[:, 1]], axis=1)
+    weights = np.concatenate([lengths, np.full(len(along), FREE)])
+    graph = coo_array((weights, np.concatenate([ways, along]).T), (len(at), len(at)))
+    order, before = breadth_first_order(minimum_spanning_tree(graph), 0, directed=False)
+    path = of_ring[0]
+    for corner in order[1:].tolist():
+        if owner[corner] != owner[before[corner]]:
+            ring = of_ring[owner[corner]]
+            to, begin = corner - ring[0], np.flatnonzero(path == before[corner])[0]
+            path = np.concatenate([path[: begin + 1], ring[to:], ring[: to + 1], path[begin:]])
+    joined: Points = corners[path]
+    return joined
 
 
 def as_trained(
