@@ -18,6 +18,7 @@ from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Look
 from pipeline.jobs.artifacts import read_json
+from pipeline.masks.sizes import Size
 from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.classes import read_classes
 from pipeline.selection.rules import AnyRules
@@ -63,16 +64,14 @@ class Package:
         config: The run's resolved configuration.
         rules: Its calibrated rules of each class.
         look: Where the run computed all passes over test images; None: everywhere.
-        height: Of the images it learned from, px.
-        width: The same.
+        size: Of the images it learned from, or of the largest.
     """
 
     folder: Path
     config: Config
     rules: dict[str, AnyRules]
     look: Look | None
-    height: int
-    width: int
+    size: Size
 
     @classmethod
     def open(cls, folder: Path) -> "Package":
@@ -104,8 +103,7 @@ class Package:
             config=config,
             rules=read_classes(of_run, classes, str(source)),
             look=Look(**manifest["look"]) if manifest.get("look") else None,
-            height=manifest["height"],
-            width=manifest["width"],
+            size=(manifest["height"], manifest["width"]),
         )
 
     def states(self) -> Iterator[dict[str, Tensor]]:

@@ -28,7 +28,7 @@
 
   // A photograph or map, or the one above the other, and an outline per object above both.
   function picture(tile, bases, hidden) {
-    const box = make("span", {class: "picture", style: `aspect-ratio:${data.width}/${data.height}`});
+    const box = make("span", {class: "picture", style: `aspect-ratio:${tile.width}/${tile.height}`});
     const said = {image: `${tile.id}: ${tile.caption}`, prob: `${data.object} probability of ${tile.id}`};
     const none = {image: "image not found", prob: "below the floor: no map kept"};
     for (const base of bases) {
@@ -37,7 +37,7 @@
       else if (bases.length === 1) box.append(make("span", {class: "none"}, none[base]));
     }
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", `0 0 ${data.width} ${data.height}`);
+    svg.setAttribute("viewBox", `0 0 ${tile.width} ${tile.height}`);
     svg.setAttribute("aria-hidden", "true");
     data.layers.forEach((layer, number) => {
       if (hidden.has(layer.key)) return;
