@@ -90,7 +90,7 @@ def _made(run: Run) -> Path:
 
 
 def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
-    from pipeline.data.overlaps import find_groups_by_size
+    from pipeline.data.scenes import find_groups_by_size
     from pipeline.data.signature_store import STORES
 
     ids = catalog.train_ids

@@ -18,7 +18,6 @@ from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Look
 from pipeline.jobs.artifacts import read_json
-from pipeline.masks.sizes import Size
 from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.classes import read_classes
 from pipeline.selection.rules import AnyRules
@@ -64,14 +63,14 @@ class Package:
         config: The run's resolved configuration.
         rules: Its calibrated rules of each class.
         look: Where the run computed all passes over test images; None: everywhere.
-        size: Of the images it learned from, or of the largest.
+        size: Height and width of the images it learned from, or the largest of both, px.
     """
 
     folder: Path
     config: Config
     rules: dict[str, AnyRules]
     look: Look | None
-    size: Size
+    size: tuple[int, int]
 
     @classmethod
     def open(cls, folder: Path) -> "Package":

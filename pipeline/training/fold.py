@@ -117,15 +117,14 @@ def _context(
 
     config = run.config
     catalog = Catalog.of(run)
+    shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
     of_classes = [catalog.objects(class_id) for class_id in config.task.classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     training, validation = folds.ImageId[~held_out], folds.ImageId[held_out].tolist()
     random = generator(config.seed, fold, "validation images")
-    count = min(settings.validation_images, len(validation))
-    drawn = sorted(random.choice(len(validation), count, replace=False).tolist())
-    # A batch holds images of one size; where all have one, their order stays.
-    validation = sorted((validation[place] for place in drawn), key=catalog.sizes.__getitem__)
+    validation = _some(validation, settings.validation_images, random)
+    validation.sort(key=catalog.sizes.__getitem__)  # a batch holds images of one size
     LOG.info(
         "%s: %d training images, %d validation images", job.label, len(training), len(validation)
     )
@@ -144,9 +143,7 @@ def _context(
         # The leader decides, by the memory it has for its share of a batch.
         crops=group.decided(
             lambda: decide_sizes(
-                *(job, config.crops, network, device),
-                int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1))),
-                processes=group.size,
+                *(job, config.crops, network, device, shorter_px), processes=group.size
             )
         ),
         augment=config.augment,
@@ -159,3 +156,9 @@ def _context(
     truth = true_objects(validation)
     images = ImageDataset(paths, truth.sizes, (truth, config.targets))
     return context.TrainingContext(job, config, settings, crops, images, device, group)
+
+
+def _some(image_ids: Sequence[str], count: int, random: np.random.Generator) -> list[str]:
+    """Draw so many images, or all there are; their order stays."""
+    drawn = random.choice(len(image_ids), min(count, len(image_ids)), replace=False)
+    return [image_ids[place] for place in sorted(drawn.tolist())]

@@ -61,7 +61,7 @@ def test_processes_share_what_is_kept(paths):
     reader.start()
     reader.join()
     assert (images._kept.reshape(COUNT, -1)[5] == 5).all()
-    assert not images._kept_nhwc[6].any()
+    assert not images._kept.reshape(COUNT, -1)[6].any()
 
 
 def test_an_image_that_changed_since_the_check_is_named(paths, tmp_path):
