@@ -247,7 +247,7 @@ def finished(tmp_path_factory):
         patched.setattr(second_look, "MIN_IMAGES", 5)
         patched.setattr(second_look, "MAX_SHARE", 0.4)
         data = [f"data.root={root}", f"data.test_truth={root}/truth.csv", "data.max_bad_share=0.2"]
-        more = ["crops.per_epoch=96", "train.epochs=3", "train.validation_images=7"]
+        more = ["crops.per_epoch=64", "train.epochs=2", "train.validation_images=7"]
         looks = ["predict.tta=flips", "predict.look_again=true", "calibrate.watershed=null"]
         overrides = [*TINY, *data, *more, *looks, "name=mixed", "kaggle.slug=mine"]
         run = Run(load_config(ROOT / "configs" / "masks.yaml", overrides), restart=False)

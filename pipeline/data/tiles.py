@@ -57,18 +57,21 @@ class ImageDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self._images)
 
+    def most_px(self, batch_size: int) -> int:
+        """Return the pixels of so many images, of the mean number each."""
+        return batch_size * int(self._images.sizes.prod(axis=1).sum()) // max(len(self), 1)
+
     def batches(self, batch_size: int) -> list[list[int]]:
         """Cut the images into batches of neighbours of one size, which a network takes together.
 
         Args:
-            batch_size: Images in a batch at most, and of large ones as many as have the pixels of
-                `batch_size` average ones, but one at least.
+            batch_size: Images in a batch at most; of large ones so many as have no more pixels than
+                `most_px`, but one at least.
         """
+        most_px, batches = self.most_px(batch_size), list[list[int]]()
         sizes = self._images.sizes
-        most_px, batches = batch_size * int(sizes.prod(axis=1).sum()), list[list[int]]()
         for size, same in groupby(range(len(sizes)), lambda index: tuple(sizes[index].tolist())):
-            numbers, count = [*same], most_px // (len(sizes) * math.prod(size))
-            count = min(max(count, 1), batch_size)
+            numbers, count = [*same], min(max(most_px // math.prod(size), 1), batch_size)
             batches += (numbers[at : at + count] for at in range(0, len(numbers), count))
         return batches
 

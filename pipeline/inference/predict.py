@@ -136,7 +136,7 @@ def predict_maps(
     batches, first = (batch["image_chw"] for batch in loader), 0
     for _, same in groupby(batches, lambda batch: batch.shape[2:]):
         while some := [*islice(same, network.batches_at_once)]:
-            mean = network(torch.cat(some))
+            mean = network(torch.cat(some), images.most_px(network.batch_size))
             mask_shape = network.config.task.mask_shape
             if mask_shape is not None:
                 mean = mean._replace(maps_nchw=adaptive_avg_pool2d(mean.maps_nchw, mask_shape))
