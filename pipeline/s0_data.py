@@ -67,8 +67,9 @@ def stage(run: Run) -> None:
         "left_out": len(quarantine),
     }
     LOG.info(
-        "data: %d training images of %dx%d px with %d objects, %d test images, %d left out (%s)",
-        *(counts["train_images"], catalog.width, catalog.height, objects),
+        "data: %d training images of %s%dx%d px with %d objects, %d test images, %d left out (%s)",
+        *(counts["train_images"], "" if catalog.sizes.common else "up to "),
+        *(*catalog.sizes.largest[::-1], objects),
         *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
     )
     job.finish(outputs, counts)

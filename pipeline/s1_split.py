@@ -90,13 +90,14 @@ def _made(run: Run) -> Path:
 
 
 def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
-    from pipeline.data.overlaps import find_groups
+    from pipeline.data.scenes import find_groups_by_size
     from pipeline.data.signature_store import STORES
 
     ids = catalog.train_ids
-    return find_groups(
+    return find_groups_by_size(
         [catalog.train_path(image_id) for image_id in ids],
         ids,
+        catalog.sizes,
         jobs=os.cpu_count() or 1,
         signatures_path=STORES / run.config.data_name,
     )

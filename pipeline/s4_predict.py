@@ -85,8 +85,7 @@ def work(run: Run, job: Job, part: Part) -> None:
         part,
         images(run, part),
         networks(run, part),
-        height=catalog.height,
-        width=catalog.width,
+        sizes=catalog.test_sizes if part.name == TEST else catalog.sizes,
         look=_look(run, part) if looks_again(run) else None,
         also=[FILE] if looks_again(run) and part.name != TEST else [],
     )

@@ -73,13 +73,13 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
 
     catalog, task = Catalog.of(run), run.config.task
     folds = read_folds(run.result("split").checked("folds.csv"))
-    shape, settings = catalog.mask_shape, run.config.calibrate
+    sizes, settings = catalog.mask_sizes, run.config.calibrate
     contact = CHANNELS[run.config.targets.kind] > 1
     readers = {
         fold: MapReader(
             run.result("predict/oof", fold=fold),
             folds.ImageId[folds.fold == fold].tolist(),
-            *shape,
+            sizes,
             contact=contact,
             classes=len(task.classes),
         )
@@ -90,7 +90,7 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
         return calibrate(
             _out_of_fold_maps(readers, task.classes.index(class_id)),
             of_class(catalog.masks, class_id),
-            *shape,
+            sizes,
             candidates(settings, contact=contact),
             metric=metric,
             objects=task.objects,

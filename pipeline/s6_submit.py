@@ -94,14 +94,14 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     from pipeline.selection.submission import submit_maps, write_submission
     from pipeline.selection.workers import worker_count
 
-    shape, task = catalog.mask_shape, run.config.task
+    sizes, task = catalog.test_mask_sizes, run.config.task
     truth = read_test_truth(run.config, catalog)  # before anything is written
     source = run.result("calibrate").checked("rules.json")
     rules = read_classes(read_json(source), task.classes, str(source))
     reader = MapReader(
         run.result("predict/test"),
         catalog.usable_test_ids,
-        *shape,
+        sizes,
         contact=CHANNELS[run.config.targets.kind] > 1,
         classes=len(task.classes),
     )
@@ -111,9 +111,9 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
         for image_id in catalog.test_ids
     )
     jobs = worker_count(len(catalog.test_ids))
-    submission = submit_maps(maps, rules, catalog.test_ids, task, shape, jobs=jobs)
+    submission = submit_maps(maps, rules, catalog.test_ids, task, sizes, jobs=jobs)
     sample = catalog.root / task.sample
-    write_submission(job.folder / "submission.csv", submission, sample, task, shape)
+    write_submission(job.folder / "submission.csv", submission, sample, task, sizes)
     objects = submission.EncodedPixels != ""
     metrics: dict[str, Any] = {
         "images": len(catalog.test_ids),
@@ -123,7 +123,7 @@ def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
     LOG.info("submit: %d test images, %d objects in %d of them", *metrics.values())
     if truth is not None:
         metric = find_metric(run.config.task.metric)
-        scores = summarise(match_objects(truth, submission, *shape, metric))
+        scores = summarise(match_objects(truth, submission, sizes, metric))
         values = [scores[name] for name in headline(metric)]
         whole = f"test_{metric.key}"
         names = whole, f"{whole}_{metric.object_key}s", f"{whole}_empty", f"{whole}_all_empty"

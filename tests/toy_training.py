@@ -58,7 +58,7 @@ def draw_images(folder):
         paths.append(folder / f"{number}.png")
         cv2.imwrite(str(paths[-1]), image_hwc)
         encoded.append(encode_labels(labels_hw))
-    return paths, TrueObjects(encoded, SIZE, SIZE)
+    return paths, TrueObjects(encoded, (SIZE, SIZE))
 
 
 def settings(*overrides):
@@ -105,7 +105,7 @@ def context(folder, images, *overrides, wanted="a", crops=None, device=None):
         config,
         config.train,
         crops or dataset(images, targets=config.targets),
-        ImageDataset(images[0], SIZE, SIZE, (images[1], config.targets)),
+        ImageDataset(images[0], (SIZE, SIZE), (images[1], config.targets)),
         device or Device.choose(config.machine),
         Group.current(),
     )

@@ -36,6 +36,7 @@ from pipeline.calibration.search import (
 from pipeline.config.calibration import CandidateSelection
 from pipeline.errors import DataError
 from pipeline.maps import as_level
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.matching import Matches, match_objects
 from pipeline.metrics.metric import Metric, score
 from pipeline.metrics.summaries import summarise
@@ -83,8 +84,7 @@ class Calibration:
 def calibrate(
     maps: Maps,
     truth: pd.DataFrame,
-    height: int,
-    width: int,
+    sizes: Sizes,
     candidates: RuleGrid,
     *,
     metric: Metric,
@@ -101,8 +101,7 @@ def calibrate(
         maps: `(ImageId, fold, maps)` of every image, by the fold that did not train on it; None
             where nothing reaches any threshold. They are gone through once.
         truth: Instances of the same images, of the class.
-        height: Image height in px.
-        width: Image width in px.
+        sizes: Of the maps.
         candidates: The values to choose from.
         metric: The metric in force.
         objects: See `pipeline.selection.submission.draw_instances`.
@@ -118,7 +117,7 @@ def calibrate(
     """
     with workers(jobs) as those:
         levels = [candidates.lowest, *([] if learning is None else map(as_level, learning.levels))]
-        problem = Problem(maps, truth, (height, width), min(levels), those, objects=objects)
+        problem = Problem(maps, truth, sizes, min(levels), those, objects=objects)
         measured = problem.measure(list(candidates.separations), metric, beside)
         folds = _two_or_more(np.unique(measured.folds).tolist())
         ids = measured.image_ids
@@ -132,7 +131,7 @@ def calibrate(
             kept = try_learnt(measured, plain, *learnt, trials, group=group, seed=seed)
         kept = or_nothing(measured, candidates, plain, kept, trials, group=group, seed=seed)
         instances = problem.objects(kept.fold_rules, kept.chosen)
-    matches = match_objects(truth, instances, height, width, metric)
+    matches = match_objects(truth, instances, sizes, metric)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
     truths = measured.n_true, measured.true_px

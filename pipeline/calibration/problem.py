@@ -21,6 +21,7 @@ from pipeline.calibration.search import Measured, Sums
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import parse_rows
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.metric import Metric
 from pipeline.selection.candidates import Chosen, LearntSelection
 from pipeline.selection.rules import AnyRules
@@ -41,7 +42,7 @@ class Problem:
         self,
         maps: Maps,
         truth: pd.DataFrame,
-        shape: tuple[int, int],
+        sizes: Sizes,
         lowest: int,
         those: Workers,
         *,
@@ -49,7 +50,7 @@ class Problem:
     ) -> None:
         masks = truth[truth["EncodedPixels"] != ""]
         self._texts = masks.groupby("ImageId")["EncodedPixels"].apply(list).to_dict()
-        self._maps, self._truth, self._shape = maps, truth, shape
+        self._maps, self._truth, self._sizes = maps, truth, sizes
         self._lowest, self._workers, self._objects = lowest, those, objects
         self._images: list[_Image] = []
         self._max_prob: list[int] = []
@@ -66,8 +67,10 @@ class Problem:
         _check_images(image_ids, set(self._truth["ImageId"]))
         texts = [self._texts.get(image_id, []) for image_id in image_ids]
         n_true = np.array([len(each) for each in texts])
-        runs, owners = parse_rows([text for each in texts for text in each], *self._shape)
-        owners = np.repeat(np.arange(len(texts)), n_true)[owners]
+        image = np.repeat(np.arange(len(texts)), n_true)
+        of_mask = self._sizes.of(image_ids)[image]
+        runs, owners = parse_rows([text for each in texts for text in each], *of_mask.T)
+        owners = image[owners]
         true_px = np.bincount(owners, runs[:, 1], len(texts)).astype(np.int64)
         max_prob = np.array(self._max_prob)
         return Measured(metric, image_ids, folds, n_true, true_px, max_prob, found, beside)
@@ -101,10 +104,11 @@ class Problem:
 
     def _read(self) -> Iterator[_Image]:
         for image_id, fold, maps in self._maps:
-            if maps is not None and maps.prob_hw.shape != self._shape:
+            height, width = self._sizes[image_id]
+            if maps is not None and maps.prob_hw.shape != (height, width):
                 raise ArtifactError(
-                    f"the map of {image_id}: expected {self._shape[0]}x{self._shape[1]} px, the "
-                    f"size of the images, got {maps.prob_hw.shape}. Predict again."
+                    f"the map of {image_id}: expected {height}x{width} px, the size of the image, "
+                    f"got {maps.prob_hw.shape}. Predict again."
                 )
             self._images.append((image_id, fold, pack(maps, self._lowest)))
             self._max_prob.append(0 if maps is None else int(maps.prob_hw.max(initial=0)))

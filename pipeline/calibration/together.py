@@ -56,7 +56,7 @@ def score_together(
     if not others:
         return first.scores, first.matches
     metric = first.matches.metric
-    matches = match_objects(truth, instances, *first.matches.shape, metric)
+    matches = match_objects(truth, instances, first.matches.sizes, metric)
     of = folds.set_index("ImageId").loc[matches.images["ImageId"]]
     scores = summarise(matches, of["fold"].to_numpy(), of["group"].to_numpy())
     by_class = zip(*(one.in_sample for one in found.values()), strict=True)

@@ -102,7 +102,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     rules = read_classes(read_json(source), task.classes, str(source))
     if task.mask_shape is not None:  # areas were calibrated in smaller masks
         catalog = Catalog.of(run)
-        times = catalog.height * catalog.width / math.prod(task.mask_shape)
+        times = math.prod(catalog.sizes.largest) / math.prod(task.mask_shape)
         rules = {
             name: own.scaled(times) if isinstance(own, Rules) else own
             for name, own in rules.items()
@@ -155,7 +155,7 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], list[ImageMaps]]":
     from pipeline.inference.windows import predict_windows
 
     config, trained = run.config, trained_networks(run)
-    catalog = Catalog.of(run)
+    height, width = Catalog.of(run).sizes.largest
     device, look = Device.choose(config.machine), look_of_run(run)
     LOG.info("predicting on %s", device)
     network = MeanNetwork(config, device, map(trained_state, trained), look)
@@ -164,8 +164,8 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], list[ImageMaps]]":
         mean = predict_windows(
             network,
             picture_hwc,
-            height=catalog.height,
-            width=catalog.width,
+            height=height,
+            width=width,
             batch_size=config.predict.batch_size,
         )
         return next(as_maps(mean, [path], config))

@@ -27,6 +27,7 @@ COMPETITION = Competition(
     sample_forms=(PLAIN, WITH_CLASS),
     classes=(),
     objects=True,
+    sizes_differ=True,
     metric="ap",
     object_name=("object", "objects"),
     stand_in=StandIn(ending=".png", sizes=(0.04, 0.12), most=8),

@@ -115,6 +115,7 @@ class Competition:
         object_name: One object, and several of them, in sentences.
         stand_in: What is drawn for its data where there is none.
         mask_shape: Height and width of submitted masks, px; None: as the images.
+        sizes_differ: Whether images may differ in size; else those that do are left out.
         overlaps: Whether true objects may share pixels; those are taken as the smallest one's.
         unites: Whether several rows of one mask are united; else there is one.
         endings: What an image's file has behind the id in the tables, "" if the id holds it, and
@@ -147,6 +148,7 @@ class Competition:
     stand_in: StandIn = StandIn()
     rle: Rle = Rle()
     mask_shape: tuple[int, int] | None = None
+    sizes_differ: bool = False
     overlaps: bool = False
     unites: bool = False
     endings: dict[str, Callable[[Path], Image] | None] = field(default_factory=lambda: {"": None})

@@ -17,11 +17,15 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
-from pipeline.masks.instances import of_class, read_instances, write_instances
+from pipeline.jobs.tables import read_table
+from pipeline.masks.instances import of_class, read_instances, write_instances, write_rows
+from pipeline.masks.sizes import Size, Sizes
 from pipeline.masks.tables import read_masks
 
 OUTPUTS = ["catalog.json", "instances.csv", "quarantine.csv"]
 SHRUNK = "masks.csv"
+SIZES = "sizes.csv"  # of each image, where they differ
+SIZE_COLUMNS = ["split", "ImageId", "height", "width"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Catalog:
     Attributes:
         competition: Whose it is.
         root: Folder in the competition's layout.
-        height: Of every image, px.
-        width: Of every image, px.
+        sizes: Of the training images.
+        test_sizes: Of the test images.
         instances: Truth of the usable training images, at their size: `ImageId, EncodedPixels`,
             between the two `ClassId` where there are several classes.
         masks: The same at the size of submitted masks.
@@ -43,17 +47,26 @@ class Catalog:
 
     competition: Competition
     root: Path
-    height: int
-    width: int
+    sizes: Sizes
+    test_sizes: Sizes
     instances: pd.DataFrame
     masks: pd.DataFrame
     test_ids: list[str]
     unusable_test_ids: list[str]
 
     @property
-    def mask_shape(self) -> tuple[int, int]:
-        """Height and width of submitted masks, px."""
-        return self.competition.mask_shape or (self.height, self.width)
+    def mask_sizes(self) -> Sizes:
+        """Of the training images' masks, as they are submitted."""
+        return self._of_masks(self.sizes)
+
+    @property
+    def test_mask_sizes(self) -> Sizes:
+        """Of the test images' masks."""
+        return self._of_masks(self.test_sizes)
+
+    def _of_masks(self, sizes: Sizes) -> Sizes:
+        shape = self.competition.mask_shape
+        return sizes if shape is None else Sizes(shape)
 
     @property
     def train_ids(self) -> list[str]:
@@ -98,19 +111,29 @@ class Catalog:
         """Write the catalog and the quarantine table; return the file names."""
         write_instances(folder / "instances.csv", self.instances)
         write_atomic(folder / "quarantine.csv", quarantine.to_csv(index=False).encode())
-        write_json(
-            folder / "catalog.json",
-            {
-                "height": self.height,
-                "width": self.width,
-                "test_ids": self.test_ids,
-                "unusable_test_ids": self.unusable_test_ids,
-            },
-        )
-        if self.competition.mask_shape is None:
-            return OUTPUTS
-        write_instances(folder / SHRUNK, self.masks)
-        return [*OUTPUTS, SHRUNK]
+        height, width = (self.sizes == self.test_sizes and self.sizes.common) or (None, None)
+        known = {"height": height, "width": width, "test_ids": self.test_ids}
+        unusable = {"unusable_test_ids": self.unusable_test_ids}
+        write_json(folder / "catalog.json", known | unusable)
+        outputs = [*OUTPUTS]
+        if height is None:
+            write_rows(folder / SIZES, self._size_table())
+            outputs.append(SIZES)
+        if self.competition.mask_shape is not None:
+            write_instances(folder / SHRUNK, self.masks)
+            outputs.append(SHRUNK)
+        return outputs
+
+    def _size_table(self) -> pd.DataFrame:
+        rows = [
+            (split, image_id, *sizes[image_id])
+            for split, ids, sizes in (
+                ("train", self.train_ids, self.sizes),
+                ("test", self.usable_test_ids, self.test_sizes),
+            )
+            for image_id in ids
+        ]
+        return pd.DataFrame(rows, columns=SIZE_COLUMNS)
 
     @classmethod
     def of(cls, run: Run) -> Self:
@@ -131,12 +154,25 @@ class Catalog:
         """
         job = Job("data", None, folder, {})
         known = read_json(job.checked("catalog.json"))
+        height, width = known.pop("height"), known.pop("width")
+        sizes = test_sizes = Sizes((height, width))
+        if height is None:
+            sizes, test_sizes = read_sizes(job.checked(SIZES))
         masks = instances = read_instances(job.checked("instances.csv"))
         if competition.mask_shape is not None:
             masks = read_instances(job.checked(SHRUNK))
         # Earlier versions wrote down where the data was then.
         now = {"competition": competition, "root": root, "instances": instances, "masks": masks}
-        return cls(**known | now)
+        return cls(**known | now, sizes=sizes, test_sizes=test_sizes)
+
+
+def read_sizes(path: Path) -> tuple[Sizes, Sizes]:
+    """Read the sizes of the training and the test images, where they differ."""
+    own: dict[str, dict[str, Size]] = {"train": {}, "test": {}}
+    for split, image_id, height, width in read_table(path, SIZE_COLUMNS, advice=""):
+        own[split][image_id] = int(height), int(width)
+    sizes = Sizes.of_each(own["train"], (0, 0))
+    return sizes, Sizes.of_each(own["test"], sizes.largest)
 
 
 def read_test_truth(config: Config, catalog: Catalog) -> pd.DataFrame | None:
@@ -150,7 +186,7 @@ def read_test_truth(config: Config, catalog: Catalog) -> pd.DataFrame | None:
         path = config.data_folder / task.hidden_truth
     if path is None:
         return None
-    masks = read_masks(path, task, *catalog.mask_shape, images=catalog.test_ids)
+    masks = read_masks(path, task, catalog.test_mask_sizes, images=catalog.test_ids)
     if wrong := sorted({*masks.ImageId} ^ {*catalog.test_ids}):
         raise DataError(
             f"{path} (data.test_truth): expected masks of the {len(catalog.test_ids)} images of "

@@ -17,6 +17,7 @@ from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
 from pipeline.masks.instances import columns_of
 from pipeline.masks.rle_forms import shrink
+from pipeline.masks.sizes import Size, Sizes
 from pipeline.masks.tables import Rows, check_rows, read_rows, read_sample, to_instances
 
 QUARANTINE = ["ImageId", "split", "where", "reason"]
@@ -52,17 +53,17 @@ def check_folder(
     test_ids = read_sample(root / competition.sample, competition).image_ids
     train_ids = sorted({*truth.images, *(files.found if truth.form.sparse else ())})
     train = _verdicts(files, train_ids, memory, jobs, signatures)
-    shape = _common_shape(train, files, competition)
+    test_files = ImageFiles(root / competition.test_images, competition)
+    test = _verdicts(test_files, test_ids, memory, jobs)
+    sizes, test_sizes = _sizes(train, test, files, competition)
     unlisted = [*map(shown, sorted(files.found.keys() - {*train_ids, *damaged}))]
     rows = [
         *_file_rows("train", files, train_ids, train.defect),
         *_file_rows("train", files, damaged, damaged.values()),
-        *_test_rows(
-            ImageFiles(root / competition.test_images, competition), test_ids, shape, memory, jobs
-        ),
+        *_test_rows(test_files, test_ids, test, test_sizes),
         *(
             (defect.image_id, "train", f"{competition.truth} row {defect.row}", defect.reason)
-            for defect in check_rows(truth, competition, *shape)
+            for defect in check_rows(truth, competition, sizes)
         ),
         *_file_rows("train", files, unlisted, [f"no row in {competition.truth}"] * len(unlisted)),
     ]
@@ -71,42 +72,53 @@ def check_folder(
     _stop_if_too_many(quarantine, count, max_bad_share, root)
     bad_train = set(quarantine[quarantine.split == "train"].ImageId)
     extra = [name for name in train_ids if name not in bad_train] if truth.form.sparse else []
-    kept = to_instances(truth, competition, *shape, images=extra, without=bad_train)
+    kept = to_instances(truth, competition, sizes, images=extra, without=bad_train)
     if kept.empty:
         raise DataError(
             f"{root}: no training image is usable; the first defect: {_line(quarantine.iloc[0])}"
         )
-    masks = _at_mask_size(kept, shape, competition)
+    masks = _at_mask_size(kept, sizes, competition)
     unusable = _unusable_test_ids(quarantine)
-    return Catalog(competition, root, *shape, kept, masks, test_ids, unusable), quarantine
+    catalog = Catalog(competition, root, sizes, test_sizes, kept, masks, test_ids, unusable)
+    return catalog, quarantine
 
 
-def _common_shape(
-    train: pd.DataFrame, files: ImageFiles, competition: Competition
-) -> tuple[int, int]:
+def _sizes(
+    train: pd.DataFrame, test: pd.DataFrame, files: ImageFiles, competition: Competition
+) -> tuple[Sizes, Sizes]:
+    """Return the sizes of the training and the test images, one for all where it must be."""
     usable = train[train.defect == ""]
     if usable.empty:
         raise DataError(
             f"{files.folder}: none of the {len(train)} images that {competition.truth} lists can "
             f"be used; the first: {shown(train.index[0])}: {train.defect.iloc[0]}."
         )
-    return int(usable.height.iloc[0]), int(usable.width.iloc[0])
+    first = int(usable.height.iloc[0]), int(usable.width.iloc[0])
+    sizes = _own_sizes(train, first, competition)
+    return sizes, _own_sizes(test, sizes.largest, competition)
 
 
-def _at_mask_size(
-    instances: pd.DataFrame, shape: tuple[int, int], competition: Competition
-) -> pd.DataFrame:
+def _own_sizes(verdicts: pd.DataFrame, common: Size, competition: Competition) -> Sizes:
+    """Return the size of each usable image where they may differ, else that of all."""
+    if not competition.sizes_differ:
+        return Sizes(common)
+    usable = verdicts[verdicts.defect == ""]
+    rows = zip(usable.index, usable.height.tolist(), usable.width.tolist(), strict=True)
+    return Sizes.of_each({image_id: (height, width) for image_id, height, width in rows}, common)
+
+
+def _at_mask_size(instances: pd.DataFrame, sizes: Sizes, competition: Competition) -> pd.DataFrame:
     if competition.mask_shape is None:
         return instances
-    texts = [shrink(text, shape, competition.mask_shape) for text in instances.EncodedPixels]
+    rows = zip(instances.ImageId, instances.EncodedPixels, strict=True)
+    texts = [shrink(text, sizes[image_id], competition.mask_shape) for image_id, text in rows]
     return instances.assign(EncodedPixels=pd.Series(texts, dtype=str))
 
 
 def check_test_folder(
     root: Path,
     competition: Competition,
-    height: int,
-    width: int,
+    size: Size,
     memory: Path,
     *,
     max_bad_share: float,
@@ -117,8 +129,7 @@ def check_test_folder(
     Args:
         root: Folder that holds at least the test images and the sample submission.
         competition: Whose it is.
-        height: Of the images that the networks learned from, px.
-        width: The same.
+        size: Of the images that the networks learned from.
         memory: Where verdicts on image files are remembered.
         max_bad_share: Largest share of the test images that may be left out.
         jobs: Threads that decode.
@@ -131,12 +142,14 @@ def check_test_folder(
     """
     test_ids = read_sample(root / competition.sample, competition).image_ids
     files = ImageFiles(root / competition.test_images, competition)
-    rows = _test_rows(files, test_ids, (height, width), memory, jobs)
+    test = _verdicts(files, test_ids, memory, jobs)
+    sizes = _own_sizes(test, size, competition)
+    rows = _test_rows(files, test_ids, test, sizes)
     quarantine = pd.DataFrame(rows, columns=QUARANTINE)
     _stop_if_too_many(quarantine, len(test_ids), max_bad_share, root)
     none = pd.DataFrame(columns=columns_of(competition.classes), dtype=str)
     unusable = _unusable_test_ids(quarantine)
-    return Catalog(competition, root, height, width, none, none, test_ids, unusable), quarantine
+    return Catalog(competition, root, sizes, sizes, none, none, test_ids, unusable), quarantine
 
 
 def _read_truth(
@@ -171,12 +184,13 @@ def _read_truth(
 
 
 def _test_rows(
-    files: ImageFiles, test_ids: Sequence[str], shape: tuple[int, int], memory: Path, jobs: int
+    files: ImageFiles, test_ids: Sequence[str], test: pd.DataFrame, sizes: Sizes
 ) -> list[tuple[str, str, str, str]]:
-    test = _verdicts(files, test_ids, memory, jobs)
     defects = [
-        defect or ("" if (h, w) == shape else f"expected {shape[1]}x{shape[0]} px, got {w}x{h}")
-        for defect, h, w in zip(test.defect, test.height, test.width, strict=True)
+        defect or ("" if (h, w) == (high, wide) else f"expected {wide}x{high} px, got {w}x{h}")
+        for defect, h, w, (high, wide) in zip(
+            test.defect, test.height, test.width, sizes.of(test_ids).tolist(), strict=True
+        )
     ]
     return _file_rows("test", files, test_ids, defects)
 
@@ -186,7 +200,13 @@ def _verdicts(
 ) -> pd.DataFrame:
     """Verify the image of each id; one that cannot name a file has no file to look at."""
     paths = {image_id: files.path(image_id) for image_id in ids if not name_defect(image_id)}
-    seen = verify_images([*paths.values()], memory, jobs=jobs, signatures=signatures)
+    seen = verify_images(
+        [*paths.values()],
+        memory,
+        jobs=jobs,
+        signatures=signatures,
+        sizes_differ=files.competition.sizes_differ,
+    )
     found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
     rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]
     return pd.DataFrame(rows, columns=["height", "width", "defect"], index=[*ids])

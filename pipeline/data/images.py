@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.competitions import image_readers
 from pipeline.data import decoding
@@ -168,29 +169,29 @@ def _content(path: Path) -> bytes:
 
 
 class Images:
-    """Images of one size by number: `images[n]` is uint8 (height, width, 3) RGB, to be read only.
+    """Images by number: `images[n]` is uint8 (height, width, 3) RGB, to be read only.
 
     Args:
         paths: Path of each image.
-        height: Of every image, px.
-        width: Of every image, px.
+        sizes: Height and width, px: of each image, (n, 2), or of all of them, (2,).
         cache_mib: If all images, decoded, fit in so much memory, each is kept once it is read.
+
+    Attributes:
+        sizes: Of each image, (n, 2).
     """
 
-    def __init__(
-        self, paths: Sequence[Path], height: int, width: int, *, cache_mib: int = 0
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], sizes: npt.ArrayLike, *, cache_mib: int = 0) -> None:
         encoded = [os.fsencode(path) for path in paths]
         self._names = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._ends = np.cumsum([0, *(len(name) for name in encoded)])
-        self.height, self.width = height, width
-        shape = (len(encoded), height, width, 3)
-        self._kept_nhwc: np.ndarray | None = None
-        if 0 < np.prod(shape) <= cache_mib * 2**20:
+        self.sizes = np.broadcast_to(np.asarray(sizes, np.int64), (len(encoded), 2))
+        self._byte_ends = np.cumsum([0, *3 * self.sizes.prod(axis=1)])
+        count = int(self._byte_ends[-1])
+        self._kept: np.ndarray | None = None
+        if 0 < count <= cache_mib * 2**20:
             # Memory without a file, which forked processes share; it is taken page by page as the
             # images come. Two processes that read one image write the same bytes.
-            memory = mmap.mmap(-1, int(np.prod(shape)))
-            self._kept_nhwc = np.frombuffer(memory, np.uint8).reshape(shape)
+            self._kept = np.frombuffer(mmap.mmap(-1, count), np.uint8)
         self._is_kept = np.zeros(len(encoded), dtype=bool)
 
     def __len__(self) -> int:
@@ -202,11 +203,13 @@ class Images:
         return Path(os.fsdecode(name.tobytes()))
 
     def __getitem__(self, index: int) -> np.ndarray:
-        if self._kept_nhwc is None:
-            return read_image(self.path(index), self.height, self.width)
+        height, width = self.sizes[index].tolist()
+        if self._kept is None:
+            return read_image(self.path(index), height, width)
+        first, end = self._byte_ends[index : index + 2]
+        kept_hwc: np.ndarray = self._kept[first:end].reshape(height, width, 3)
         if not self._is_kept[index]:
-            self._kept_nhwc[index] = read_image(self.path(index), self.height, self.width)
+            kept_hwc[:] = read_image(self.path(index), height, width)
             self._is_kept[index] = True
-        kept_hwc: np.ndarray = self._kept_nhwc[index]
         kept_hwc.flags.writeable = False
         return kept_hwc

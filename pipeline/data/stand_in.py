@@ -20,6 +20,7 @@ from pipeline.jobs.artifacts import write_atomic, write_json
 from pipeline.masks.instances import columns_of, write_rows
 from pipeline.masks.rle import encode_mask
 from pipeline.masks.rle_forms import shrink
+from pipeline.masks.sizes import Sizes
 from pipeline.masks.table_writing import rows_of, to_rows
 from pipeline.seeds import generator
 
@@ -53,19 +54,19 @@ def render_stand_in(
             for part, count in (("train", train_tiles), ("test", test_tiles))
         )
         if competition.read_truth is None:
-            shape = competition.stand_in.shape
-            _write_table(folder / competition.truth, train, competition, shape)
+            sizes = Sizes(competition.stand_in.shape)
+            _write_table(folder / competition.truth, train, competition, sizes)
         else:
             write_json(folder / competition.truth, sorted(set(train.ImageId)))
         if competition.mask_shape is not None:
-            sizes = competition.stand_in.shape, competition.mask_shape
-            test["EncodedPixels"] = [shrink(text, *sizes) for text in test.EncodedPixels]
-        mask_shape = competition.mask_shape or competition.stand_in.shape
+            shapes = competition.stand_in.shape, competition.mask_shape
+            test["EncodedPixels"] = [shrink(text, *shapes) for text in test.EncodedPixels]
+        mask_sizes = Sizes(competition.mask_shape or competition.stand_in.shape)
         (folder / competition.hidden_truth).parent.mkdir()
-        _write_table(folder / competition.hidden_truth, test, competition, mask_shape)
+        _write_table(folder / competition.hidden_truth, test, competition, mask_sizes)
         blank = test.assign(EncodedPixels="").drop_duplicates()
         rows = rows_of(blank, competition.sample_forms, competition)
-        write_rows(folder / competition.sample, to_rows(blank, rows, competition, mask_shape))
+        write_rows(folder / competition.sample, to_rows(blank, rows, competition, mask_sizes))
         settings = {"seed": seed, "train_tiles": train_tiles, "test_tiles": test_tiles}
         known = {"competition": competition.name, "empty_share": empty_share}
         write_json(folder / DEMO, settings | known)
@@ -131,12 +132,10 @@ def _write_picture(path: Path, grey_hw: np.ndarray) -> None:
     write_atomic(path, encoded.tobytes(), sync=False)
 
 
-def _write_table(
-    path: Path, masks: pd.DataFrame, competition: Competition, shape: tuple[int, int]
-) -> None:
+def _write_table(path: Path, masks: pd.DataFrame, competition: Competition, sizes: Sizes) -> None:
     """Write masks in the form of the truth, which in a sparse one has no row of no object."""
     rows = rows_of(masks, competition.truth_forms, competition)
-    frame = to_rows(masks, rows, competition, shape)
+    frame = to_rows(masks, rows, competition, sizes)
     if rows.form.sparse:
         frame = frame[frame[rows.form.pixels] != competition.rle.empty]
     write_rows(path, frame)

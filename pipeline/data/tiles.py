@@ -5,12 +5,15 @@ on (seed, stream, epoch, index) alone, so any number of workers, and a resumed r
 An image is cropped before anything else is done to it; normalisation is the network's.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
@@ -39,22 +42,38 @@ class ImageDataset(Dataset[Item]):
 
     Args:
         paths: Path of each image.
-        height: Of every image, px.
-        width: Of every image, px.
+        sizes: Height and width, px: of each image, (n, 2), or of all of them, (2,).
         truth: Their true objects, and what the network learns of them.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
-        height: int,
-        width: int,
+        sizes: npt.ArrayLike,
         truth: tuple[TrueObjects, Targets] | None = None,
     ) -> None:
-        self._images, self._truth = Images(paths, height, width), truth
+        self._images, self._truth = Images(paths, sizes), truth
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def most_px(self, batch_size: int) -> int:
+        """Return the pixels of so many images, of the mean number each."""
+        return batch_size * int(self._images.sizes.prod(axis=1).sum()) // max(len(self), 1)
+
+    def batches(self, batch_size: int) -> list[list[int]]:
+        """Cut the images into batches of neighbours of one size, which a network takes together.
+
+        Args:
+            batch_size: Images in a batch at most; of large ones so many as have no more pixels than
+                `most_px`, but one at least.
+        """
+        most_px, batches = self.most_px(batch_size), list[list[int]]()
+        sizes = self._images.sizes
+        for size, same in groupby(range(len(sizes)), lambda index: tuple(sizes[index].tolist())):
+            numbers, count = [*same], min(max(most_px // math.prod(size), 1), batch_size)
+            batches += (numbers[at : at + count] for at in range(0, len(numbers), count))
+        return batches
 
     def __getitem__(self, index: int) -> Item:
         image_hwc = self._images[index]
@@ -104,7 +123,7 @@ class CropDataset(Dataset[Item]):
         draw_weights: np.ndarray | None = None,
         cache_mib: int = 0,
     ) -> None:
-        self._images = Images(paths, objects.height, objects.width, cache_mib=cache_mib)
+        self._images = Images(paths, objects.sizes, cache_mib=cache_mib)
         self._objects, self._targets = objects, targets
         self._crops = crops
         self.size_px, self.batch_size = crops.fixed_sizes()
@@ -163,11 +182,11 @@ class CropDataset(Dataset[Item]):
         whole_hwc = self._images[image]
         random = generator(self._seed, *stream, "place")
         if held[index] == "object":
-            rows, columns = self._place(random, self._objects.random_pixel(image, random))
+            rows, columns = self._place(random, image, self._objects.random_pixel(image, random))
         elif held[index] == "contact":
-            rows, columns = self._place(random, random.choice(self._contacts[image]))
+            rows, columns = self._place(random, image, random.choice(self._contacts[image]))
         else:
-            places = [self._place(random) for _ in range(self._crops.busiest_of)]
+            places = [self._place(random, image) for _ in range(self._crops.busiest_of)]
             rows, columns = max(places, key=lambda place: _busyness(whole_hwc[place]))
         image_hwc = whole_hwc[rows, columns]
         labels_chw = self._objects.labels(image, rows, columns)
@@ -185,10 +204,10 @@ class CropDataset(Dataset[Item]):
         }
 
     def _place(
-        self, random: np.random.Generator, pixel: np.ndarray | None = None
+        self, random: np.random.Generator, image: int, pixel: np.ndarray | None = None
     ) -> tuple[slice, slice]:
-        """Choose a window: anywhere, or anywhere that holds `pixel`."""
-        shape = np.array([self._objects.height, self._objects.width])
+        """Choose a window of an image: anywhere, or anywhere that holds `pixel`."""
+        shape = self._objects.sizes[image]
         size = np.minimum(self.size_px, shape)
         low, high = np.zeros(2, dtype=int), shape - size
         if pixel is not None:

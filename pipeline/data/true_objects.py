@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.contact import contact
 from pipeline.masks.rle import parse_runs
@@ -13,19 +14,23 @@ class TrueObjects:
 
     Args:
         encoded: For each class of each image the RLEs of its objects, an empty list for none.
-        height: Of every image, px.
-        width: Of every image, px.
+        sizes: Height and width, px: of each image, (n, 2), or of all of them, (2,).
         classes: How many there are.
+
+    Attributes:
+        sizes: Of each image, (n, 2).
 
     Raises:
         DataError: An RLE is not legal.
     """
 
     def __init__(
-        self, encoded: Sequence[Sequence[str]], height: int, width: int, classes: int = 1
+        self, encoded: Sequence[Sequence[str]], sizes: npt.ArrayLike, classes: int = 1
     ) -> None:
-        self.height, self.width, self._classes = height, width, classes
-        runs = [parse_runs(text, height, width) for texts in encoded for text in texts]
+        self._classes = classes
+        self.sizes = np.broadcast_to(np.asarray(sizes, np.int64), (len(encoded) // classes, 2))
+        layers = zip(encoded, np.repeat(self.sizes, classes, axis=0).tolist(), strict=True)
+        runs = [parse_runs(text, *size) for texts, size in layers for text in texts]
         self._runs = np.concatenate([np.zeros((0, 2), np.int64), *runs]).astype(np.int32)
         self._run_ends = np.cumsum([0, *(len(each) for each in runs)])
         self._layer_ends = np.cumsum([0, *(len(texts) for texts in encoded)])
@@ -50,7 +55,7 @@ class TrueObjects:
         drawn = int(random.integers(ends[-1]))
         run = int(np.searchsorted(ends, drawn, side="right"))
         position = runs[run, 0] + runs[run, 1] - (ends[run] - drawn)
-        return np.array([position % self.height, position // self.height])
+        return np.array(divmod(position, self.sizes[image, 0])[::-1])
 
     def contacts(self, within_px: int) -> dict[int, np.ndarray]:
         """Return the pixels of contact of each image that has any, rows and columns, (n, 2).
@@ -68,11 +73,11 @@ class TrueObjects:
             if not near.any():
                 continue
             corner = np.maximum(first[near].min(0) - within_px, 0)
-            end = np.minimum(last[near].max(0) + within_px + 1, (self.height, self.width))
+            image = layer // self._classes
+            end = np.minimum(last[near].max(0) + within_px + 1, self.sizes[image])
             rows, columns = (slice(*ends) for ends in np.stack([corner, end], 1).tolist())
             pixels = np.argwhere(contact(self._layer(layer, rows, columns), within_px))
             if len(pixels):
-                image = layer // self._classes
                 known = found.get(image, pixels[:0])
                 found[image] = np.concatenate([known, pixels + corner])
         return found
@@ -81,12 +86,13 @@ class TrueObjects:
         """Return the first and the last row and column of every object, (2, objects, 2)."""
         first = self._runs[:, 0]
         last = first + self._runs[:, 1] - 1
-        (column, row), (last_column, last_row) = (
-            divmod(each, self.height) for each in (first, last)
-        )
+        object_ends = self._layer_ends[:: self._classes]
+        run_counts = np.diff(self._run_ends[object_ends])
+        height = np.repeat(self.sizes[:, 0], run_counts)
+        (column, row), (last_column, last_row) = (divmod(each, height) for each in (first, last))
         wraps = last_column > column
         low = np.stack([np.where(wraps, 0, row), column], 1)
-        high = np.stack([np.where(wraps, self.height - 1, last_row), last_column], 1)
+        high = np.stack([np.where(wraps, height - 1, last_row), last_column], 1)
         starts = self._run_ends[:-1]
         return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)])
 
@@ -105,8 +111,9 @@ class TrueObjects:
         first_object, end_object = self._layer_ends[layer : layer + 2]
         run_ends = self._run_ends[first_object : end_object + 1]
         runs = self._runs[run_ends[0] : run_ends[-1]]
-        flat = np.zeros((columns.stop - columns.start) * self.height, dtype=np.int32)
-        starts = runs[:, 0] - columns.start * self.height
+        height = int(self.sizes[layer // self._classes, 0])
+        flat = np.zeros((columns.stop - columns.start) * height, dtype=np.int32)
+        starts = runs[:, 0] - columns.start * height
         ends = np.clip(starts + runs[:, 1], 0, flat.size)
         starts = np.clip(starts, 0, flat.size)
         # Each run's pixels are its start and those that follow: one count over all of them, from
@@ -116,4 +123,4 @@ class TrueObjects:
         pixels = np.arange(lengths.sum()) + np.repeat(starts - behind + lengths, lengths)
         numbers = np.repeat(np.arange(1, len(run_ends)), np.diff(run_ends))
         flat[pixels] = np.repeat(numbers, lengths)
-        return flat.reshape(-1, self.height).T[rows]
+        return flat.reshape(-1, height).T[rows]

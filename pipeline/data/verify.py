@@ -32,7 +32,12 @@ Verdicts = dict[tuple[str, int, int], tuple[int, int, str]]
 
 
 def verify_images(
-    paths: Sequence[Path], memory: Path | None, *, jobs: int, signatures: Path | None = None
+    paths: Sequence[Path],
+    memory: Path | None,
+    *,
+    jobs: int,
+    signatures: Path | None = None,
+    sizes_differ: bool = False,
 ) -> pd.DataFrame:
     """Decode each image completely, unless it was decoded before and has not changed.
 
@@ -43,10 +48,11 @@ def verify_images(
         jobs: Threads that decode.
         signatures: Store that gets the signatures of the images which are decoded, of those as
             large as the first; None: of none.
+        sizes_differ: Whether they may; else an image whose size differs from that of most has a
+            defect.
 
     Returns:
-        COLUMNS, one row per path in the same order; `defect` is "" for a usable image, and an image
-        whose size differs from that of most images has one.
+        COLUMNS, one row per path in the same order; `defect` is "" for a usable image.
 
     Raises:
         DataError: The system does not give a file that is there.
@@ -69,7 +75,8 @@ def verify_images(
         if memory is not None and (done % REMEMBERED_AFTER == 0 or done == len(new)):
             _remember(memory, known)
     verdicts_now = [(*row, *known.get(row, (0, 0, MISSING))) for row in now]
-    return _mark_odd_sizes(pd.DataFrame(verdicts_now, columns=COLUMNS))
+    verdicts = pd.DataFrame(verdicts_now, columns=COLUMNS)
+    return verdicts if sizes_differ else _mark_odd_sizes(verdicts)
 
 
 def _remembered(memory: Path) -> Verdicts:

@@ -98,9 +98,10 @@ def predict_ensemble(
     maps = [each.result(job.stage, fold=job.fold) for each in members(run, ensemble)]
     catalog = Catalog.of(run)
     task, kind = run.config.task, run.config.targets.kind
-    shape, contact = catalog.mask_shape, CHANNELS[kind] > 1
+    sizes = catalog.test_mask_sizes if job.fold is None else catalog.mask_sizes
+    contact = CHANNELS[kind] > 1
     readers = [
-        MapReader(each, image_ids, *shape, contact=contact, classes=len(task.classes))
+        MapReader(each, image_ids, sizes, contact=contact, classes=len(task.classes))
         for each in maps
     ]
     writer = MapWriter(job, part, floor=run.config.predict.floor)

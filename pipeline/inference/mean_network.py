@@ -123,8 +123,13 @@ class MeanNetwork:
         return self._networks[0].stride
 
     @torch.inference_mode()
-    def __call__(self, images_nchw: Tensor) -> Chances:
+    def __call__(self, images_nchw: Tensor, most_px: int | None = None) -> Chances:
         """Predict uint8 (N, 3, H, W).
+
+        Args:
+            images_nchw: One batch, or several together where there is a `Look`.
+            most_px: Pixels that pass through a network at a time, if an image has no more; None:
+                those of `batch_size` such images.
 
         Raises:
             ConfigError: Memory does not suffice for so many images.
@@ -138,7 +143,8 @@ class MeanNetwork:
             inputs = self.device.move(images_nchw)
             if self._look is None:
                 return self._mean(inputs)
-            return self._look_again(inputs, self._look)
+            most_px = most_px or self.batch_size * height * width
+            return self._look_again(inputs, self._look, most_px)
 
     def _mean(self, inputs_nchw: Tensor) -> Chances:
         each = [
@@ -153,13 +159,14 @@ class MeanNetwork:
             torch.stack(heads).mean(0) if heads else None,
         )
 
-    def _look_again(self, inputs_nchw: Tensor, look: Look) -> Chances:
+    def _look_again(self, inputs_nchw: Tensor, look: Look, most_px: int) -> Chances:
         """Return the first pass, and where it leaves an object possible the mean of all passes."""
         first, *others = self._networks
         as_it_is, *turned = self._symmetries
+        count = min(max(most_px // inputs_nchw.shape[2:].numel(), 1), self.batch_size)
         each = [
             mean_probability(first, some_nchw, (as_it_is,), self._kind)
-            for some_nchw in torch.split(inputs_nchw, self.batch_size)
+            for some_nchw in torch.split(inputs_nchw, count)
         ]
         first_nchw = torch.cat([one.maps_nchw for one in each])
         heads = [one.image for one in each if one.image is not None]
@@ -168,7 +175,6 @@ class MeanNetwork:
         self.work.add(regions, first_nchw.shape[2:].numel())
         maps_nchw = first_nchw.clone()
         passes = [(first, tuple(turned)), *((network, self._symmetries) for network in others)]
-        most_px = self.batch_size * first_nchw.shape[2:].numel()
         symmetries_px = min(self._batching.symmetries_px, most_px)
         for some in _batches(regions, most_px):
             windows_nchw = torch.stack([inputs_nchw[n, :, *one.window.slices] for n, one in some])

@@ -6,9 +6,10 @@ networks tell it, leave: the mean over symmetries, and over networks where sever
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -29,6 +30,7 @@ from pipeline.jobs.parts import Part
 from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels, exclusive
+from pipeline.masks.sizes import Sizes
 
 LOG = logging.getLogger(__name__)
 
@@ -40,8 +42,7 @@ def predict(
     images: Mapping[str, Path],
     trained: Sequence[Job],
     *,
-    height: int,
-    width: int,
+    sizes: Sizes,
     look: Look | None,
     also: Sequence[str],
 ) -> None:
@@ -53,14 +54,13 @@ def predict(
         part: A shard of the images, or all of them: then what shards did is not done again.
         images: The path of each image of the whole part.
         trained: The networks whose mean is predicted.
-        height: Of every image, px.
-        width: The same.
+        sizes: Of the images. Those of one size are predicted one after the other.
         look: Where all passes are computed; None: everywhere.
         also: Files in the job's folder that are its outputs, too.
     """
     writer = MapWriter(job, part, floor=config.predict.floor)
     own, written = part.of(list(images)), writer.written
-    todo = [name for name in own if name not in written]
+    todo = sorted((name for name in own if name not in written), key=sizes.__getitem__)
     done = len(own) - len(todo)
     progress = Progress(len(own), done)
     device = Device.choose(config.machine)
@@ -68,7 +68,7 @@ def predict(
         device = device.resuming(job.label, writer.precisions, config.machine)
         LOG.info("%s: predicts %d images on %s", job.label, len(todo), device)
         network = MeanNetwork(config, device, map(trained_state, trained), look)
-        maps = predict_maps(network, [images[name] for name in todo], height=height, width=width)
+        maps = predict_maps(network, [images[name] for name in todo], sizes.of(todo))
         with tqdm(total=len(own), initial=done, desc=job.label, unit="image", disable=None) as bar:
             for name, of_image in zip(todo, maps, strict=True):
                 writer.add(name, of_image)
@@ -108,15 +108,14 @@ def trained_state(source: Job) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def predict_maps(
-    network: MeanNetwork, paths: Sequence[Path], *, height: int, width: int
+    network: MeanNetwork, paths: Sequence[Path], sizes: npt.ArrayLike
 ) -> Iterator[list[ImageMaps]]:
     """Yield the probability maps of each image, one a class.
 
     Args:
         network: The networks whose mean is predicted.
         paths: The images, all of them readable.
-        height: Of every image, px.
-        width: The same.
+        sizes: Height and width of each, px, (n, 2). Neighbours of one size share a batch.
 
     Yields:
         Maps of the size that the competition's masks have, in the order of `paths`.
@@ -126,21 +125,23 @@ def predict_maps(
         ConfigError: Memory does not suffice for a batch.
         DataError: An image cannot be read.
     """
+    images = ImageDataset(paths, sizes)
     loader = DataLoader(
-        ImageDataset(paths, height, width),
-        network.batch_size,
+        images,
+        batch_sampler=images.batches(network.batch_size),
         num_workers=network.device.loader_workers,
         pin_memory=network.device.is_cuda,
         worker_init_fn=ignore_signals,
     )
-    batches, first = iter(loader), 0
-    while some := [batch["image_chw"] for batch in islice(batches, network.batches_at_once)]:
-        mean = network(torch.cat(some))
-        mask_shape = network.config.task.mask_shape
-        if mask_shape is not None:
-            mean = mean._replace(maps_nchw=adaptive_avg_pool2d(mean.maps_nchw, mask_shape))
-        yield from as_maps(mean, paths[first:], network.config)
-        first += len(mean.maps_nchw)
+    batches, first = (batch["image_chw"] for batch in loader), 0
+    for _, same in groupby(batches, lambda batch: batch.shape[2:]):
+        while some := [*islice(same, network.batches_at_once)]:
+            mean = network(torch.cat(some), images.most_px(network.batch_size))
+            mask_shape = network.config.task.mask_shape
+            if mask_shape is not None:
+                mean = mean._replace(maps_nchw=adaptive_avg_pool2d(mean.maps_nchw, mask_shape))
+            yield from as_maps(mean, paths[first:], network.config)
+            first += len(mean.maps_nchw)
 
 
 def as_maps(mean: Chances, paths: Sequence[Path], config: Config) -> Iterator[list[ImageMaps]]:

@@ -25,6 +25,7 @@ from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.maps import MAX_LEVEL, ImageMaps, as_level, map_path
+from pipeline.masks.sizes import Sizes
 
 COLUMNS = [
     "ImageId",
@@ -154,8 +155,7 @@ class MapReader:
     Args:
         job: A finished job.
         image_ids: The images that must be there, no more and no fewer.
-        height: Of every map, px.
-        width: Of every map, px.
+        sizes: Of the maps.
         contact: Whether each has a contact map.
         classes: Of which each image has maps.
 
@@ -167,8 +167,7 @@ class MapReader:
         self,
         job: Job,
         image_ids: Collection[str],
-        height: int,
-        width: int,
+        sizes: Sizes,
         *,
         contact: bool,
         classes: int = 1,
@@ -189,7 +188,7 @@ class MapReader:
             )
         self._job, self._contact, self._classes = job, contact, classes
         self._digests = index["sha256"].to_dict() if "sha256" in index else None
-        self._shape = ((1 + contact) * classes + has_strip, height, width)
+        self._strips, self._sizes = (1 + contact) * classes + has_strip, sizes
         self.image_ids = sorted(image_ids)
         self._bytes = index["bytes"].to_dict()
         self._image_prob = index["image_probability"].dropna().to_dict()
@@ -218,18 +217,18 @@ class MapReader:
         unchanged = self._digests is None or self._digests[image_id] == _digest(content)
         if len(content) == expected and unchanged:
             picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        strips, height, width = self._shape
-        if picture is None or picture.shape != (strips * height, width):
+        height, width = self._sizes[image_id]
+        if picture is None or picture.shape != (self._strips * height, width):
             found = f"{len(content)} other bytes" if picture is None else f"shape {picture.shape}"
             raise ArtifactError(
-                f"{path}: expected a map of shape {(strips * height, width)} in {expected} bytes, "
-                f"got {found}. {self._job.restart_hint}"
+                f"{path}: expected a map of shape {(self._strips * height, width)} in {expected} "
+                f"bytes, got {found}. {self._job.restart_hint}"
             )
-        return self._maps_of(image_id, picture.reshape(self._shape))
+        return self._maps_of(image_id, picture.reshape(self._strips, height, width))
 
     def background(self, image_id: str) -> list[ImageMaps]:
         """Return the maps of an image without a stored one: 0 everywhere."""
-        return self._maps_of(image_id, np.zeros(self._shape, np.uint8))
+        return self._maps_of(image_id, np.zeros((self._strips, *self._sizes[image_id]), np.uint8))
 
     def _maps_of(self, image_id: str, strips: npt.NDArray[np.uint8]) -> list[ImageMaps]:
         contacts = [*strips[self._classes :]] if self._contact else [None] * self._classes

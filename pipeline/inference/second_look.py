@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.compute.device import Device
+from pipeline.config.schema import Config
 from pipeline.data.catalog import Catalog
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.mean_network import MeanNetwork
@@ -108,8 +109,11 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
     """Choose on a sample of the images, whose maps are written; return what FILE holds."""
     count = min(max(round(SHARE * len(images)), MIN_IMAGES), MAX_IMAGES, len(images))
     draw = generator(run.config.seed, "second look", str(job.fold))
+    catalog = Catalog.of(run)
     names = sorted(draw.choice(list(images), count, replace=False).tolist())
-    objects = Catalog.of(run).objects()
+    # Those of one size share batches; the largest, of which the margin is measured, come first.
+    names.sort(key=catalog.sizes.__getitem__, reverse=True)
+    objects = catalog.objects()
     truth = [objects[name] for name in names]
     if count > MAX_SHARE * len(images) or not any(truth):
         LOG.info("%s: too few images or objects to choose where to look again", job.label)
@@ -117,12 +121,15 @@ def _choose(run: Run, job: Job, images: Mapping[str, Path], trained: Job) -> dic
     writer = MapWriter(job, Part(str(job.fold)), floor=run.config.predict.floor)
     machine, written = run.config.machine, writer.written
     device = Device.choose(machine).resuming(job.label, writer.precisions, machine)
-    sample = _Sample(run, device, [images[name] for name in names], truth, trained_state(trained))
+    paths, sizes = [images[name] for name in names], catalog.sizes.of(names)
+    state = trained_state(trained)
+    sample = _Sample(run.config, device, paths, truth, sizes=sizes, state=state)
     for name, complete in zip(names, sample.complete, strict=True):
         if name not in written:
             writer.add(name, [complete])
     writer.record()
-    margin_px, tried = sample.margin_px(), []
+    longest_px = max(*catalog.sizes.largest, *catalog.test_sizes.largest)
+    margin_px, tried = sample.margin_px(longest_px), []
     for threshold in THRESHOLDS:
         look = Look(threshold, margin_px)
         tried.append(sample.trial(look))
@@ -147,34 +154,34 @@ class _Sample:
 
     def __init__(
         self,
-        run: Run,
+        config: Config,
         device: Device,
         paths: Sequence[Path],
         truth: Sequence[list[str]],
+        *,
+        sizes: npt.NDArray[np.int64],
         state: dict[str, Tensor],
     ) -> None:
-        config, catalog = run.config, Catalog.of(run)
         once = config.predict.model_copy(update={"tta": "none"})
         self._once = MeanNetwork(config.model_copy(update={"predict": once}), device, [state])
-        self._paths, self._truth = paths, truth
-        self._shape = catalog.height, catalog.width
+        self._paths, self._sizes, self._truth = paths, sizes, truth
         self._first = [one.prob_hw for one in self._maps(self._once)]
         self.complete = list(self._maps(MeanNetwork(config, device, [state])))
         self._metric = find_metric(config.task.metric)
         self._of_complete = self._scores([one.prob_hw for one in self.complete])
 
     def _maps(self, network: MeanNetwork) -> Iterator[ImageMaps]:
-        height, width = self._shape
-        layers = predict_maps(network, self._paths, height=height, width=width)
+        layers = predict_maps(network, self._paths, self._sizes)
         maps = (one for (one,) in layers)
         return iter(tqdm(maps, "sample", len(self._paths), unit="image", disable=None))
 
-    def margin_px(self) -> int:
+    def margin_px(self, longest_px: int) -> int:
         """Return what windows must hold around a core, as some images with objects tell."""
-        images, least = ImageDataset(self._paths, *self._shape), as_level(THRESHOLDS[0])
+        images, least = ImageDataset(self._paths, self._sizes), as_level(THRESHOLDS[0])
         places = [n for n, one in enumerate(self._first) if one.max() >= least][:MARGIN_IMAGES]
         pixels = [images[n]["image_chw"] for n in places]
-        return measure_margin(self._once, pixels, [self._first[n] for n in places], self._shape)
+        first = [self._first[n] for n in places]
+        return measure_margin(self._once, pixels, first, longest_px)
 
     def trial(self, look: Look) -> dict[str, Any]:
         """Compare what is found after a look with what is found after all passes."""
@@ -184,7 +191,8 @@ class _Sample:
             for core, window in _regions(seen_hw, look, self._once.stride):
                 seen_hw[core.slices] = self.complete[place].prob_hw[core.slices]
                 again_px[place] += window.area_px
-        again, empty = again_px / looked[0].size, np.array([not one for one in self._truth])
+        again = again_px / self._sizes.prod(axis=1)
+        empty = np.array([not one for one in self._truth])
         best = self._of_complete.mean(0).argmax()
         lost = self._of_complete[:, best] - self._scores(looked)[:, best]
         error, changed = lost.std(ddof=1) / len(lost) ** 0.5, (lost != 0).mean()
@@ -202,7 +210,8 @@ class _Sample:
 
     def _scores(self, maps: Sequence[ProbabilityMap]) -> npt.NDArray[np.float64]:
         """Return the score of each image under each of RULES, (images, rules)."""
-        truth = (decode_labels(texts, *self._shape) for texts in self._truth)
+        sized = zip(self._truth, self._sizes.tolist(), strict=True)
+        truth = (decode_labels(texts, *size) for texts, size in sized)
         images = zip(maps, truth, strict=True)
         return np.array([_image_scores(self._metric, *one) for one in images])
 
@@ -211,7 +220,7 @@ def measure_margin(
     network: MeanNetwork,
     images_chw: Sequence[Tensor],
     first: Sequence[ProbabilityMap],
-    shape: tuple[int, int],
+    longest_px: int,
 ) -> int:
     """Return the least of MARGINS_PX that lets windows answer as the whole image, or all of it.
 
@@ -221,7 +230,7 @@ def measure_margin(
         network: A single pass.
         images_chw: uint8 (3, h, w) each.
         first: What it says of them.
-        shape: Their height and width.
+        longest_px: The longest side of all images there are.
     """
 
     def same_share(margin_px: int) -> float:
@@ -239,7 +248,7 @@ def measure_margin(
         return float(found.sum() / max(len(found), 1))
 
     enough = (margin for margin in MARGINS_PX if same_share(margin) >= SAME_SHARE)
-    return next(enough, max(shape))
+    return next(enough, longest_px)
 
 
 def _regions(first_hw: ProbabilityMap, look: Look, stride: int) -> list[Region]:

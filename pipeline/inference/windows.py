@@ -1,4 +1,4 @@
-"""An image of any size through networks that learned from images of one size.
+"""An image of any size through networks that learned from images of one size, or up to one.
 
 Windows of that size cover the image and overlap by a quarter; where they do, the networks' answers
 are blended, so that no seam is seen and no object is cut at one. An image of that size or smaller

@@ -21,6 +21,7 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.tables import header_of, read_table, wrong_columns
 from pipeline.masks.rle import Runs, find_overlaps, parse_rows, parse_runs
+from pipeline.masks.sizes import Sizes
 
 COLUMNS = ["ImageId", "EncodedPixels"]
 CLASS_COLUMNS = ["ImageId", "ClassId", "EncodedPixels"]
@@ -101,14 +102,13 @@ def write_rows(path: Path, frame: pd.DataFrame) -> None:
 
 
 def check_instances(
-    frame: pd.DataFrame, height: int, width: int, source: str, *, objects: bool = True
+    frame: pd.DataFrame, sizes: Sizes, source: str, *, objects: bool = True
 ) -> list[Defect]:
     """Find every defect of a table of objects.
 
     Args:
         frame: A table as `read_instances` gives it.
-        height: Image height in px, the same for all.
-        width: Image width in px, the same for all.
+        sizes: Of the images.
         source: Where the table is from, for messages.
         objects: Whether each row is an object of its own; else rows of an image and class together
             are one mask, may be there twice, and share pixels with any other.
@@ -128,13 +128,15 @@ def check_instances(
     ids = frame["ImageId"].tolist()
     encoded = frame["EncodedPixels"].tolist()
     defects = _row_defects(frame, objects)
-    runs, owners, illegal = _legal_runs(encoded, height, width)
+    of_row = sizes.of(ids)
+    runs, owners, illegal = _legal_runs(encoded, of_row)
     defects += [Defect(row + 2, ids[row], reason) for row, reason in illegal.items()]
     if not objects:
         return sorted(defects)
     # Each image gets its own stretch of one long axis, so that one sort serves them all.
     image, _ = pd.factorize(frame["ImageId"])
-    first = runs[:, 0] + image[owners].astype(np.int64) * (height * width)
+    most_px = int(of_row.prod(axis=1).max(initial=0))
+    first = runs[:, 0] + image[owners].astype(np.int64) * most_px
     repeated = frame.duplicated().to_numpy()
     for one, other in find_overlaps(first, runs[:, 1], owners).tolist():
         earlier, later = sorted((one, other))
@@ -166,19 +168,21 @@ def _row_defects(frame: pd.DataFrame, objects: bool) -> list[Defect]:
 
 
 def _legal_runs(
-    encoded: list[str], height: int, width: int
+    encoded: list[str], sizes: npt.NDArray[np.int64]
 ) -> tuple[Runs, npt.NDArray[np.int64], dict[int, str]]:
     """Parse all rows; return runs and owners of the legal ones, and what is wrong with others."""
     runs, owners = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
     illegal: dict[int, str] = {}
     for first in range(0, len(encoded), BLOCK_ROWS):
         block = encoded[first : first + BLOCK_ROWS]
+        of_row = sizes[first : first + BLOCK_ROWS]
         try:
-            block_runs, block_owners = parse_rows(block, height, width)
+            block_runs, block_owners = parse_rows(block, *of_row.T)
         except DataError:
-            found = {row: _broken_rule(text, height, width) for row, text in enumerate(block)}
+            rows = enumerate(zip(block, of_row.tolist(), strict=True))
+            found = {row: _broken_rule(text, *size) for row, (text, size) in rows}
             legal = ["" if found[row] else text for row, text in enumerate(block)]
-            block_runs, block_owners = parse_rows(legal, height, width)
+            block_runs, block_owners = parse_rows(legal, *of_row.T)
             illegal |= {first + row: rule for row, rule in found.items() if rule}
         runs.append(block_runs)
         owners.append(block_owners + first)

@@ -22,6 +22,7 @@ from pipeline.errors import DataError
 Runs = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
+Lengths = int | npt.NDArray[np.int64]
 Within = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]
 
 # Runs that are shorter on average are drawn pixel by pixel, all at once; longer ones one by one.
@@ -52,14 +53,14 @@ def parse_runs(encoded: str, height: int, width: int) -> Runs:
 
 
 def parse_rows(
-    encoded: Sequence[str], height: int, width: int
+    encoded: Sequence[str], height: Lengths, width: Lengths
 ) -> tuple[Runs, npt.NDArray[np.int64]]:
     """Read the texts of many masks at once, about ten times faster than one by one.
 
     Args:
         encoded: One text per mask.
-        height: Image height in px, the same for all.
-        width: Image width in px, the same for all.
+        height: Image height in px, of all or of each mask.
+        width: Image width in px, likewise.
 
     Returns:
         All runs one after the other, int64 (n, 2), and for each run the index of its mask, int64
@@ -72,12 +73,14 @@ def parse_rows(
     numbers = _numbers(" ".join(filter(None, encoded)))
     if numbers is not None and len(numbers) == counts.sum() and not (counts % 2).any():
         owners = np.repeat(np.arange(len(counts)), counts // 2)
-        if _legal(numbers, height * width, same_mask=owners[1:] == owners[:-1]):
+        sizes = np.broadcast_to(np.multiply(height, width), len(counts))
+        if _legal(numbers, sizes[owners], same_mask=owners[1:] == owners[:-1]):
             return _zero_indexed(numbers), owners
     parts = []
-    for index, text in enumerate(encoded):
+    of_each = (np.broadcast_to(each, len(counts)).tolist() for each in (height, width))
+    for index, (text, *size) in enumerate(zip(encoded, *of_each, strict=True)):
         try:
-            parts.append(parse_runs(text, height, width))
+            parts.append(parse_runs(text, *size))
         except DataError as error:
             raise DataError(f"mask {index}: {error}") from None
     owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -93,14 +96,18 @@ def _numbers(encoded: str) -> Runs | None:
     return np.fromstring(encoded, np.int64, sep=" ")
 
 
-def _legal(numbers: Runs, size: int, same_mask: npt.NDArray[np.bool_] | bool = True) -> bool:
+def _legal(
+    numbers: Runs,
+    size: int | npt.NDArray[np.int64],
+    same_mask: npt.NDArray[np.bool_] | bool = True,
+) -> bool:
     if len(numbers) % 2:
         return False
     starts, lengths = numbers[::2], numbers[1::2]
-    # Each below the size first: a number of 30 digits would overflow the sum.
     if not len(numbers):
         return True
-    if numbers.min() < 1 or numbers.max() > size or (starts + lengths - 1).max() > size:
+    # No sum of both: a number of 30 digits would overflow it.
+    if numbers.min() < 1 or (starts > size).any() or (lengths > size - starts + 1).any():
         return False
     return not ((starts[1:] < starts[:-1] + lengths[:-1]) & same_mask).any()
 

@@ -67,26 +67,27 @@ def to_numbering(runs: Runs, rle: Rle) -> str:
     return encode_runs(np.stack([firsts + rle.first - 1, seconds], axis=1))
 
 
-def reorder(runs: Runs, owners: Owners, height: int, width: int) -> tuple[Runs, Owners]:
+def reorder(runs: Runs, owners: Owners, sizes: Owners) -> tuple[Runs, Owners]:
     """Turn runs along the rows into runs down the columns; of masks of (width, height) the reverse.
 
     Args:
         runs: int64 (n, 2) of [start0, length], those of a mask together.
         owners: For each the index of its mask, ascending.
-        height: Of the image, px.
-        width: Of the image, px.
+        sizes: Height and width of each mask, px, int64 (masks, 2).
 
     Returns:
         The same of the same pixels, as long as they can be.
     """
-    size = height * width
+    heights, widths = sizes.T
+    size = int((heights * widths).max(initial=0))
     parts = [(np.empty((0, 2), np.int64), np.empty(0, np.int64))]
     for block in _blocks(runs, owners):
         lengths = runs[block, 1]
         offsets = runs[block, 0] - np.cumsum(lengths) + lengths
-        row, column = np.divmod(np.repeat(offsets, lengths) + np.arange(lengths.sum()), width)
+        owner = np.repeat(owners[block], lengths)
+        row, column = np.divmod(np.repeat(offsets, lengths) + np.arange(len(owner)), widths[owner])
         # One pixel more to each mask keeps the last of one from joining the first of the next.
-        places = np.repeat(owners[block], lengths) * (size + 1) + column * height + row
+        places = owner * (size + 1) + column * heights[owner] + row
         places.sort()
         first = np.flatnonzero(np.diff(places, prepend=-2) != 1)
         owner, starts = np.divmod(places[first], size + 1)
@@ -109,7 +110,7 @@ def unite(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
     Args:
         runs: int64 (n, 2) of [start0, length], in any order.
         owners: For each the index of its mask, in any order.
-        size: Pixels of an image.
+        size: Pixels of an image, or of the largest.
 
     Returns:
         Runs in order, and their owners, ascending.
@@ -130,17 +131,17 @@ def to_texts(runs: Runs, owners: Owners, count: int, rle: Rle) -> list[str]:
     return [to_numbering(runs[a:b], rle) for a, b in pairwise(ends.tolist())]
 
 
-def to_form(encoded: Sequence[str], rle: Rle, height: int, width: int) -> list[str]:
-    """Write masks of the pipeline's form as a competition has them.
+def to_form(encoded: Sequence[str], rle: Rle, sizes: Owners) -> list[str]:
+    """Write masks of the pipeline's form, of sizes as in `reorder`, as a competition has them.
 
     Raises:
         DataError: As `pipeline.masks.rle.parse_rows`.
     """
-    runs, owners = parse_rows(encoded, height, width)
+    runs, owners = parse_rows(encoded, *sizes.T)
     if rle.order == "rows":
-        runs, owners = reorder(runs, owners, width, height)
+        runs, owners = reorder(runs, owners, sizes[:, ::-1])
     elif rle.relative:
-        runs, owners = unite(runs, owners, height * width)
+        runs, owners = unite(runs, owners, int(sizes.prod(axis=1).max(initial=0)))
     return to_texts(runs, owners, len(encoded), rle)
 
 
@@ -177,7 +178,7 @@ def part(runs: Runs, owners: Owners, size: int) -> tuple[Runs, Owners]:
     Args:
         runs: int64 (n, 2) of [start0, length].
         owners: For each the index of its mask, ascending.
-        size: Pixels of the image.
+        size: Pixels of the image, or more.
 
     Returns:
         The same of masks that share no pixel; a mask that lost all of its own has no run.

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.config.competitions import Competition, TableForm
 from pipeline.masks.rle_forms import to_form
+from pipeline.masks.sizes import Sizes
 from pipeline.masks.tables import Rows, telling
 
 
@@ -22,7 +23,7 @@ def rows_of(instances: pd.DataFrame, forms: Sequence[TableForm], competition: Co
 
 
 def to_rows(
-    instances: pd.DataFrame, rows: Rows, competition: Competition, shape: tuple[int, int]
+    instances: pd.DataFrame, rows: Rows, competition: Competition, sizes: Sizes
 ) -> pd.DataFrame:
     """Write a table of objects in the form of another table, such as the sample submission's.
 
@@ -30,7 +31,7 @@ def to_rows(
         instances: Objects of exactly the images of `rows`.
         rows: The table that gives form and order.
         competition: Whose both are.
-        shape: Height and width of a mask, px.
+        sizes: Of the masks.
 
     Returns:
         The columns of the form. Where rows are objects: those of each image, or one blank row.
@@ -41,7 +42,8 @@ def to_rows(
         DataError: A mask is illegal.
     """
     blank = competition.rle.empty
-    texts = to_form(instances.EncodedPixels.tolist(), competition.rle, *shape)
+    of_row = sizes.of(instances.ImageId.tolist())
+    texts = to_form(instances.EncodedPixels.tolist(), competition.rle, of_row)
     classes = instances.get("ClassId", pd.Series([competition.classes[0]] * len(instances)))
     of_image: dict[str, list[tuple[str, str, str]]] = {image: [] for image in rows.images}
     for row in zip(instances.ImageId, classes, texts, strict=True):

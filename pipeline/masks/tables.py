@@ -28,6 +28,7 @@ from pipeline.masks.rle_forms import (
     to_texts,
     unite,
 )
+from pipeline.masks.sizes import Sizes
 
 LOG = logging.getLogger(__name__)
 
@@ -132,15 +133,14 @@ def read_sample(path: Path, competition: Competition) -> Rows:
 
 
 def read_masks(
-    path: Path, competition: Competition, height: int, width: int, images: Sequence[str] = ()
+    path: Path, competition: Competition, sizes: Sizes, images: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read a table of masks that has the form of the truth or of the submission.
 
     Args:
         path: The file.
         competition: Whose it is.
-        height: Of a mask, px.
-        width: The same.
+        sizes: Of the masks.
         images: Those of a table which, where it is sparse, has no row of some of them.
 
     Returns:
@@ -151,15 +151,15 @@ def read_masks(
     """
     forms = (*competition.truth_forms, *competition.sample_forms)
     rows = read_rows(path, forms, competition)
-    defects = check_rows(rows, competition, height, width)
+    defects = check_rows(rows, competition, sizes)
     if defects:
         first = "; ".join(f"row {one.row} ({one.image_id}): {one.reason}" for one in defects[:5])
         raise DataError(f"{path}: {len(defects)} rows are wrong: {first}. Correct them.")
     further = images if rows.form.sparse else ()
-    return to_instances(rows, competition, height, width, images=further)
+    return to_instances(rows, competition, sizes, images=further)
 
 
-def check_rows(rows: Rows, competition: Competition, height: int, width: int) -> list[Defect]:
+def check_rows(rows: Rows, competition: Competition, sizes: Sizes) -> list[Defect]:
     """Find every defect of a table of masks; see `check_instances`.
 
     Also a class that the competition does not have. Where a file numbers pixels otherwise than the
@@ -167,7 +167,7 @@ def check_rows(rows: Rows, competition: Competition, height: int, width: int) ->
     """
     frame = _as_numbered(rows, competition)
     objects = competition.objects and not competition.overlaps
-    defects = check_instances(frame, height, width, str(rows.path), objects=objects)
+    defects = check_instances(frame, sizes, str(rows.path), objects=objects)
     here = frame.EncodedPixels.tolist()
     for index, one in enumerate(defects):
         row = (one.row or 2) - 2
@@ -215,8 +215,7 @@ def _as_numbered(rows: Rows, competition: Competition) -> pd.DataFrame:
 def to_instances(
     rows: Rows,
     competition: Competition,
-    height: int,
-    width: int,
+    sizes: Sizes,
     *,
     images: Sequence[str] = (),
     without: Collection[str] = (),
@@ -226,8 +225,7 @@ def to_instances(
     Args:
         rows: The table.
         competition: Whose it is.
-        height: Of a mask, px.
-        width: The same.
+        sizes: Of the masks.
         images: Further images, of which there is no row: they have no object.
         without: Images to leave out, such as those with defects.
 
@@ -244,10 +242,11 @@ def to_instances(
     if competition.objects and rle.order == "columns" and len(classes) < 2 and not images:
         return frame
     ids = [*dict.fromkeys([*frame.ImageId, *images])]
-    size = height * width
-    runs, owners = parse_rows(frame.EncodedPixels.tolist(), height, width)
+    of_row = sizes.of(frame.ImageId.tolist())
+    size = int(of_row.prod(axis=1).max(initial=0))
+    runs, owners = parse_rows(frame.EncodedPixels.tolist(), *of_row.T)
     if rle.order == "rows":
-        runs, owners = reorder(runs, owners, height, width)
+        runs, owners = reorder(runs, owners, of_row)
     image = pd.Index(ids).get_indexer(pd.Index(frame.ImageId))
     layer = image * len(classes)
     if "ClassId" in frame:

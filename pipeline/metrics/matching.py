@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.errors import DataError
 from pipeline.masks.rle import Labels, Runs, find_overlaps, parse_rows
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.iou import hits_from_areas
 from pipeline.metrics.metric import Floats, Integers, Metric, add_up, ratios
 
@@ -32,7 +33,7 @@ class Matches:
 
     Attributes:
         metric: What scored it.
-        shape: Height and width of every image, px.
+        sizes: Of the images.
         images: The layer, `n_true`, `n_predicted`, `true_px`, `predicted_px`, `shared_px` (in
             both), and its score under the metric's key; one row per layer, in the truth's order.
         terms: Numerator and denominator of the same, see `Metric.terms`.
@@ -47,7 +48,7 @@ class Matches:
     """
 
     metric: Metric
-    shape: tuple[int, int]
+    sizes: Sizes
     images: pd.DataFrame
     terms: Floats
     true_ships: pd.DataFrame
@@ -97,15 +98,14 @@ class _Pairs:
 
 
 def match_objects(
-    truth: pd.DataFrame, predicted: pd.DataFrame, height: int, width: int, metric: Metric
+    truth: pd.DataFrame, predicted: pd.DataFrame, sizes: Sizes, metric: Metric
 ) -> Matches:
     """Score a table of objects against the truth.
 
     Args:
         truth: Instances; see `pipeline.masks.instances`.
         predicted: Instances of the same images (and classes).
-        height: Image height in px, the same for all.
-        width: Image width in px, the same for all.
+        sizes: Of the images.
         metric: The metric in force.
 
     Raises:
@@ -119,13 +119,14 @@ def match_objects(
     _check_same_layers(layers, _layers(predicted, keys).unique())
     true_layer, true_texts = _ship_rows(truth, keys, layers)
     found_layer, found_texts = _ship_rows(predicted, keys, layers)
+    of_layer = sizes.of(layers.get_level_values(0).tolist())
     firsts = np.arange(0, max(len(layers), 1) + BLOCK_LAYERS, BLOCK_LAYERS)
     true_rows = pairwise(np.searchsorted(true_layer, firsts).tolist())
     found_rows = pairwise(np.searchsorted(found_layer, firsts).tolist())
     blocks = []
     for (start, end), (found_start, found_end) in zip(true_rows, found_rows, strict=True):
         true_ships, found_ships = (
-            _ships(name, layer[rows], texts[rows], layers, height=height, width=width)
+            _ships(name, layer[rows], texts[rows], layers, of_layer)
             for name, layer, texts, rows in (
                 ("truth", true_layer, true_texts, slice(start, end)),
                 ("prediction", found_layer, found_texts, slice(found_start, found_end)),
@@ -133,12 +134,12 @@ def match_objects(
         )
         blocks.append(_intersections(true_ships, found_ships))
     where = {"true_layer": true_layer, "found_layer": found_layer}
-    return _matches(metric, (height, width), layers, pairs=_Pairs.joined(blocks), **where)
+    return _matches(metric, sizes, layers, pairs=_Pairs.joined(blocks), **where)
 
 
 def _matches(
     metric: Metric,
-    shape: tuple[int, int],
+    sizes: Sizes,
     layers: pd.Index,
     *,
     true_layer: Integers,
@@ -170,7 +171,7 @@ def _matches(
         **{metric.key: ratios(terms)},
     )
     overlaps = {"true": pairs.true, "predicted": pairs.found, "shared_px": pairs.shared_px}
-    return Matches(metric, shape, images, terms, true_ships, found_ships, pd.DataFrame(overlaps))
+    return Matches(metric, sizes, images, terms, true_ships, found_ships, pd.DataFrame(overlaps))
 
 
 def score_labels(metric: Metric, true_hw: Labels, found_hw: Labels) -> Floats:
@@ -224,14 +225,15 @@ def _ship_rows(
 
 
 def _ships(
-    name: str, layer: Integers, encoded: list[str], layers: pd.Index, *, height: int, width: int
+    name: str, layer: Integers, encoded: list[str], layers: pd.Index, sizes: Integers
 ) -> _Ships:
+    """Read objects; `sizes` are the height and width of each layer, (n, 2)."""
     try:
-        runs, owners = parse_rows(encoded, height, width)
+        runs, owners = parse_rows(encoded, *sizes[layer].T)
     except DataError as error:
         of = f"images {_name(layers[layer[0]])} to {_name(layers[layer[-1]])}"
         raise DataError(f"{name}, {of}, counting their objects from 0: {error}") from error
-    objects = _on_one_axis(runs, owners, layer, height * width)
+    objects = _on_one_axis(runs, owners, layer, int(sizes.prod(axis=1).max(initial=0)))
     if (objects.starts[1:] < objects.ends[:-1]).any():
         pairs = find_overlaps(objects.starts, objects.ends - objects.starts, objects.owners)
         raise DataError(

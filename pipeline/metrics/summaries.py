@@ -210,7 +210,8 @@ def _by_object_count(metric: Metric, terms: Floats, n_true: Integers) -> list[di
 
 def _by_area_share(matches: Matches) -> list[dict[str, Any]]:
     """Return the score of images with a true mask, by the share of the image that it covers."""
-    share = matches.images["true_px"].to_numpy() / np.prod(matches.shape)
+    whole_px = matches.sizes.of(matches.images["ImageId"].tolist()).prod(axis=1)
+    share = matches.images["true_px"].to_numpy() / whole_px
     rows = []
     for least, end in zip(AREA_SHARES, [*AREA_SHARES[1:], None], strict=True):
         chosen = (share > 0) & (share >= least) & (share < (end or np.inf))

@@ -104,11 +104,12 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
     add_wheels(folder, wheels)
     look = look_of_run(run)
+    height, width = catalog.sizes.largest
     manifest = {
         "run": run.config.name,
         "look": None if look is None else asdict(look),
-        "height": catalog.height,
-        "width": catalog.width,
+        "height": height,
+        "width": width,
         "made_of": {
             str(job.folder.relative_to(run.folder)): job.identity for job in [*trained, calibrated]
         },

@@ -63,16 +63,14 @@ class Package:
         config: The run's resolved configuration.
         rules: Its calibrated rules of each class.
         look: Where the run computed all passes over test images; None: everywhere.
-        height: Of the images it learned from, px.
-        width: The same.
+        size: Height and width of the images it learned from, or the largest of both, px.
     """
 
     folder: Path
     config: Config
     rules: dict[str, AnyRules]
     look: Look | None
-    height: int
-    width: int
+    size: tuple[int, int]
 
     @classmethod
     def open(cls, folder: Path) -> "Package":
@@ -104,8 +102,7 @@ class Package:
             config=config,
             rules=read_classes(of_run, classes, str(source)),
             look=Look(**manifest["look"]) if manifest.get("look") else None,
-            height=manifest["height"],
-            width=manifest["width"],
+            size=(manifest["height"], manifest["width"]),
         )
 
     def states(self) -> Iterator[dict[str, Tensor]]:

@@ -44,17 +44,16 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
         catalog, quarantine = check_test_folder(
             data,
             task,
-            package.height,
-            package.width,
+            package.size,
             Path(memory) / "verified.csv",
             max_bad_share=package.config.data.max_bad_share,
             jobs=os.cpu_count() or 1,
         )
     for row in quarantine.head(20).itertuples():
         LOG.warning("no object in %s, which cannot be used: %s", row[3], row[4])
-    shape = catalog.mask_shape
-    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, task, shape)
-    write_submission(output, submission, data / task.sample, task, shape)
+    sizes = catalog.test_mask_sizes
+    submission = submit_maps(_maps(package, catalog), package.rules, catalog.test_ids, task, sizes)
+    write_submission(output, submission, data / task.sample, task, sizes)
     objects = submission.EncodedPixels != ""
     LOG.info(
         "%s: %d test images, %d objects in %d of them",
@@ -63,18 +62,18 @@ def predict_package(folder: Path, data: Path, output: Path) -> None:
 
 
 def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, list[ImageMaps] | None]]:
-    """Yield `(ImageId, maps)` in the sample's order; None as a run's stored maps have it."""
-    config, usable = package.config, catalog.usable_test_ids
+    """Yield `(ImageId, maps)`, those of one size together; None as a run's stored maps have it."""
+    config, unusable = package.config, set(catalog.unusable_test_ids)
+    ids = sorted(catalog.test_ids, key=catalog.test_sizes.__getitem__)
+    usable = [name for name in ids if name not in unusable]
     device = Device.choose(config.machine)
     LOG.info("predicting %d images on %s", len(usable), device)
     maps = predict_maps(
         MeanNetwork(config, device, package.states(), package.look),
         [catalog.test_path(name) for name in usable],
-        height=catalog.height,
-        width=catalog.width,
+        catalog.test_sizes.of(usable),
     )
-    unusable = set(catalog.unusable_test_ids)
-    for name in tqdm(catalog.test_ids, "predict", unit="image", disable=None):
+    for name in tqdm(ids, "predict", unit="image", disable=None):
         of_image = None if name in unusable else next(maps)
         kept = of_image is not None and rises_above(of_image, config.predict.floor)
         yield name, of_image if kept else None

@@ -4,6 +4,7 @@ The first run is what the others are measured against. A difference is taken ima
 its standard error over scenes is that of the difference itself, not that of two scores.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ def _parts(key: str, title: str, runs: Sequence[Records]) -> Panel:
 
 def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, Any] | None:
     """Show the layers that each other run does better and worse than the first, if any."""
-    task, shape = runs[0].task, runs[0].mask_shape()
+    task, sizes = runs[0].task, runs[0].mask_sizes()
     galleries: list[Gallery] = []
     known: dict[Tile, dict[str, Any]] = {}
     for number, one in enumerate(changes):
@@ -238,17 +239,17 @@ def _gallery(runs: Sequence[Records], changes: Sequence[_Change]) -> dict[str, A
             galleries.append(Gallery(f"{key}{number}", f"{one.name} {word}", why, tiles_of(shown)))
             for tile, layer in zip(tiles_of(shown), shown.itertuples(), strict=True):
                 if tile not in known:
-                    known[tile] = _known(layer, task, shape[0] * shape[1], changes)
+                    known[tile] = _known(layer, task, math.prod(sizes[tile[0]]), changes)
     if not galleries:
         return None
     outlined = [Outlined("true", f"true {task.drawn}", "true", texts_of(runs[0].truth()))]
     for number, run in enumerate(runs):
         colour = COLOURS[number % len(COLOURS)]
         outlined.append(Outlined(f"run{number}", run.name, colour, texts_of(run.predicted())))
-    tiles = Tiles(task, runs[0].catalog(), shape, outlined)
+    tiles = Tiles(task, runs[0].catalog(), sizes, outlined)
     folds = sorted({each["fold"] for each in known.values()})
     sorts = {"change": f"change of {task.score}", "score": f"{task.score} of the first"}
-    return show(galleries, tiles, known, sorts, filters_of(task, folds, shape[0] * shape[1]))
+    return show(galleries, tiles, known, sorts, filters_of(task, folds))
 
 
 def _known(

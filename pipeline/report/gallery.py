@@ -134,7 +134,7 @@ def tiles_of(layers: pd.DataFrame) -> list[Tile]:
     return list(zip(layers.ImageId, layers.ClassId, strict=True))
 
 
-def filters_of(task: Task, folds: Sequence[int], mask_px: int) -> list[Filter]:
+def filters_of(task: Task, folds: Sequence[int]) -> list[Filter]:
     """Return the filters of a page: by fold, class, score, and by the objects or the mask."""
     filters = [
         _of_values("Fold", "fold", {str(fold): fold for fold in folds}),
@@ -144,8 +144,7 @@ def filters_of(task: Task, folds: Sequence[int], mask_px: int) -> list[Filter]:
         places = {name: place for place, name in enumerate(task.classes)}
         filters.insert(0, _of_values("Class", "class", places))
     if not task.competition.objects:
-        shares = [(name, least * mask_px, end * mask_px) for name, least, end in SHARES]
-        return [*filters, Filter("True area", "true_px", shares)]
+        return [*filters, Filter("True area", "true_share", SHARES)]
     return [
         *filters,
         Filter(f"Largest {task.one}", "largest_px", SIZES),
@@ -208,6 +207,7 @@ def known_of(layer: Any, task: Task, mask_px: int) -> dict[str, Any]:  # noqa: A
         "n_true": int(layer.n_true),
         "n_predicted": int(layer.n_predicted),
         "true_px": int(layer.true_px),
+        "true_share": int(layer.true_px) / mask_px,
         "largest_px": int(layer.largest_px),
         "max_probability": None if math.isnan(sure) else sure,
         "caption": f"class {layer.ClassId}: {caption}" if layer.ClassId else caption,

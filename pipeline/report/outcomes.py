@@ -39,12 +39,6 @@ class Outcomes:
     matches: Matches
     layers: pd.DataFrame
 
-    @property
-    def mask_px(self) -> int:
-        """Pixels of a mask."""
-        height, width = self.matches.shape
-        return height * width
-
     def lost(self) -> dict[str, float]:
         """Return how much of 1 - score each cause takes, by the names that `causes` explains.
 
@@ -145,7 +139,7 @@ def outcomes_of(records: Records) -> Outcomes:
         DataError: The records are of different images.
     """
     metric = records.task.metric
-    matches = match_objects(records.truth(), records.predicted(), *records.mask_shape(), metric)
+    matches = match_objects(records.truth(), records.predicted(), records.mask_sizes(), metric)
     folds = records.read("split/folds.csv").set_index("ImageId")
     ids = matches.images.ImageId
     if not ids.isin(folds.index).all():

@@ -1,6 +1,7 @@
 """One self-contained file of HTML from a page's panels and its tiles: no network, no folder."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,11 @@ def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
         ),
     ]
     galleries = galleries_of(outcomes, objects=task.competition.objects)
-    tiles = Tiles(task, records.catalog(), outcomes.matches.shape, outlined, maps_of(records))
+    sizes = outcomes.matches.sizes
+    tiles = Tiles(task, records.catalog(), sizes, outlined, maps_of(records))
     rows = layers.set_index(LAYER, drop=False)
     known = {
-        tile: known_of(rows.loc[tile], task, outcomes.mask_px)
+        tile: known_of(rows.loc[tile], task, math.prod(sizes[tile[0]]))
         for tile in dict.fromkeys(tile for gallery in galleries for tile in gallery.tiles)
     }
     sorts = {"score": task.score}
@@ -95,7 +97,7 @@ def _gallery(records: Records, outcomes: Outcomes) -> dict[str, Any]:
         }
     else:
         sorts["true_px"] = "true area"
-    filters = filters_of(task, sorted(set(layers.fold)), outcomes.mask_px)
+    filters = filters_of(task, sorted(set(layers.fold)))
     shown = show(galleries, tiles, known, sorts, filters)
     if tiles.unread:
         first = next(iter(tiles.unread.values()))

@@ -13,19 +13,21 @@ import pandas as pd
 
 from pipeline.config.load import load_stored_config, stored_values
 from pipeline.config.schema import Config
-from pipeline.data.catalog import SHRUNK, Catalog
+from pipeline.data.catalog import SHRUNK, SIZES, Catalog, read_sizes
 from pipeline.data.folds import read_folds
 from pipeline.data.number_tables import read_numbers
 from pipeline.errors import ArtifactError, PipelineError, explain
 from pipeline.jobs.artifacts import read_json
 from pipeline.jobs.job import Job
 from pipeline.masks.instances import read_instances
+from pipeline.masks.sizes import Sizes
 from pipeline.report.task import Task
 
 # Tables of another form than their name's ending says.
 READERS: dict[str, Callable[[Path], Any]] = {
     "data/instances.csv": read_instances,
     f"data/{SHRUNK}": read_instances,
+    f"data/{SIZES}": read_sizes,
     "calibrate/oof_instances.csv": read_instances,
     "split/folds.csv": read_folds,
     "config.yaml": stored_values,
@@ -135,11 +137,14 @@ class Records:
         rows: pd.DataFrame = self.read(name)
         return rows if self.task.by_class else rows.drop(columns="ClassId", errors="ignore")
 
-    def mask_shape(self) -> tuple[int, int]:
-        """Return the height and width of every mask, px."""
+    def mask_sizes(self) -> Sizes:
+        """Return the sizes of the training images' masks."""
         catalog = self.read("data/catalog.json")
         height, width = self.task.competition.mask_shape or (catalog["height"], catalog["width"])
-        return int(height), int(width)
+        if height is not None:
+            return Sizes((int(height), int(width)))
+        sizes: Sizes = self.read(f"data/{SIZES}")[0]
+        return sizes
 
     def folds(self, stage: str, name: str) -> dict[int, Any]:
         """Return the record `name` of each fold of a stage that has one, by fold."""

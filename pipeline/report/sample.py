@@ -51,13 +51,14 @@ def maps_of(records: Records) -> Maps:
     """
     fold = records.read("split/folds.csv").set_index("ImageId").fold
     indexes = records.folds("predict/oof", "index.csv")
-    (height, width), classes = records.mask_shape(), records.task.classes
+    sizes, classes = records.mask_sizes(), records.task.classes
 
     def read(image_id: str, class_id: str) -> ProbabilityMap | None:
         folder = records.folder / "predict" / "oof" / f"fold{fold[image_id]}"
         by_stem = "sha256" not in indexes.get(int(fold[image_id]), ())
         path = map_path(folder, image_id, by_stem=by_stem)
         strips = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        height, width = sizes[image_id]
         if strips is None or strips.shape[1] != width or len(strips) < len(classes) * height:
             return None
         # The classes' maps lie one below the other, maps of contact below them all.
@@ -73,7 +74,7 @@ def draw_sample(records: Records, outcomes: Outcomes) -> Sample:
     layers = outcomes.layers
     count = min(LAYERS, len(layers))
     chosen = np.sort(generator(0, "report", "maps").choice(len(layers), count, replace=False))
-    maps, shape = maps_of(records), outcomes.matches.shape
+    maps, sizes = maps_of(records), outcomes.matches.sizes
     truth, predicted = texts_of(records.truth()), texts_of(records.predicted())
     ends = np.cumsum([0, *layers.n_predicted])
     pixels, true_pixels = np.zeros((2, MAX_LEVEL + 1), np.int64)
@@ -89,10 +90,10 @@ def draw_sample(records: Records, outcomes: Outcomes) -> Sample:
                 f"{records.folder}/predict: the map of {' '.join(layer)} is missing or damaged, "
                 "though objects were found in it. Run the stage `predict` again with --restart."
             )
-        true_hw = decode_labels(truth.get(layer, ()), *shape) > 0
+        true_hw = decode_labels(truth.get(layer, ()), *sizes[layer[0]]) > 0
         pixels += _levels(levels_hw)
         true_pixels += _levels(levels_hw[true_hw])
-        labels_hw = decode_labels(predicted.get(layer, ()), *shape)
+        labels_hw = decode_labels(predicted.get(layer, ()), *sizes[layer[0]])
         of_label = np.bincount(labels_hw.ravel(), levels_hw.ravel(), end - start + 1)[1:]
         rows = outcomes.matches.predicted_ships.iloc[start:end]
         confidence = of_label / rows.area_px.to_numpy() / MAX_LEVEL

@@ -13,6 +13,7 @@ from pipeline.data.images import read_image
 from pipeline.errors import DataError
 from pipeline.masks.outlines import polygons
 from pipeline.masks.rle import decode_labels
+from pipeline.masks.sizes import Size, Sizes
 from pipeline.report.gallery import Filter, Gallery, Tile
 from pipeline.report.sample import Maps
 from pipeline.report.task import Task
@@ -52,8 +53,6 @@ def show(
     place = {tile: index for index, tile in enumerate(every)}
     task = tiles.task
     return {
-        "width": tiles.shape[1],
-        "height": tiles.shape[0],
         "metric": task.score,
         "object": task.one,
         "galleries": [
@@ -77,7 +76,7 @@ class Tiles:
     Attributes:
         task: Of the run.
         catalog: Where the images are.
-        shape: Height and width of every mask, px.
+        sizes: Of the masks.
         outlined: Whose objects to outline.
         maps: Reads the map of a layer; None where the page shows none.
         unread: Images that could not be read, with the reason.
@@ -85,7 +84,7 @@ class Tiles:
 
     task: Task
     catalog: Catalog
-    shape: tuple[int, int]
+    sizes: Sizes
     outlined: list[Outlined]
     maps: Maps | None = None
     unread: dict[str, str] = field(default_factory=dict)
@@ -94,7 +93,7 @@ class Tiles:
         """Return an image as a small picture, None where it cannot be read."""
         try:
             path = self.catalog.train_path(image_id)
-            image_hwc = read_image(path, self.catalog.height, self.catalog.width)
+            image_hwc = read_image(path, *self.catalog.sizes[image_id])
         except DataError as error:
             self.unread[image_id] = str(error)
             return None
@@ -106,16 +105,19 @@ class Tiles:
         prob = None
         if levels_hw is not None:
             prob = _embed(cv2.applyColorMap(levels_hw, cv2.COLORMAP_CIVIDIS), MAP_PX, MAP_QUALITY)
-        outlines = {each.key: self._outlines(each.texts.get(tile, ())) for each in self.outlined}
-        return {"id": tile[0], **known, "prob": prob, "outlines": outlines}
+        size = self.sizes[tile[0]]
+        outlines = {each.key: _outlines(each.texts.get(tile, ()), size) for each in self.outlined}
+        shown = {"height": size[0], "width": size[1], "prob": prob, "outlines": outlines}
+        return {"id": tile[0], **known, **shown}
 
-    def _outlines(self, texts: Sequence[str]) -> list[str]:
-        """Return a path per object in the mask's pixels, no finer than the picture shows."""
-        tolerance_px = 0.8 * max(1.0, max(self.shape) / IMAGE_PX)
-        return [
-            "".join(_path(ring, tolerance_px) for polygon in parts for ring in polygon)
-            for parts in polygons(decode_labels(texts, *self.shape))
-        ]
+
+def _outlines(texts: Sequence[str], size: Size) -> list[str]:
+    """Return a path per object in the mask's pixels, no finer than the picture shows."""
+    tolerance_px = 0.8 * max(1.0, max(size) / IMAGE_PX)
+    return [
+        "".join(_path(ring, tolerance_px) for polygon in parts for ring in polygon)
+        for parts in polygons(decode_labels(texts, *size))
+    ]
 
 
 def _path(ring: np.ndarray, tolerance_px: float) -> str:

@@ -13,6 +13,7 @@ from pipeline.errors import DataError, about
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS, check_instances, columns_of, write_rows
 from pipeline.masks.rle import encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.masks.table_writing import to_rows
 from pipeline.masks.tables import read_sample
 from pipeline.selection.candidates import Chosen
@@ -32,7 +33,7 @@ def submit_maps(
     rules: Mapping[str, AnyRules],
     sample_ids: Collection[str],
     competition: Competition,
-    mask_shape: tuple[int, int],
+    sizes: Sizes,
     *,
     jobs: int = 1,
 ) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def submit_maps(
         rules: The calibrated rules of each class, in the maps' order.
         sample_ids: The images of the sample submission.
         competition: Whose they are.
-        mask_shape: Height and width of every map, px.
+        sizes: Of the maps.
         jobs: Processes to cut with.
 
     Returns:
@@ -63,7 +64,7 @@ def submit_maps(
     objects, classes = competition.objects, competition.classes
     with workers(jobs) as those:
         submission = draw_instances(layers(), those, objects=objects)
-    check_submission(submission, sample_ids, *mask_shape, classes=classes, objects=objects)
+    check_submission(submission, sample_ids, sizes, classes=classes, objects=objects)
     return submission
 
 
@@ -110,8 +111,7 @@ def _find_chunk(
 def check_submission(
     frame: pd.DataFrame,
     sample_ids: Collection[str],
-    height: int,
-    width: int,
+    sizes: Sizes,
     *,
     classes: Sequence[str] = ("object",),
     objects: bool = True,
@@ -121,8 +121,7 @@ def check_submission(
     Args:
         frame: Instances to submit.
         sample_ids: The images of the sample submission.
-        height: Image height in px, the same for all.
-        width: Image width in px, the same for all.
+        sizes: Of the masks.
         classes: Of the competition; each image has rows of each.
         objects: Whether a row is one of several objects, none of which may share a pixel; else each
             image has exactly one row of each class.
@@ -133,7 +132,7 @@ def check_submission(
             few offenders are named.
     """
     images = set(sample_ids)
-    defects = check_instances(frame, height, width, "submission", objects=objects)
+    defects = check_instances(frame, sizes, "submission", objects=objects)
     named = [frame[name] for name in columns_of(classes)[:-1]]
     rows = Counter(map(" of class ".join, zip(*named, strict=True)))
     several = len(classes) > 1
@@ -162,7 +161,7 @@ def write_submission(
     instances: pd.DataFrame,
     sample: Path,
     competition: Competition,
-    mask_shape: tuple[int, int],
+    sizes: Sizes,
 ) -> None:
     """Write instances in the competition's form, in the order of its sample.
 
@@ -171,11 +170,11 @@ def write_submission(
         instances: Those of exactly the sample's images, which `check_submission` has passed.
         sample: The sample submission.
         competition: Whose it is.
-        mask_shape: Height and width of a mask, px.
+        sizes: Of the masks.
 
     Raises:
         DataError: The sample cannot be read.
         ArtifactError: The disk is full.
     """
     form = read_sample(sample, competition)
-    write_rows(path, to_rows(instances, form, competition, mask_shape))
+    write_rows(path, to_rows(instances, form, competition, sizes))

@@ -36,8 +36,8 @@ class _Keys(Sequence[tuple[int, int]]):
         return divmod(self._numbers[position], self._per_epoch)
 
 
-class _Share(Sequence[tuple[int, int]]):
-    """What one process of a group has of each batch: `batch_size` of it, in the ranks' order.
+class _Share(Sequence[list[tuple[int, int]]]):
+    """What one process of a group has of each batch: as many as the others, in the ranks' order.
 
     Raises:
         ConfigError: The group does not divide the batch.
@@ -45,16 +45,15 @@ class _Share(Sequence[tuple[int, int]]):
 
     def __init__(self, keys: Sequence[tuple[int, int]], batch_size: int, group: Group) -> None:
         check_shares(batch_size, group.size)
-        self._keys, self._group = keys, group
-        self.batch_size = batch_size // group.size
+        self._keys, self._group, self._batch_size = keys, group, batch_size
 
     def __len__(self) -> int:
-        return len(self._keys) // self._group.size
+        return len(self._keys) // self._batch_size
 
-    def __getitem__(self, position: int) -> tuple[int, int]:  # type: ignore[override]
-        batch, place = divmod(position, self.batch_size)
-        share = batch * self._group.size + self._group.rank
-        return self._keys[share * self.batch_size + place]
+    def __getitem__(self, batch: int) -> list[tuple[int, int]]:  # type: ignore[override]
+        own = self._batch_size // self._group.size
+        first = batch * self._batch_size + self._group.rank * own
+        return [self._keys[place] for place in range(first, first + own)]
 
 
 def crop_batches(context: TrainingContext, first_step: int) -> Iterator[Item]:
@@ -88,29 +87,24 @@ def validation_batches(context: TrainingContext) -> Iterator[Item]:
         DataError: An image cannot be read.
         ConfigError: A loader process was killed.
     """
-    batch_size, group = context.crops.batch_size, context.group
-    every = range(len(context.validation))
-    batches = [every[first : first + batch_size] for first in every[::batch_size]]
-    own = [index for batch in batches[group.rank :: group.size] for index in batch]
-    yield from _load(context.validation, batch_size, own, context.device)
+    group = context.group
+    batches = context.validation.batches(context.crops.batch_size)
+    yield from _load(context.validation, batches[group.rank :: group.size], context.device)
 
 
 def _shared(context: TrainingContext, keys: _Keys, batch_size: int) -> Iterator[Item]:
-    share = _Share(keys, batch_size, context.group)
-    yield from _load(context.crops, share.batch_size, share, context.device)
+    yield from _load(context.crops, _Share(keys, batch_size, context.group), context.device)
 
 
 def _load(
     dataset: Dataset[Item],
-    batch_size: int,
-    keys: Sequence[int] | Sequence[tuple[int, int]],
+    batches: Sequence[list[int]] | Sequence[list[tuple[int, int]]],
     device: Device,
 ) -> Iterator[Item]:
     workers = device.loader_workers
     loader = DataLoader(
         dataset,
-        batch_size,
-        sampler=keys,
+        batch_sampler=batches,
         num_workers=workers,
         pin_memory=device.is_cuda,
         # Forked processes share the data set's arrays; others would be sent a copy each.

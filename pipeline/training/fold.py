@@ -4,10 +4,11 @@ torch is imported when there is something to train: a finished run ends in secon
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from pipeline.config.schema import Optimisation, check_shares
 from pipeline.data.hard_examples import draw_weights, hard_maps
@@ -116,14 +117,14 @@ def _context(
 
     config = run.config
     catalog = Catalog.of(run)
-    shape = catalog.height, catalog.width
+    shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
     of_classes = [catalog.objects(class_id) for class_id in config.task.classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
-    training, validation = folds.ImageId[~held_out], folds.ImageId[held_out]
+    training, validation = folds.ImageId[~held_out], folds.ImageId[held_out].tolist()
     random = generator(config.seed, fold, "validation images")
-    count = min(settings.validation_images, len(validation))
-    validation = validation.iloc[sorted(random.choice(len(validation), count, replace=False))]
+    validation = _some(validation, settings.validation_images, random)
+    validation.sort(key=catalog.sizes.__getitem__)  # a batch holds images of one size
     LOG.info(
         "%s: %d training images, %d validation images", job.label, len(training), len(validation)
     )
@@ -131,20 +132,18 @@ def _context(
     if config.machine.loader_workers == "auto":
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
-    def true_objects(ids: pd.Series) -> TrueObjects:
+    def true_objects(ids: Sequence[str]) -> TrueObjects:
         layers = [objects[image_id] for image_id in ids for objects in of_classes]
-        return TrueObjects(layers, *shape, len(of_classes))
+        return TrueObjects(layers, catalog.sizes.of(ids), len(of_classes))
 
     crops = CropDataset(
         [catalog.train_path(image_id) for image_id in training],
-        true_objects(training),
+        true_objects([*training]),
         targets=config.targets,
         # The leader decides, by the memory it has for its share of a batch.
         crops=group.decided(
             lambda: decide_sizes(
-                *(job, config.crops, network, device),
-                min(shape),
-                processes=group.size,
+                *(job, config.crops, network, device, shorter_px), processes=group.size
             )
         ),
         augment=config.augment,
@@ -154,5 +153,12 @@ def _context(
         cache_mib=config.machine.image_cache_mib,
     )
     paths = [catalog.train_path(image_id) for image_id in validation]
-    images = ImageDataset(paths, *shape, (true_objects(validation), config.targets))
+    truth = true_objects(validation)
+    images = ImageDataset(paths, truth.sizes, (truth, config.targets))
     return context.TrainingContext(job, config, settings, crops, images, device, group)
+
+
+def _some(image_ids: Sequence[str], count: int, random: np.random.Generator) -> list[str]:
+    """Draw so many images, or all there are; their order stays."""
+    drawn = random.choice(len(image_ids), min(count, len(image_ids)), replace=False)
+    return [image_ids[place] for place in sorted(drawn.tolist())]

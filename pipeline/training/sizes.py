@@ -50,7 +50,7 @@ def decide_sizes(
         crops: The section.
         network: That is to be trained.
         device: That it will be trained on.
-        side_px: The shorter side of the images.
+        side_px: The shorter side of the images, of half of them at least.
         processes: That share a batch, each on a device like this one.
 
     Raises:

@@ -44,7 +44,7 @@ def validate(
     sums = torch.zeros(3, dtype=torch.float64, device=device.where)
     counts = PixelCounts(device.where)
     batches = validation_batches(context)
-    for _ in range(math.ceil(len(images) / (context.crops.batch_size * group.size))):
+    for _ in range(math.ceil(len(images.batches(context.crops.batch_size)) / group.size)):
         between()
         batch = next(batches, None)
         if batch is None:

@@ -66,7 +66,7 @@ def measure(kind, folder, count):
     ships = [["500 20 596 20"] if number % 5 == 0 else [] for number in range(count)]
     crops = kind(
         paths,
-        TrueObjects(ships, SIDE_PX, SIDE_PX),
+        TrueObjects(ships, (SIDE_PX, SIDE_PX)),
         targets=config.targets,
         crops=config.crops,
         augment=config.augment,

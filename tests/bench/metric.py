@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.masks.rle import decode_mask
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
 from tests.bench.sizes import sized
@@ -89,7 +90,7 @@ def main():
     ships = [(table["EncodedPixels"] != "").sum() for table in (truth, predicted)]
     before_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     start = time.perf_counter()
-    scores = match_objects(truth, predicted, SIDE, SIDE, F2()).images
+    scores = match_objects(truth, predicted, Sizes((SIDE, SIDE)), F2()).images
     wall_s = time.perf_counter() - start
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{len(scores)} images, {ships[0]} true and {ships[1]} predicted ships")

@@ -23,6 +23,7 @@ from pipeline.data.targets import CHANNELS, make_target
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
 from pipeline.separation.separate import Separation
@@ -75,7 +76,7 @@ def cut(images, size, contact_px):
 
 def legal_ships(frame, size):
     """The rows of images with ships and without a defect."""
-    bad = {defect.image_id for defect in check_instances(frame, *size, "the file")}
+    bad = {defect.image_id for defect in check_instances(frame, Sizes(size), "the file")}
     if bad:
         print(f"{len(bad)} images left out, whose ships break a rule: {sorted(bad)[:5]}")
     return frame[(frame["EncodedPixels"] != "") & ~frame["ImageId"].isin(bad)]
@@ -91,7 +92,7 @@ def scores(ships, size, contact_px, jobs):
     for method in METHODS:
         rows = [row for part in parts for row in part[method]]
         found = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-        table[method] = match_objects(ships, found, *size, F2()).images.set_index("ImageId")
+        table[method] = match_objects(ships, found, Sizes(size), F2()).images.set_index("ImageId")
     count = table["contact"]["n_true"]
     return pd.DataFrame({method: of["f2"] for method, of in table.items()}), count
 

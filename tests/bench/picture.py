@@ -50,10 +50,10 @@ def main() -> None:
     run = Path("runs") / arguments.run
     config = load_stored_config(run / "config.yaml")
     catalog = Catalog.load(run / "data", config.data_folder, config.task)
-    shape = catalog.height, catalog.width
+    shape = catalog.sizes.common
     truth = catalog.objects()
     predicted = read_instances(run / "calibrate" / "oof_instances.csv")
-    scores = match_objects(catalog.instances, predicted, *shape, F2()).images
+    scores = match_objects(catalog.instances, predicted, catalog.sizes, F2()).images
     several = scores[scores.n_true >= 3].sort_values("f2")
     chosen = several.iloc[[round(q * (len(several) - 1)) for q in (0.9, 0.5, 0.1)]]
     found = predicted.groupby("ImageId").EncodedPixels.agg(list)

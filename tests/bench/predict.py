@@ -48,9 +48,9 @@ def whole(config, state, paths, catalog, folder):
     """Predict and store all maps."""
     job = Job("predict/test", None, folder, WANTED)
     writer = MapWriter(job, Part("test"), floor=config.predict.floor)
-    device, shape = Device.choose(config.machine), (catalog.height, catalog.width)
+    device, shape = Device.choose(config.machine), catalog.sizes.common
     network = MeanNetwork(config, device, [state])
-    maps = predict_maps(network, paths, height=shape[0], width=shape[1])
+    maps = predict_maps(network, paths, shape)
     names = [f"{number}.jpg" for number in range(len(paths))]
     for name, of_image in zip(names, maps, strict=True):
         writer.add(name, of_image)
@@ -100,11 +100,11 @@ def main():
         )
         print(
             f"{config.network.arch} with {config.network.encoder}, {len(paths)} images of "
-            f"{catalog.width} px: bare forward {1e3 * once:.1f} ms an image; stage 4 without "
-            f"symmetries {1e3 * none:.1f} ms, {once / none:.3f} of its speed (goal 0.90); with d4 "
-            f"{d4 / once:.2f} forwards (goal 8.2)"
+            f"{catalog.sizes.largest[1]} px: bare forward {1e3 * once:.1f} ms an image; stage 4 "
+            f"without symmetries {1e3 * none:.1f} ms, {once / none:.3f} of its speed (goal 0.90); "
+            f"with d4 {d4 / once:.2f} forwards (goal 8.2)"
         )
-        _empty(Path(name) / "empty", catalog.width)
+        _empty(Path(name) / "empty", catalog.sizes.largest[1])
 
 
 def _empty(folder, side):

@@ -61,25 +61,27 @@ def f2_of_methods(folder):
     run = Run(load_stored_config(folder / "config.yaml"), restart=False)
     catalog = Catalog.of(run)
     folds = read_folds(run.result("split").folder / "folds.csv").set_index("ImageId").fold
-    size, kind = (catalog.height, catalog.width), run.config.targets.kind
+    size, kind = catalog.sizes.common, run.config.targets.kind
     truth = catalog.instances[catalog.instances.EncodedPixels != ""]
     maps = {}
     for fold in range(run.config.folds.count):
         ids = folds.index[folds == fold].tolist()
         job = run.result("predict/oof", fold=fold)
-        reader = MapReader(job, ids, *size, contact=CHANNELS[kind] > 1)
+        reader = MapReader(job, ids, catalog.sizes, contact=CHANNELS[kind] > 1)
         maps |= {name: reader.read(name) for name in set(ids) & set(truth.ImageId)}
     texts = truth.groupby("ImageId").EncodedPixels.apply(list)
     table = pd.DataFrame({"touch": texts.map(lambda each: touching(each, size))})
     table["fold"] = folds[table.index]
     methods = [m for m in METHODS if m != "contact" or CHANNELS[kind] > 1]
     for method in methods:
-        tried = pd.concat([f2_by(how, maps, truth, size) for how in METHODS[method]], axis=1)
+        tried = pd.concat(
+            [f2_by(how, maps, truth, catalog.sizes) for how in METHODS[method]], axis=1
+        )
         table[method] = cross_fitted(tried, table.fold)
     return table
 
 
-def f2_by(how, maps, truth, size):
+def f2_by(how, maps, truth, sizes):
     """F2 of each image with each minimum area, one column each."""
     columns = []
     for min_area_px in MIN_AREAS_PX:
@@ -89,7 +91,7 @@ def f2_by(how, maps, truth, size):
             found = [""] if labels_hw is None else encode_labels(labels_hw)
             rows += [(name, text) for text in found]
         found = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
-        columns.append(match_objects(truth, found, *size, F2()).images.set_index("ImageId").f2)
+        columns.append(match_objects(truth, found, sizes, F2()).images.set_index("ImageId").f2)
     return pd.concat(columns, axis=1)
 
 

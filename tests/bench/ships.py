@@ -26,6 +26,7 @@ from pipeline.data.contact import contact
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
 from pipeline.s5_calibrate import candidates
@@ -154,7 +155,7 @@ def search(images, count):
     truth = maps.truth()
     start, cpu_start = time.perf_counter(), sum(os.times()[:4])
     result = calibrate(
-        *(maps, truth, SIDE, SIDE, CANDIDATES),
+        *(maps, truth, Sizes((SIDE, SIDE)), CANDIDATES),
         metric=F2(),
         learning=CALIBRATE.candidate_selection,
         jobs=2,
@@ -178,7 +179,7 @@ def search(images, count):
     plain = CANDIDATES.rules((0, 0, 0, 0))
     packed = [(image_id, fold, pack(one, plain.lowest)) for image_id, fold, one in sample]
     found = find_instances(packed, dict.fromkeys(range(5), plain))
-    match_objects(part, found, SIDE, SIDE, F2())
+    match_objects(part, found, Sizes((SIDE, SIDE)), F2())
     again_s = (time.perf_counter() - start) / len(sample) * count * sets
     print(
         f"  looking at every map again for each set of rules: {again_s:.0f} s, "
@@ -192,7 +193,7 @@ def submit(images, rules, count):
     start = time.perf_counter()
     cpu_start = sum(os.times()[:4])
     maps = ((i, [read(images[n % len(images)][1])]) for n, i in enumerate(ids))
-    frame = submit_maps(maps, {"ship": rules}, ids, CONFIG.task, (SIDE, SIDE), jobs=2)
+    frame = submit_maps(maps, {"ship": rules}, ids, CONFIG.task, Sizes((SIDE, SIDE)), jobs=2)
     wall_s, cpu_s = time.perf_counter() - start, sum(os.times()[:4]) - cpu_start
     print(
         f"submit by {type(rules).__name__}: {count} maps, {len(frame)} rows, built and checked: "

@@ -50,7 +50,7 @@ def out_of_fold(run, catalog, folds, variant):
         network = network.to(memory_format=torch.channels_last)
         ids = folds.ImageId[folds.fold == fold].tolist()
         paths = [catalog.train_path(image_id) for image_id in ids]
-        images = ImageDataset(paths, catalog.height, catalog.width)
+        images = ImageDataset(paths, catalog.sizes.common)
         for start in range(0, len(ids), 16):
             stop = min(start + 16, len(ids))
             batch = torch.stack([images[index]["image_chw"] for index in range(start, stop)])
@@ -71,7 +71,7 @@ def scores(folder):
         found = calibrate(
             out_of_fold(run, catalog, folds, variant),
             catalog.instances,
-            *(catalog.height, catalog.width),
+            catalog.sizes,
             candidates(config.calibrate, contact=False),
             metric=F2(),
         )

@@ -106,7 +106,7 @@ class Bench:
         self.config, self.folder = config, folder
         self.batch_size = config.crops.batch_size
         self.paths, self.encoded = draw_images(folder / "train", 0)
-        self.ships = TrueObjects(self.encoded, SIDE_PX, SIDE_PX)
+        self.ships = TrueObjects(self.encoded, (SIDE_PX, SIDE_PX))
         self.device = Device.choose(config.machine)
         sizes = [path.stat().st_size / 1024 for path in self.paths]
         print(f"JPEGs of {np.mean(sizes):.0f} kB, {self.device.name}, {config.network.encoder}")
@@ -130,7 +130,7 @@ class Bench:
     def held_batches(self):
         """Crops of images that are not learnt from."""
         paths, encoded = draw_images(self.folder / "held", 1)
-        crops = self.crops(HELD_CROPS, (paths, TrueObjects(encoded, SIDE_PX, SIDE_PX)))
+        crops = self.crops(HELD_CROPS, (paths, TrueObjects(encoded, (SIDE_PX, SIDE_PX))))
         return list(DataLoader([crops[0, index] for index in range(HELD_CROPS)], 8))
 
     @torch.inference_mode()
@@ -172,9 +172,8 @@ class Bench:
     def context(self, crops, *, epochs, folder=None):
         images = ImageDataset(
             self.paths[1:2],
-            SIDE_PX,
-            SIDE_PX,
-            (TrueObjects(self.encoded[1:2], SIDE_PX, SIDE_PX), self.config.targets),
+            (SIDE_PX, SIDE_PX),
+            (TrueObjects(self.encoded[1:2], (SIDE_PX, SIDE_PX)), self.config.targets),
         )
         settings = self.config.train.model_copy(update={"epochs": epochs})
         return TrainingContext(

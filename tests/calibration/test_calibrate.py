@@ -19,6 +19,7 @@ from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import METRICS
@@ -83,13 +84,13 @@ def problem(count=24, folds=3, seed=5):
 def solved(request):
     metric = METRICS[request.param]
     maps, truth = problem()
-    found = calibrate(maps, truth, *SHAPE, GRID, metric=metric, objects=metric.of_objects)
+    found = calibrate(maps, truth, Sizes(SHAPE), GRID, metric=metric, objects=metric.of_objects)
     return maps, truth, metric, found
 
 
 def measure(maps, truth, metric, jobs=1):
     with workers.workers(jobs) as those:
-        return Problem(maps, truth, SHAPE, 60, those).measure(list(PLAIN), metric)
+        return Problem(maps, truth, Sizes(SHAPE), 60, those).measure(list(PLAIN), metric)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def brute_force(solved):
         rules = GRID.rules(place)
         packed = [(image_id, fold, pack(one, rules.lowest)) for image_id, fold, one in maps]
         found = find_instances(packed, dict.fromkeys(range(3), rules), objects=metric.of_objects)
-        terms[place] = match_objects(truth, found, *SHAPE, metric).terms
+        terms[place] = match_objects(truth, found, Sizes(SHAPE), metric).terms
     return terms
 
 
@@ -157,12 +158,12 @@ def test_the_score_over_the_threshold_is_that_of_the_best_other_rules(solved, br
 
 def test_the_instances_are_the_scored_ships(solved):
     maps, truth, metric, result = solved
-    matches = match_objects(truth, result.instances, *SHAPE, metric)
+    matches = match_objects(truth, result.instances, Sizes(SHAPE), metric)
     assert score(matches.terms) == pytest.approx(result.scores[metric.key])
     assert result.instances["ImageId"].unique().tolist() == [image_id for image_id, *_ in maps]
     assert metric.of_objects or result.instances["ImageId"].is_unique
     nothing = truth.assign(EncodedPixels="").drop_duplicates()
-    all_empty = score(match_objects(truth, nothing, *SHAPE, metric).terms)
+    all_empty = score(match_objects(truth, nothing, Sizes(SHAPE), metric).terms)
     assert result.scores[f"{metric.key}_all_empty"] == pytest.approx(all_empty)
 
 
@@ -170,7 +171,7 @@ def test_scores_and_trials_are_written_as_in_earlier_versions():
     (maps, truth), (more, true) = problem(24, 3), blinking(15, 3)
     groups = {image_id: index // 2 for index, (image_id, *_) in enumerate(maps + more)}
     tables = pd.concat([truth, true])
-    found = calibrate(maps + more, tables, *SHAPE, GRID, metric=F2(), groups=groups)
+    found = calibrate(maps + more, tables, Sizes(SHAPE), GRID, metric=F2(), groups=groups)
     tried = [trial.to_json("f2") for trial in found.trials]
     text = json.dumps({"tried": tried, "scores": found.scores}, indent=2) + "\n"
     assert text == (Path(__file__).parent / "airbus.json").read_text()
@@ -188,7 +189,7 @@ def test_processes_do_not_change_the_measurements(monkeypatch):
 def test_nothing_but_empty_images():
     maps = [(f"{i}", i % 2, None) for i in range(6)]
     truth = pd.DataFrame([(f"{i}", "") for i in range(6)], columns=COLUMNS, dtype=str)
-    result = calibrate(maps, truth, *SHAPE, GRID, metric=F2(), learning=LEARNING)
+    result = calibrate(maps, truth, Sizes(SHAPE), GRID, metric=F2(), learning=LEARNING)
     assert result.scores["f2"] == 1
     assert result.scores["f2_ship_images"] is None
     assert result.rules == GRID.rules((1, 0, 0, 0))  # all tie: the middle, no image filter
@@ -215,7 +216,7 @@ def blinking(count, folds):
 
 def test_a_gate_is_chosen_where_it_pays():
     """An image filter drops the faint blobs and keeps the ships' faint edges."""
-    result = calibrate(*blinking(40, 4), *SHAPE, GRID, metric=F2())
+    result = calibrate(*blinking(40, 4), Sizes(SHAPE), GRID, metric=F2())
     assert result.scores["f2"] == 1
     assert [trial.kept for trial in result.trials] == [True]
     assert result.rules.filter_level == 150  # of 150 and 230, which are equal, the plainest
@@ -228,7 +229,9 @@ def test_acceptance_is_learnt_where_it_pays():
     maps, truth = blinking(80, 4)
     plain = RuleGrid((PLAIN[0],), min_areas_px=(0,))
     groups = {image_id: int(image_id) // 4 for image_id, *_ in maps}
-    result = calibrate(maps, truth, *SHAPE, plain, metric=F2(), learning=LEARNING, groups=groups)
+    result = calibrate(
+        maps, truth, Sizes(SHAPE), plain, metric=F2(), learning=LEARNING, groups=groups
+    )
     assert [(trial.rule, trial.kept) for trial in result.trials] == [
         ("candidate selection", False),  # it submits the best of any blob
         ("candidate selection and learnt image filter", True),
@@ -263,7 +266,7 @@ def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
     monkeypatch.setattr("pipeline.calibration.kinds.try_rule", keep)
     maps, truth = problem(24, 2)
     learning = LEARNING.model_copy(update={"trees": 5})
-    result = calibrate(maps, truth, *SHAPE, GRID, metric=F2(), learning=learning)
+    result = calibrate(maps, truth, Sizes(SHAPE), GRID, metric=F2(), learning=learning)
     last = [trial for trial in result.trials if trial.kept][-1]
     assert last.score == pytest.approx(result.scores["f2"])
     assert {trial.rule for trial in result.trials if trial.kept} == kept
@@ -300,19 +303,19 @@ def test_classes_are_calibrated_each_and_scored_together(metric):
     groups = dict(zip(folds.ImageId, folds.group, strict=True))
     sides = {"1": of_side(left=True), "2": of_side(left=False)}
     kind = {"metric": metric, "objects": metric.of_objects, "groups": groups}
-    found = {name: calibrate(*side, *SHAPE, GRID, **kind) for name, side in sides.items()}
+    found = {name: calibrate(*side, Sizes(SHAPE), GRID, **kind) for name, side in sides.items()}
     truth = join_classes({name: true for name, (_, true) in sides.items()})
     instances = join_classes({name: one.instances for name, one in found.items()})
     scores, matches = score_together(found, truth, instances, folds)
     assert scores["classes"] == {name: one.scores for name, one in found.items()}
-    assert scores[metric.key] == score(match_objects(truth, instances, *SHAPE, metric).terms)
+    assert scores[metric.key] == score(match_objects(truth, instances, Sizes(SHAPE), metric).terms)
     assert scores["images"] == len(matches.images) == (24 if metric.pools_classes else 48)
     in_sample = {}
     for name, (maps, _) in sides.items():
         rules = found[name].rules
         packed = [(image_id, 0, pack(one, rules.lowest)) for image_id, _, one in maps]
         in_sample[name] = find_instances(packed, {0: rules}, objects=metric.of_objects)
-    expected = score(match_objects(truth, join_classes(in_sample), *SHAPE, metric).terms)
+    expected = score(match_objects(truth, join_classes(in_sample), Sizes(SHAPE), metric).terms)
     assert scores[f"{metric.key}_in_sample"] == pytest.approx(expected)
     json.dumps(scores, allow_nan=False)
 
@@ -325,7 +328,7 @@ def test_a_class_is_calibrated_beside_those_that_the_metric_pools_it_with(metric
     def fit(name, beside):
         calls.append((name, beside is not None))
         kind = {"metric": metric, "objects": metric.of_objects, "beside": beside}
-        return calibrate(*sides[name], *SHAPE, GRID, **kind)
+        return calibrate(*sides[name], Sizes(SHAPE), GRID, **kind)
 
     found = calibrate_classes(("1", "2"), metric, fit)
     rounds = (False, True) if metric.pools_classes else (False,)
@@ -334,7 +337,7 @@ def test_a_class_is_calibrated_beside_those_that_the_metric_pools_it_with(metric
         last = found["2"].trials[-1]
         truth = join_classes({name: true for name, (_, true) in sides.items()})
         instances = join_classes({name: one.instances for name, one in found.items()})
-        whole = score(match_objects(truth, instances, *SHAPE, metric).terms)
+        whole = score(match_objects(truth, instances, Sizes(SHAPE), metric).terms)
         assert whole == pytest.approx(last.score - (0 if last.kept else last.gain))
 
 
@@ -350,8 +353,8 @@ def test_of_a_class_that_is_hardly_found_nothing_is_submitted(key):
     truth = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
     grid = RuleGrid(PLAIN, min_areas_px=(0,))
     kind = {"metric": metric, "objects": metric.of_objects}
-    plain = calibrate(maps, truth, *SHAPE, grid, **kind)
-    result = calibrate(maps, truth, *SHAPE, replace(grid, empty_answer=True), **kind)
+    plain = calibrate(maps, truth, Sizes(SHAPE), grid, **kind)
+    result = calibrate(maps, truth, Sizes(SHAPE), replace(grid, empty_answer=True), **kind)
     assert result.trials[:-1] == plain.trials
     assert result.trials[-1].rule == "no object at all"
     assert (result.instances.EncodedPixels == "").all()
@@ -373,7 +376,7 @@ def test_a_global_score_gains_what_the_ratios_differ_by():
 
 def test_candidate_selection_is_for_f2_alone():
     with pytest.raises(ValueError, match="for F2 alone, got dice"):
-        calibrate(*problem(6, 2), *SHAPE, GRID, metric=METRICS["dice"], learning=LEARNING)
+        calibrate(*problem(6, 2), Sizes(SHAPE), GRID, metric=METRICS["dice"], learning=LEARNING)
 
 
 def test_ties_go_to_the_middle_and_to_no_gate():
@@ -399,17 +402,21 @@ def test_ties_go_to_the_middle_and_to_no_gate():
 def test_maps_and_truth_must_belong_together():
     maps, truth = problem(6, 2)
     with pytest.raises(DataError, match=r"1 images have no map: 000\.jpg"):
-        calibrate(maps[1:], truth, *SHAPE, GRID, metric=F2())
+        calibrate(maps[1:], truth, Sizes(SHAPE), GRID, metric=F2())
     with pytest.raises(DataError, match=r"1 maps are of images.*not list: 005\.jpg"):
-        calibrate(maps, truth[truth["ImageId"] != "005.jpg"], *SHAPE, GRID, metric=F2())
+        calibrate(maps, truth[truth["ImageId"] != "005.jpg"], Sizes(SHAPE), GRID, metric=F2())
     with pytest.raises(DataError, match="1 images have more than one map"):
-        calibrate([*maps, maps[0]], truth, *SHAPE, GRID, metric=F2())
+        calibrate([*maps, maps[0]], truth, Sizes(SHAPE), GRID, metric=F2())
     with pytest.raises(DataError, match=r"two folds or more.*got 1"):
         calibrate(
-            [(image_id, 0, prob) for image_id, _, prob in maps], truth, *SHAPE, GRID, metric=F2()
+            [(image_id, 0, prob) for image_id, _, prob in maps],
+            truth,
+            Sizes(SHAPE),
+            GRID,
+            metric=F2(),
         )
     with pytest.raises(ArtifactError, match=r"map of 000\.jpg: expected 25x30 px"):
-        calibrate(maps, truth, 25, 30, GRID, metric=F2())
+        calibrate(maps, truth, Sizes((25, 30)), GRID, metric=F2())
 
 
 def test_a_map_that_cannot_be_cut_is_named():
@@ -418,7 +425,7 @@ def test_a_map_that_cannot_be_cut_is_named():
     maps = [("a.jpg", 0, None), ("b.jpg", 1, ImageMaps(prob_hw))]
     truth = pd.DataFrame([("a.jpg", ""), ("b.jpg", "")], columns=COLUMNS)
     with pytest.raises(DataError, match=r"b\.jpg: a map has 65,536 connected components"):
-        calibrate(maps, truth, 512, 512, GRID, metric=F2())
+        calibrate(maps, truth, Sizes((512, 512)), GRID, metric=F2())
 
 
 @pytest.mark.parametrize(

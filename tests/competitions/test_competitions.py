@@ -21,6 +21,7 @@ from pipeline.errors import DataError
 from pipeline.jobs.job import Job
 from pipeline.masks.instances import check_instances
 from pipeline.masks.rle import decode_mask
+from pipeline.masks.sizes import Sizes
 from pipeline.masks.tables import read_masks
 from pipeline.selection.submission import check_submission, write_submission
 
@@ -60,11 +61,11 @@ def checked(root, task, tmp_path, share=0.0):
 def test_a_stand_in_is_checked_and_read_whole(root, task, tmp_path):
     catalog, quarantine = checked(root, task, tmp_path)
     assert quarantine.empty
-    assert (catalog.height, catalog.width) == task.stand_in.shape
+    assert catalog.sizes == catalog.test_sizes == Sizes(task.stand_in.shape)
     assert (len(catalog.train_ids), len(catalog.test_ids)) == (5, 3)
     table, masks = catalog.instances, catalog.masks
-    assert check_instances(table, catalog.height, catalog.width, "", objects=task.objects) == []
-    assert check_instances(masks, *catalog.mask_shape, "", objects=task.objects) == []
+    assert check_instances(table, catalog.sizes, "", objects=task.objects) == []
+    assert check_instances(masks, catalog.mask_sizes, "", objects=task.objects) == []
     assert any(catalog.objects()[name] for name in catalog.train_ids)
     per_class = [catalog.objects(name) for name in task.classes]
     for name, every in catalog.objects().items():
@@ -78,7 +79,7 @@ def test_a_stand_in_is_checked_and_read_whole(root, task, tmp_path):
     pd.testing.assert_frame_equal(loaded.instances, table)
     pd.testing.assert_frame_equal(loaded.masks, masks)
     paths = [loaded.train_path(name) for name in loaded.train_ids]
-    images = Images(paths, loaded.height, loaded.width)
+    images = Images(paths, loaded.sizes.common)
     grey_hw, _ = read_luminance(paths[0])
     np.testing.assert_array_equal(grey_hw, cv2.cvtColor(images[0], cv2.COLOR_RGB2GRAY))
     assert images[0].std() > 5
@@ -95,12 +96,12 @@ def unions(table, shape):
 def test_a_submission_is_written_in_the_samples_form_and_read_back(root, task, tmp_path):
     catalog, _ = checked(root, task, tmp_path)
     hidden = root / task.hidden_truth
-    truth = read_masks(hidden, task, *catalog.mask_shape, images=catalog.test_ids)
+    truth = read_masks(hidden, task, catalog.test_mask_sizes, images=catalog.test_ids)
     check_submission(
-        truth, catalog.test_ids, *catalog.mask_shape, classes=task.classes, objects=task.objects
+        truth, catalog.test_ids, catalog.test_mask_sizes, classes=task.classes, objects=task.objects
     )
     path = tmp_path / "submission.csv"
-    write_submission(path, truth, root / task.sample, task, catalog.mask_shape)
+    write_submission(path, truth, root / task.sample, task, catalog.test_mask_sizes)
     header, *lines = path.read_text().splitlines()
     sample_header, *sample_lines = (root / task.sample).read_text().splitlines()
     assert header == sample_header
@@ -110,8 +111,8 @@ def test_a_submission_is_written_in_the_samples_form_and_read_back(root, task, t
     if told is None:  # classes are not submitted
         told = replace(task, classes=("any",), truth_forms=task.sample_forms)
         truth = truth.drop(columns="ClassId", errors="ignore")
-    again = read_masks(path, told, *catalog.mask_shape)
-    one, other = (unions(table, catalog.mask_shape) for table in (truth, again))
+    again = read_masks(path, told, catalog.test_mask_sizes)
+    one, other = (unions(table, catalog.test_mask_sizes.common) for table in (truth, again))
     assert one.keys() == other.keys()
     for key in one:
         np.testing.assert_array_equal(one[key], other[key])

@@ -19,6 +19,7 @@ from pipeline.data.signature_store import Seen
 from pipeline.data.verify import verify_images
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.job import Job
+from pipeline.masks.sizes import Sizes
 
 pytestmark = pytest.mark.unit
 
@@ -66,7 +67,7 @@ def test_a_whole_folder_is_taken_whole(root, tmp_path):
     assert has_layout(root, AIRBUS)
     catalog, quarantine = check(root, share=0.0)
     assert quarantine.empty
-    assert (catalog.height, catalog.width) == (SIZE, SIZE)
+    assert catalog.sizes == Sizes((SIZE, SIZE))
     assert catalog.train_ids == list(ROWS)
     assert catalog.objects()["c.jpg"] == ["100 5", "200 5"]
     assert catalog.objects()["b.jpg"] == []
@@ -322,7 +323,7 @@ def test_a_turned_image_is_checked_and_read_as_it_stands(root):
         image = Image.new("RGB", (SIZE + 10, SIZE))
         image.save(path, exif=exif)
     catalog, _ = check(root)
-    assert (catalog.height, catalog.width) == (SIZE + 10, SIZE)
+    assert catalog.sizes == Sizes((SIZE + 10, SIZE))
     assert read_image(catalog.train_path("a.jpg"), SIZE + 10, SIZE).shape == (SIZE + 10, SIZE, 3)
 
 
@@ -354,17 +355,17 @@ def test_test_images_alone_are_judged_as_with_the_whole_folder(root, tmp_path):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     memory = tmp_path / "other.csv"
     alone, quarantine = check_test_folder(
-        root, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.5, jobs=1
+        root, AIRBUS, (SIZE, SIZE), memory, max_bad_share=0.5, jobs=1
     )
     assert alone.usable_test_ids == whole.usable_test_ids == ["y.jpg"]
     assert (alone.test_ids, alone.train_ids) == (whole.test_ids, [])
     assert quarantine["where"].tolist() == ["test_v2/x.jpg"]
     with pytest.raises(DataError, match=r"1 of 2 images cannot be used.*(?s:.*)test_v2/x\.jpg"):
-        check_test_folder(root, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+        check_test_folder(root, AIRBUS, (SIZE, SIZE), memory, max_bad_share=0.4, jobs=1)
     with pytest.raises(DataError, match=r"2 of 2 images.*(?s:.*)expected 41x40 px, got 40x40"):
-        check_test_folder(root, AIRBUS, SIZE, SIZE + 1, memory, max_bad_share=0.5, jobs=1)
+        check_test_folder(root, AIRBUS, (SIZE, SIZE + 1), memory, max_bad_share=0.5, jobs=1)
     with pytest.raises(DataError, match=r"sample_submission_v2\.csv: missing"):
-        check_test_folder(tmp_path, AIRBUS, SIZE, SIZE, memory, max_bad_share=0.4, jobs=1)
+        check_test_folder(tmp_path, AIRBUS, (SIZE, SIZE), memory, max_bad_share=0.4, jobs=1)
 
 
 def test_links_that_lead_nowhere_are_missing_images(root):

@@ -12,6 +12,7 @@ from pipeline.data.demo import render_demo
 from pipeline.errors import DataError
 from pipeline.masks.instances import check_instances, read_instances
 from pipeline.masks.rle import decode_labels
+from pipeline.masks.sizes import Sizes
 
 pytestmark = pytest.mark.unit
 
@@ -86,7 +87,7 @@ def test_layout_is_the_competitions(root):
 def test_masks_are_legal_and_share_no_pixel(root, part):
     table = tables(root)[part]
     side = SMALL["tile_px"]
-    assert check_instances(table, side, side, part) == []
+    assert check_instances(table, Sizes((side, side)), part) == []
     for _, rows in table.groupby("ImageId"):
         labels = decode_labels([text for text in rows["EncodedPixels"] if text], side, side)
         areas = np.bincount(labels.ravel())[1:]

@@ -26,7 +26,7 @@ def paths(tmp_path):
 
 
 def test_every_path_and_image_is_found_by_its_number(paths):
-    images = Images(paths, HEIGHT, WIDTH)
+    images = Images(paths, (HEIGHT, WIDTH))
     assert len(images) == COUNT
     assert [images.path(number) for number in range(COUNT)] == paths
     assert [images[number].mean() for number in range(COUNT)] == list(range(COUNT))
@@ -34,12 +34,12 @@ def test_every_path_and_image_is_found_by_its_number(paths):
 
 
 def test_a_set_without_images_has_none():
-    assert len(Images([], HEIGHT, WIDTH, cache_mib=MIB)) == 0
+    assert len(Images([], (HEIGHT, WIDTH), cache_mib=MIB)) == 0
 
 
 @pytest.mark.parametrize(("cache_mib", "kept"), [(0, False), (1, False), (2, True)])
 def test_images_are_kept_only_if_all_fit(paths, cache_mib, kept):
-    images = Images(paths, HEIGHT, WIDTH, cache_mib=cache_mib)
+    images = Images(paths, (HEIGHT, WIDTH), cache_mib=cache_mib)
     first = images[7].copy()
     paths[7].unlink()
     if kept:
@@ -50,18 +50,18 @@ def test_images_are_kept_only_if_all_fit(paths, cache_mib, kept):
 
 
 def test_what_is_kept_cannot_be_changed(paths):
-    images = Images(paths, HEIGHT, WIDTH, cache_mib=MIB)
+    images = Images(paths, (HEIGHT, WIDTH), cache_mib=MIB)
     with pytest.raises(ValueError, match="read-only"):
         images[3][0, 0] = 9
 
 
 def test_processes_share_what_is_kept(paths):
-    images = Images(paths, HEIGHT, WIDTH, cache_mib=MIB)
+    images = Images(paths, (HEIGHT, WIDTH), cache_mib=MIB)
     reader = multiprocessing.get_context("fork").Process(target=images.__getitem__, args=(5,))
     reader.start()
     reader.join()
-    assert (images._kept_nhwc[5] == 5).all()
-    assert not images._kept_nhwc[6].any()
+    assert (images._kept.reshape(COUNT, -1)[5] == 5).all()
+    assert not images._kept.reshape(COUNT, -1)[6].any()
 
 
 def test_an_image_that_changed_since_the_check_is_named(paths, tmp_path):
@@ -76,4 +76,4 @@ def test_an_image_that_changed_since_the_check_is_named(paths, tmp_path):
 
 def test_a_path_that_is_not_utf_8_is_found_again():
     path = Path(os.fsdecode(b"/data/\xff.jpg"))
-    assert Images([path], HEIGHT, WIDTH).path(0) == path
+    assert Images([path], (HEIGHT, WIDTH)).path(0) == path

@@ -168,7 +168,7 @@ def crops_of(tmp_path, labels_hw, **augment):
     shape = labels_hw.shape
     return CropDataset(
         [tmp_path / "a.png"],
-        TrueObjects([encode_labels(labels_hw)], *shape),
+        TrueObjects([encode_labels(labels_hw)], shape),
         targets=TWO,
         crops=Crops(
             size_px=40,
@@ -198,7 +198,7 @@ def test_targets_turn_with_the_crop(tmp_path):
         seen = (item["image_chw"][0].numpy() // 100).astype(np.int32)
         assert torch.equal(item["target"], make_target(seen[None], TWO))
     whole = ImageDataset(
-        [tmp_path / "a.png"], 40, 40, (TrueObjects([encode_labels(labels_hw)], 40, 40), TWO)
+        [tmp_path / "a.png"], (40, 40), (TrueObjects([encode_labels(labels_hw)], (40, 40)), TWO)
     )
     assert torch.equal(whole[0]["target"], make_target(labels_hw[None], TWO))
 

@@ -81,7 +81,7 @@ def dataset(
     layers = [texts for i in chosen for texts in encoded[i * classes : (i + 1) * classes]]
     return CropDataset(
         [paths[i] for i in chosen],
-        TrueObjects(layers, HEIGHT, WIDTH, classes),
+        TrueObjects(layers, (HEIGHT, WIDTH), classes),
         targets=targets,
         crops=Crops(
             size_px=size_px,
@@ -107,14 +107,14 @@ def number(item):
 
 def test_windows_are_painted_as_the_truth(world):
     _, encoded, truths = world
-    ships = TrueObjects(encoded, HEIGHT, WIDTH)
+    ships = TrueObjects(encoded, (HEIGHT, WIDTH))
     for image, labels_hw in enumerate(truths):
         window = slice(3, 47), slice(8, 70)
         assert np.array_equal(ships.labels(image, *window)[0], labels_hw[window])
 
 
 def test_a_run_over_several_columns_is_painted(tmp_path):
-    ships = TrueObjects([[f"{HEIGHT - 1} {HEIGHT + 3}"]], HEIGHT, WIDTH)
+    ships = TrueObjects([[f"{HEIGHT - 1} {HEIGHT + 3}"]], (HEIGHT, WIDTH))
     (labels_hw,) = ships.labels(0, slice(0, HEIGHT), slice(0, WIDTH))
     assert labels_hw.sum() == HEIGHT + 3
     assert labels_hw[:, 1].all()
@@ -125,7 +125,7 @@ def test_classes_are_painted_and_drawn_each_by_itself(world):
     """The second class of an image is what the next image shows; they may share pixels."""
     paths, encoded, truths = world
     layers = [texts for n in range(IMAGES) for texts in (encoded[n], encoded[(n + 1) % IMAGES])]
-    both = TrueObjects(layers, HEIGHT, WIDTH, 2)
+    both = TrueObjects(layers, (HEIGHT, WIDTH), 2)
     assert [both.count(n) for n in range(IMAGES)] == [2] * IMAGES
     assert both.images_with_objects().tolist() == [*range(IMAGES)]
     whole = slice(0, HEIGHT), slice(0, WIDTH)
@@ -135,8 +135,8 @@ def test_classes_are_painted_and_drawn_each_by_itself(world):
         pixels = [both.random_pixel(n, np.random.default_rng(seed)) for seed in range(20)]
         assert all(expected[:, row, column].any() for row, column in pixels)
     touching = [[f"1 {HEIGHT}", f"{HEIGHT + 1} {HEIGHT}"], [], [], ["1 5", "6 5"]]
-    found = TrueObjects(touching, HEIGHT, WIDTH, 2).contacts(1)
-    alone = [TrueObjects([touching[n]], HEIGHT, WIDTH).contacts(1)[0] for n in (0, 3)]
+    found = TrueObjects(touching, (HEIGHT, WIDTH), 2).contacts(1)
+    alone = [TrueObjects([touching[n]], (HEIGHT, WIDTH)).contacts(1)[0] for n in (0, 3)]
     assert all(np.array_equal(found[n], expected) for n, expected in enumerate(alone))
     crops = dataset((paths, layers, truths), classes=2, augment=LIVELY)
     assert crops[0, 0]["target"].shape == (2, 24, 24)
@@ -197,7 +197,7 @@ def test_the_set_share_of_crops_holds_a_contact_where_ships_meet(tmp_path):
 def test_contacts_are_found_without_painting_what_is_far_apart():
     span = 160
     texts = annotation_set(48, span=span).groupby("ImageId").EncodedPixels.apply(list).tolist()
-    found = TrueObjects(texts, span, span).contacts(2)
+    found = TrueObjects(texts, (span, span)).contacts(2)
     expected = [np.argwhere(contact(decode_labels(each, span, span), 2)) for each in texts]
     assert {image for image, pixels in enumerate(expected) if len(pixels)} == set(found)
     assert 24 < len(found) < 48
@@ -233,7 +233,7 @@ def test_ships_are_not_always_in_the_centre(world):
     labels_hw[28:32, 34:38] = 1
     crops = CropDataset(
         world[0][:1],
-        TrueObjects([encode_labels(labels_hw)], HEIGHT, WIDTH),
+        TrueObjects([encode_labels(labels_hw)], (HEIGHT, WIDTH)),
         targets=SHIP,
         crops=Crops(
             size_px=30,
@@ -288,7 +288,7 @@ def test_workers_do_not_change_the_crops_and_do_not_repeat_each_other(world, wor
 
 def test_whole_images_come_in_order(world):
     paths, encoded, truths = world
-    images = ImageDataset(paths, HEIGHT, WIDTH, (TrueObjects(encoded, HEIGHT, WIDTH), SHIP))
+    images = ImageDataset(paths, (HEIGHT, WIDTH), (TrueObjects(encoded, (HEIGHT, WIDTH)), SHIP))
     for index, labels_hw in enumerate(truths):
         assert torch.equal(images[index]["target"][0], torch.from_numpy(labels_hw > 0).byte())
-    assert set(ImageDataset(paths, HEIGHT, WIDTH)[0]) == {"image_chw"}
+    assert set(ImageDataset(paths, (HEIGHT, WIDTH))[0]) == {"image_chw"}

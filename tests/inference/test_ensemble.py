@@ -20,6 +20,7 @@ from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
+from pipeline.masks.sizes import Sizes
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 HEAD = "image_head.weight=0.1"
@@ -102,7 +103,9 @@ def test_an_ensemble_predicts_and_calibrates_without_networks(caplog):
         )
         for name in ("a", "b", "both")
     ]
-    readers = [MapReader(job, catalog.usable_test_ids, 96, 96, contact=False) for job in jobs]
+    readers = [
+        MapReader(job, catalog.usable_test_ids, Sizes((96, 96)), contact=False) for job in jobs
+    ]
     sea_hw = np.zeros((96, 96), np.uint8)
     for i, image_id in enumerate(catalog.usable_test_ids):
         one, other, both = (reader.read(image_id) for reader in readers)

@@ -15,6 +15,7 @@ from pipeline.inference.probmaps import MapWriter
 from pipeline.jobs.job import Job
 from pipeline.jobs.parts import Part
 from pipeline.maps import ImageMaps
+from pipeline.masks.sizes import Sizes
 
 pytestmark = pytest.mark.unit
 MapReader = partial(AnyMapReader, contact=False)
@@ -47,7 +48,7 @@ def maps():
 
 def test_maps_come_back_and_low_ones_cost_a_line(tmp_path, maps):
     write(tmp_path, maps)
-    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    reader = MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     assert reader.read("a.jpg") is None
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["b.jpg.png", "c.jpg.png"]
@@ -59,7 +60,7 @@ def test_the_image_heads_answer_stands_in_the_index(tmp_path, maps):
     for chance, (image_id, prob_hw) in zip((0.123456, 0.5, None), maps.items(), strict=True):
         writer.add(image_id, [ImageMaps(prob_hw, None, chance)])
     writer.end(list(maps), "cpu")
-    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    reader = MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
     assert reader.read("b.jpg").image_prob == 0.123456
     assert reader.read("c.jpg").image_prob is None
 
@@ -68,7 +69,7 @@ def test_a_killed_writer_goes_on_after_what_it_recorded(tmp_path, maps, monkeypa
     monkeypatch.setattr("pipeline.inference.probmaps.RECORD_EVERY", 2)
     write(tmp_path, maps, finish=False)
     assert write(tmp_path, maps) == ["c.jpg"]
-    assert MapReader(job_in(tmp_path), list(maps), 7, 9).read("c.jpg") is not None
+    assert MapReader(job_in(tmp_path), list(maps), Sizes((7, 9))).read("c.jpg") is not None
     assert not (tmp_path / "records").exists()
 
 
@@ -118,7 +119,7 @@ def test_shards_write_no_image_twice_or_never(tmp_path, monkeypatch, later):
     assert not (tmp_path / "manifest.json").exists(), "a shard does not finish the job"
     written += write(tmp_path, maps)
     assert sorted(written + recorded_of_the_cut) == sorted(maps)
-    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    reader = MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
     assert all(np.array_equal(reader.read(name).prob_hw, maps[name]) for name in maps)
 
 
@@ -137,16 +138,16 @@ def test_other_images_other_sizes_and_damage_are_refused(tmp_path, maps):
     write(tmp_path, maps)
     job = job_in(tmp_path)
     with pytest.raises(ArtifactError, match=r"maps of 2 images, got 3; only in one of both: c.jpg"):
-        MapReader(job, ["a.jpg", "b.jpg"], 7, 9)
+        MapReader(job, ["a.jpg", "b.jpg"], Sizes((7, 9)))
     with pytest.raises(ArtifactError, match=r"b.jpg.png: expected a map of shape \(9, 7\)"):
-        MapReader(job, list(maps), 9, 7).read("b.jpg")
+        MapReader(job, list(maps), Sizes((9, 7))).read("b.jpg")
     path = tmp_path / "maps" / "b.jpg.png"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ArtifactError, match=r"b.jpg.png: expected a map"):
-        MapReader(job, list(maps), 7, 9).read("b.jpg")
+        MapReader(job, list(maps), Sizes((7, 9))).read("b.jpg")
     path.unlink()
     with pytest.raises(ArtifactError, match=r"b.jpg.png: .* got 0 other bytes"):
-        MapReader(job, list(maps), 7, 9).read("b.jpg")
+        MapReader(job, list(maps), Sizes((7, 9))).read("b.jpg")
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-30] + b"." + c[-29:], lambda c: c + b"\0"])
@@ -155,7 +156,7 @@ def test_a_map_that_was_edited_or_padded_is_refused(tmp_path, maps, change):
     path = tmp_path / "maps" / "b.jpg.png"
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ArtifactError, match=r"b\.jpg\.png: expected a map .* other bytes"):
-        MapReader(job_in(tmp_path), list(maps), 7, 9).read("b.jpg")
+        MapReader(job_in(tmp_path), list(maps), Sizes((7, 9))).read("b.jpg")
 
 
 def test_every_id_has_a_map_of_its_own_and_comes_back_as_it_is(tmp_path):
@@ -165,7 +166,7 @@ def test_every_id_has_a_map_of_its_own_and_comes_back_as_it_is(tmp_path):
     maps = {name: random.integers(0, 256, (7, 9), dtype=np.uint8) for name in names}
     maps |= {"N/A": np.zeros((7, 9), np.uint8)}
     write(tmp_path, maps)
-    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    reader = MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
     for name in names:
         assert np.array_equal(reader.read(name).prob_hw, maps[name])
     assert reader.read("N/A") is None
@@ -178,7 +179,7 @@ def test_maps_of_earlier_versions_are_found_by_their_stems_and_go_by_size(tmp_pa
     index = pd.read_csv(tmp_path / "index.csv").drop(columns="sha256")
     index.to_csv(tmp_path / "index.csv", index=False)
     job_in(tmp_path).finish(["index.csv"], {})
-    reader = MapReader(job_in(tmp_path), list(maps), 7, 9)
+    reader = MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
     assert np.array_equal(reader.read("b.jpg").prob_hw, maps["b.jpg"])
     (tmp_path / "maps" / "c.png").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"c\.png: .* got 0 other bytes"):
@@ -193,14 +194,16 @@ def test_the_contact_map_is_kept_below_the_ship_map(tmp_path, maps, contact):
     writer.add("b.jpg", [both])
     writer.add("a.jpg", [low])
     writer.end(["a.jpg", "b.jpg"], "cpu")
-    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=contact)
+    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], Sizes((7, 9)), contact=contact)
     assert reader.read("a.jpg") is None
     for name, value in vars(reader.read("b.jpg")).items():
         np.testing.assert_array_equal(value, getattr(both, name))
     height, other = (7 * (1 + each) for each in (contact, not contact))
     wrong = rf"expected a map of shape \({other}, 9\).*got shape \({height}, 9"
     with pytest.raises(ArtifactError, match=wrong):
-        AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=not contact).read("b.jpg")
+        AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], Sizes((7, 9)), contact=not contact).read(
+            "b.jpg"
+        )
 
 
 @pytest.mark.parametrize("contact", [False, True])
@@ -213,7 +216,9 @@ def test_the_maps_of_each_class_come_back(tmp_path, maps, contact):
     writer.add("a.jpg", layers)
     writer.add("b.jpg", [layers[0]] * 3)
     writer.end(["a.jpg", "b.jpg"], "cpu")
-    reader = AnyMapReader(job_in(tmp_path), ["a.jpg", "b.jpg"], 7, 9, contact=contact, classes=3)
+    reader = AnyMapReader(
+        job_in(tmp_path), ["a.jpg", "b.jpg"], Sizes((7, 9)), contact=contact, classes=3
+    )
     for layer, expected in enumerate(layers):
         for name, value in vars(reader.read("a.jpg", layer)).items():
             np.testing.assert_array_equal(value, getattr(expected, name))
@@ -233,7 +238,7 @@ def test_maps_of_another_version_are_refused(tmp_path, maps, monkeypatch):
     index.to_csv(tmp_path / "index.csv", index=False)
     job_in(tmp_path).finish(["index.csv"], {})
     with pytest.raises(ArtifactError, match=r"index\.csv: .*mean_probability.*another version"):
-        MapReader(job_in(tmp_path), list(maps), 7, 9)
+        MapReader(job_in(tmp_path), list(maps), Sizes((7, 9)))
 
 
 @pytest.mark.parametrize("contact", [False, True])
@@ -247,6 +252,6 @@ def test_the_strip_that_version_0_1_0_stored_below_is_left_out(tmp_path, maps, c
     index.insert(3, "mean_disagreement", 0.25)
     index.to_csv(tmp_path / "index.csv", index=False)
     job_in(tmp_path).finish(["index.csv"], {})
-    found = AnyMapReader(job_in(tmp_path), ["b.jpg"], 7, 9, contact=contact).read("b.jpg")
+    found = AnyMapReader(job_in(tmp_path), ["b.jpg"], Sizes((7, 9)), contact=contact).read("b.jpg")
     np.testing.assert_array_equal(found.prob_hw, prob_hw)
     np.testing.assert_array_equal(found.contact_hw, contact_hw)

@@ -22,6 +22,7 @@ from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.maps import as_levels
+from pipeline.masks.sizes import Sizes
 from pipeline.package import build
 from pipeline.package.contents import Package
 from pipeline.package.predict import predict_package
@@ -59,10 +60,10 @@ def test_the_margin_is_what_the_network_sees():
     for reach_px in (10, None):
         network = Sums(reach_px)
         first_hw = as_levels(network(image_chw[None]).maps_nchw)[0, 0].numpy()
-        margins_px[reach_px] = measure_margin(network, [image_chw], [first_hw], (250, 300))
+        margins_px[reach_px] = measure_margin(network, [image_chw], [first_hw], 300)
     assert margins_px[10] == 32
     assert margins_px[None] > 64, "windows are nearly the whole image there"
-    assert measure_margin(Sums(10), [], [], (250, 300)) == 300
+    assert measure_margin(Sums(10), [], [], 300) == 300
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def choose_always(monkeypatch, look):
 def maps_of(run, part):
     own = s4_predict.job(run, Part(part))
     images = s4_predict.images(run, Part(part))
-    reader = MapReader(own, images, 96, 96, contact=False)
+    reader = MapReader(own, images, Sizes((96, 96)), contact=False)
     return {name: (reader.read(name) or reader.background(name)).prob_hw for name in images}
 
 

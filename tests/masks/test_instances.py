@@ -13,6 +13,7 @@ from pipeline.masks.instances import (
     read_instances,
     write_instances,
 )
+from pipeline.masks.sizes import Sizes
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +36,7 @@ def test_table_without_rows(tmp_path):
     write_instances(tmp_path / "none.csv", GOOD.iloc[:0])
     frame = read_instances(tmp_path / "none.csv")
     assert list(frame.columns) == COLUMNS
-    assert check_instances(frame, 4, 5, "none.csv") == []
+    assert check_instances(frame, Sizes((4, 5)), "none.csv") == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
 @pytest.mark.parametrize("text", ["-1", "0", "nan", "None"])
 def test_another_mark_of_an_empty_image_is_named(text):
     frame = pd.DataFrame([["a.jpg", "1 2"], ["b.jpg", text]], columns=COLUMNS)
-    (defect,) = check_instances(frame, 4, 5, "ships.csv")
+    (defect,) = check_instances(frame, Sizes((4, 5)), "ships.csv")
     assert (defect.row, defect.image_id) == (3, "b.jpg")
     assert "some tables say 'no object'" in defect.reason
 
@@ -79,7 +80,7 @@ def test_write_refuses_other_columns(tmp_path):
 
 
 def test_a_legal_table_has_no_defect():
-    assert check_instances(GOOD, 4, 5, "here") == []
+    assert check_instances(GOOD, Sizes((4, 5)), "here") == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_legal_table_has_no_defect():
     ],
 )
 def test_each_defect_has_its_row(rows, defects):
-    found = check_instances(table(*rows), 4, 5, "here")
+    found = check_instances(table(*rows), Sizes((4, 5)), "here")
     assert [(defect.row, defect.image_id) for defect in found] == [d[:2] for d in defects]
     for defect, (_, _, reason) in zip(found, defects, strict=True):
         assert re.search(reason, defect.reason)
@@ -108,9 +109,9 @@ def test_wrong_columns_and_missing_cells_stop_the_check():
     with pytest.raises(
         DataError, match=r"here: expected the columns ImageId, EncodedPixels; got id"
     ):
-        check_instances(GOOD.rename(columns={"ImageId": "id"}), 4, 5, "here")
+        check_instances(GOOD.rename(columns={"ImageId": "id"}), Sizes((4, 5)), "here")
     with pytest.raises(DataError, match="NaN"):
-        check_instances(table(("a", None)), 4, 5, "here")
+        check_instances(table(("a", None)), Sizes((4, 5)), "here")
 
 
 def test_defects_sort_by_row():

@@ -11,6 +11,7 @@ from pipeline.config.competitions import competitions
 from pipeline.errors import DataError
 from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS
 from pipeline.masks.rle import encode_mask
+from pipeline.masks.sizes import Sizes
 from pipeline.masks.table_writing import rows_of, to_rows
 from pipeline.masks.tables import (
     check_rows,
@@ -37,7 +38,7 @@ def written(tmp_path, *lines):
 
 def read(path, task, **also):
     rows = read_rows(path, task.truth_forms, task)
-    return to_instances(rows, task, HIGH, WIDE, **also).to_numpy().tolist()
+    return to_instances(rows, task, Sizes((HIGH, WIDE)), **also).to_numpy().tolist()
 
 
 def test_both_forms_of_severstal_say_the_same(tmp_path):
@@ -67,7 +68,7 @@ def test_severstals_later_sample_asks_for_rows_of_what_there_is(tmp_path):
     table = [["a.jpg", str(k), "1 2" if k in (2, 3) else ""] for k in (1, 2, 3, 4)]
     table += [["b.jpg", str(k), ""] for k in (1, 2, 3, 4)]
     frame = pd.DataFrame(table, columns=CLASS_COLUMNS)
-    rows = to_rows(frame, sample, SEVERSTAL, (HIGH, WIDE))
+    rows = to_rows(frame, sample, SEVERSTAL, Sizes((HIGH, WIDE)))
     assert list(rows) == ["ImageId", "EncodedPixels", "ClassId"]
     assert rows.to_numpy().tolist() == [
         *(["b.jpg", "", "0"], ["a.jpg", "1 2", "2"], ["a.jpg", "1 2", "3"])
@@ -81,10 +82,10 @@ def test_a_relative_table_with_blanks_is_united(tmp_path):
         *("a, 2 3 1 2", "a, 4 3", "a, 2 3 1 2", "b, -1", "c,19 1", "d,0 20"),
     )
     assert read(path, SIIM) == [["a", "3 6"], ["b", ""], ["c", "20 1"], ["d", "1 20"]]
-    assert check_rows(read_rows(path, SIIM.truth_forms, SIIM), SIIM, HIGH, WIDE) == []
+    assert check_rows(read_rows(path, SIIM.truth_forms, SIIM), SIIM, Sizes((HIGH, WIDE))) == []
     sample = written(tmp_path, "ImageId,EncodedPixels", "a,-1", "b,-1")
     frame = pd.DataFrame([["a", "1 1 3 2 20 1"], ["b", ""]], columns=COLUMNS)
-    rows = to_rows(frame, read_sample(sample, SIIM), SIIM, (HIGH, WIDE))
+    rows = to_rows(frame, read_sample(sample, SIIM), SIIM, Sizes((HIGH, WIDE)))
     assert rows.EncodedPixels.tolist() == ["0 1 1 2 15 1", "-1"]
 
 
@@ -143,20 +144,20 @@ def test_cells_are_numbered_along_rows_and_a_shared_pixel_is_the_smallest_ones(t
 )
 def test_a_defect_has_its_row(tmp_path, task, lines, defect):
     path = written(tmp_path, *lines)
-    (found,) = check_rows(read_rows(path, task.truth_forms, task), task, HIGH, WIDE)
+    (found,) = check_rows(read_rows(path, task.truth_forms, task), task, Sizes((HIGH, WIDE)))
     assert (found.row, found.image_id) == (2, "a")
     assert re.search(defect, found.reason)
     with pytest.raises(DataError, match="rows are wrong: row 2"):
-        read_masks(path, task, HIGH, WIDE)
+        read_masks(path, task, Sizes((HIGH, WIDE)))
 
 
 def test_a_second_mask_is_a_defect_but_where_the_organiser_unites_them(tmp_path):
     salt = competitions()["tgs_salt"]
     path = written(tmp_path, "id,rle_mask", "a,1 2", "b,", "a,5 2")
-    (found,) = check_rows(read_rows(path, salt.truth_forms, salt), salt, HIGH, WIDE)
+    (found,) = check_rows(read_rows(path, salt.truth_forms, salt), salt, Sizes((HIGH, WIDE)))
     assert (found.row, found.reason) == (4, "a second mask, beside that of row 2")
     path = written(tmp_path, "ImageId,EncodedPixels", "a,0 2", "b,-1", "a,5 2")
-    assert check_rows(read_rows(path, SIIM.truth_forms, SIIM), SIIM, HIGH, WIDE) == []
+    assert check_rows(read_rows(path, SIIM.truth_forms, SIIM), SIIM, Sizes((HIGH, WIDE))) == []
 
 
 @pytest.mark.parametrize(
@@ -202,6 +203,6 @@ def test_ships_stay_as_they_stand(tmp_path):
     lines = ["ImageId,EncodedPixels", "b.jpg,1 1 2 1", "b.jpg,5 1", "a.jpg,"]
     path = written(tmp_path, *lines)
     assert read(path, AIRBUS) == [line.split(",") for line in lines[1:]]
-    frame = read_masks(path, AIRBUS, HIGH, WIDE)
+    frame = read_masks(path, AIRBUS, Sizes((HIGH, WIDE)))
     rows = rows_of(frame, AIRBUS.sample_forms, AIRBUS)
-    pd.testing.assert_frame_equal(to_rows(frame, rows, AIRBUS, (HIGH, WIDE)), frame)
+    pd.testing.assert_frame_equal(to_rows(frame, rows, AIRBUS, Sizes((HIGH, WIDE))), frame)

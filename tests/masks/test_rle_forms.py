@@ -47,7 +47,7 @@ def read(texts, rle, height, width):
     """Read texts of a form as masks of the pipeline's."""
     runs, owners = parse_rows(from_numbering(texts, rle), height, width)
     if rle.order == "rows":
-        runs, owners = reorder(runs, owners, height, width)
+        runs, owners = reorder(runs, owners, np.full((len(texts), 2), (height, width)))
     return to_texts(runs, owners, len(texts), Rle())
 
 
@@ -58,7 +58,7 @@ def test_every_form_is_read_and_written_exactly(one_hw, other_hw, rle):
     texts = [written(mask_hw, rle) for mask_hw in every]
     own = [encode_mask(mask_hw) for mask_hw in every]
     assert read(texts, rle, *one_hw.shape) == own
-    assert to_form(own, rle, *one_hw.shape) == texts
+    assert to_form(own, rle, np.full((4, 2), one_hw.shape)) == texts
 
 
 def test_pixels_change_their_order_in_blocks_of_whole_masks(monkeypatch):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.coefficients import PixelCounts, cosine, dice, jaccard, score_pixels
 from pipeline.metrics.dice import Dice
 from pipeline.metrics.matching import match_objects
@@ -74,7 +75,7 @@ def test_pixelwise_pools_and_imagewise_averages():
 def test_tables_of_ships_score_as_their_masks_do():
     truth = pd.DataFrame({"ImageId": ["a", "a", "b"], "EncodedPixels": ["1 2", "5 2", ""]})
     found = pd.DataFrame({"ImageId": ["a", "b"], "EncodedPixels": ["2 3", ""]})
-    values = score_pixels(match_objects(truth, found, 2, 4, Dice()))
+    values = score_pixels(match_objects(truth, found, Sizes((2, 4)), Dice()))
     assert values["dice"] == pytest.approx(2 * 1 / (4 + 3))
     assert values["image_jaccard"] == pytest.approx((1 / 6 + 1) / 2)
     assert values["ship_image_cosine"] == pytest.approx(1 / math.sqrt(4 * 3))

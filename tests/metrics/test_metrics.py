@@ -15,6 +15,7 @@ from pipeline.config.competitions import MaskMetric, ObjectMetric
 from pipeline.errors import ConfigError, DataError
 from pipeline.masks.instances import COLUMNS
 from pipeline.masks.rle import encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2, f2_from_counts
 from pipeline.metrics.iou import hits_from_areas
 from pipeline.metrics.matching import match_objects, score_labels
@@ -79,7 +80,7 @@ def test_same_scores_as_the_reference(pairs, similar):
     truth = {f"{i}.jpg": true for i, (true, _) in enumerate(pairs)}
     found = {f"{i}.jpg": found for i, (_, found) in enumerate(pairs)}
     for key, metric in METRICS.items():
-        matches = match_objects(table(truth), table(found).iloc[::-1], *SHAPE, metric)
+        matches = match_objects(table(truth), table(found).iloc[::-1], Sizes(SHAPE), metric)
         assert matches.images["ImageId"].tolist() == list(truth)
         for row, terms in zip(matches.images.to_dict("records"), matches.terms.T, strict=True):
             true_hw, found_hw = truth[row["ImageId"]], found[row["ImageId"]]
@@ -103,7 +104,7 @@ def test_same_iou_as_pycocotools(true_hw, found_hw):
             for value in range(1, labels_hw.max() + 1)
         ]
 
-    matches = match_objects(table({"a": true_hw}), table({"a": found_hw}), *SHAPE, F2())
+    matches = match_objects(table({"a": true_hw}), table({"a": found_hw}), Sizes(SHAPE), F2())
     iou = np.zeros((true_hw.max(), found_hw.max()))
     for true, found, shared_px in matches.overlaps.itertuples(index=False):
         areas_px = (true_hw == true + 1).sum() + (found_hw == found + 1).sum()
@@ -130,7 +131,7 @@ def test_an_iou_equal_to_a_threshold_is_no_hit(shared, union, hits):
     true, found = (pd.DataFrame([("a", f"1 {px}")], columns=COLUMNS) for px in (union, shared or 1))
     for key in ("ap", "mask_ap"):
         if shared:
-            scored = match_objects(true, found, 10, 10, METRICS[key])
+            scored = match_objects(true, found, Sizes((10, 10)), METRICS[key])
             assert scored.images[key].tolist() == [pytest.approx(hits / 10)]
 
 
@@ -142,11 +143,11 @@ def test_empty_cases():
     found = table({"none": sea, "missed": sea, "wrong": ship, "found": ship})
     only_sea = table({"none": sea})
     for key, metric in METRICS.items():
-        scored = match_objects(truth, found, *SHAPE, metric)
+        scored = match_objects(truth, found, Sizes(SHAPE), metric)
         assert scored.images[key].tolist() == [1, 0, 0, 1]
-        assert len(match_objects(truth.iloc[:0], found.iloc[:0], *SHAPE, metric).images) == 0
-        assert match_objects(only_sea, only_sea, *SHAPE, metric).true_ships.empty
-        assert score(match_objects(only_sea, only_sea, *SHAPE, metric).terms) == 1
+        assert len(match_objects(truth.iloc[:0], found.iloc[:0], Sizes(SHAPE), metric).images) == 0
+        assert match_objects(only_sea, only_sea, Sizes(SHAPE), metric).true_ships.empty
+        assert score(match_objects(only_sea, only_sea, Sizes(SHAPE), metric).terms) == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -166,12 +167,14 @@ def test_classes_are_scored_each_or_pooled(pairs):
         for of_class in tables
     ]
     for metric in METRICS.values():
-        found = match_objects(*several, *SHAPE, metric)
+        found = match_objects(*several, Sizes(SHAPE), metric)
         if metric.pools_classes:
             together = (pd.concat(of_class) for of_class in tables)
-            expected = match_objects(*together, *SHAPE, metric).terms
+            expected = match_objects(*together, Sizes(SHAPE), metric).terms
         else:
-            each = (match_objects(*pair, *SHAPE, metric) for pair in zip(*tables, strict=True))
+            each = (
+                match_objects(*pair, Sizes(SHAPE), metric) for pair in zip(*tables, strict=True)
+            )
             expected = np.concatenate([one.terms for one in each], axis=1)
             assert found.images["ClassId"].tolist() == ["0"] * len(pairs) + ["1"] * len(pairs)
         np.testing.assert_array_equal(found.terms, expected)
@@ -181,7 +184,7 @@ def test_each_ship_knows_its_best_partner():
     true_hw, found_hw = np.zeros(SHAPE), np.zeros(SHAPE)
     true_hw[:4, 0], true_hw[:, 5] = 1, 2
     found_hw[:5, 0], found_hw[4:6, 2] = 1, 2
-    result = match_objects(table({"a": true_hw}), table({"a": found_hw}), *SHAPE, F2())
+    result = match_objects(table({"a": true_hw}), table({"a": found_hw}), Sizes(SHAPE), F2())
     assert result.true_ships["best_iou"].tolist() == [0.8, 0]
     assert result.true_ships["hits"].tolist() == [6, 0]
     assert result.true_ships["area_px"].tolist() == [4, 8]
@@ -194,9 +197,9 @@ def test_blocks_of_images_do_not_change_the_scores(monkeypatch):
     maps = {f"{i}": (rng.random(SHAPE) < 0.4).astype(int) for i in range(23)}
     moved = {name: np.roll(labels_hw, rng.integers(2)) for name, labels_hw in maps.items()}
     maps["4"][:] = moved["9"][:] = 0
-    whole = match_objects(table(maps), table(moved), *SHAPE, F2())
+    whole = match_objects(table(maps), table(moved), Sizes(SHAPE), F2())
     monkeypatch.setattr("pipeline.metrics.matching.BLOCK_LAYERS", 4)
-    parts = match_objects(table(maps), table(moved), *SHAPE, F2())
+    parts = match_objects(table(maps), table(moved), Sizes(SHAPE), F2())
     for name in ("images", "true_ships", "predicted_ships"):
         pd.testing.assert_frame_equal(getattr(whole, name), getattr(parts, name))
 
@@ -204,20 +207,20 @@ def test_blocks_of_images_do_not_change_the_scores(monkeypatch):
 def test_other_images_overlaps_and_illegal_masks_are_errors():
     truth = pd.DataFrame([("a", "1 2"), ("b", "")], columns=COLUMNS)
     with pytest.raises(DataError, match="1 of 2 images are missing from the prediction: b"):
-        match_objects(truth, truth.iloc[:1], *SHAPE, F2())
+        match_objects(truth, truth.iloc[:1], Sizes(SHAPE), F2())
     with pytest.raises(DataError, match="predicted but not in the truth: b"):
-        match_objects(truth.iloc[:1], truth, *SHAPE, F2())
+        match_objects(truth.iloc[:1], truth, Sizes(SHAPE), F2())
     twice = pd.DataFrame([("a", "1 2"), ("b", "1 2"), ("b", "2 3")], columns=COLUMNS)
     with pytest.raises(DataError, match=r"prediction: masks share pixels.*image b"):
-        match_objects(truth, twice, *SHAPE, F2())
+        match_objects(truth, twice, Sizes(SHAPE), F2())
     with pytest.raises(DataError, match=r"truth.*zero start"):
-        match_objects(truth.replace("1 2", "0 2"), truth, *SHAPE, F2())
+        match_objects(truth.replace("1 2", "0 2"), truth, Sizes(SHAPE), F2())
 
 
 def test_layers_of_classes_are_named():
     truth = pd.DataFrame([("a", "1 2"), ("a", "")], columns=COLUMNS).assign(ClassId=["3", "4"])
     with pytest.raises(DataError, match="missing from the prediction: a, class 4"):
-        match_objects(truth, truth.iloc[:1], *SHAPE, METRICS["dice"])
+        match_objects(truth, truth.iloc[:1], Sizes(SHAPE), METRICS["dice"])
 
 
 def test_an_unknown_metric_is_an_error():

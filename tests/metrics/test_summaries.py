@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.masks.instances import COLUMNS
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.dice import Dice, GlobalDice
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
@@ -19,7 +20,7 @@ def matches(true_rows, found_rows, metric=F2):
     true, found = (
         pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (true_rows, found_rows)
     )
-    return match_objects(true, found, 100, 100, metric())
+    return match_objects(true, found, Sizes((100, 100)), metric())
 
 
 TRUE = [("a", "1 50"), ("a", "101 150"), ("b", ""), ("c", ""), ("d", "1 6000")]

@@ -314,7 +314,7 @@ def demo_crops(tmp_path_factory):
     config = load_config(Path("configs/demo.yaml"), ["crops.size_px=64", *shares])
     crops = CropDataset(
         [root / "train_v2" / name for name in ships.groups],
-        TrueObjects([list(rows.EncodedPixels) for _, rows in ships], 96, 96),
+        TrueObjects([list(rows.EncodedPixels) for _, rows in ships], (96, 96)),
         targets=config.targets,
         crops=config.crops,
         augment=config.augment,

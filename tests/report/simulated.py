@@ -13,6 +13,7 @@ from pipeline.config.load import load_config
 from pipeline.data.folds import balance_table
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.masks.rle import decode_labels, encode_mask
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import find_metric
 from pipeline.metrics.summaries import summarise
@@ -78,7 +79,7 @@ def united(table, side):
 
 
 def summary(truth, predicted, frame, side, metric):
-    matches = match_objects(truth, predicted, side, side, metric)
+    matches = match_objects(truth, predicted, Sizes((side, side)), metric)
     of_layer = frame.set_index("ImageId").loc[matches.images.ImageId]
     return summarise(matches, of_layer.fold.to_numpy(), of_layer.group.to_numpy())
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import rectangle
 
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.metric import score
 from pipeline.metrics.registry import METRICS
@@ -29,7 +30,7 @@ def outcomes(truth, predicted, metric="f2"):
         )
         for images in (truth, predicted)
     ]
-    return judge(match_objects(*frames, SIDE, SIDE, METRICS[metric]))
+    return judge(match_objects(*frames, Sizes((SIDE, SIDE)), METRICS[metric]))
 
 
 @pytest.mark.parametrize(

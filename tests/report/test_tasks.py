@@ -78,7 +78,7 @@ def test_the_sample_counts_pixels_and_objects_as_they_are(run):
     records = Records(run)
     outcomes = outcomes_of(records)
     sample = draw_sample(records, outcomes)
-    height, width = outcomes.matches.shape
+    height, width = outcomes.matches.sizes.common
     assert sample.layers == len(outcomes.layers)
     assert sample.pixels.sum() == height * width * sample.layers
     assert sample.true_pixels.sum() == outcomes.layers.true_px.sum()

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import ArtifactError, DataError
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import CLASS_COLUMNS, COLUMNS
+from pipeline.masks.sizes import Sizes
 from pipeline.selection.submission import check_submission
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.foreground import pack
@@ -30,7 +31,7 @@ def test_a_row_per_ship_and_one_blank_row_without():
     frame = find_instances(maps, {0: RULES, 1: RULES})
     expected = table(("b", "1 1 3 1"), ("b", "8 1"), ("a", ""), ("c", ""))
     pd.testing.assert_frame_equal(frame, expected)
-    check_submission(frame, ["a", "b", "c"], 2, 4)
+    check_submission(frame, ["a", "b", "c"], Sizes((2, 4)))
 
 
 def test_each_fold_has_its_rules():
@@ -55,7 +56,7 @@ def test_a_map_that_cannot_be_cut_is_named():
 
 
 def test_no_image_at_all():
-    check_submission(find_instances([], {}), [], 2, 3)
+    check_submission(find_instances([], {}), [], Sizes((2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,14 @@ def test_no_image_at_all():
 )
 def test_what_the_competition_refuses(rows, message):
     with pytest.raises(DataError, match=message):
-        check_submission(table(*rows), ["a", "b"], 2, 3)
+        check_submission(table(*rows), ["a", "b"], Sizes((2, 3)))
 
 
 def test_only_the_first_few_are_named():
     with pytest.raises(
         DataError, match=r"300 images of the sample are missing: 100; 101; .{0,20}\."
     ):
-        check_submission(table(), [str(i) for i in range(100, 400)], 2, 3)
+        check_submission(table(), [str(i) for i in range(100, 400)], Sizes((2, 3)))
 
 
 def masks(*rows):
@@ -104,7 +105,7 @@ def masks(*rows):
 def test_each_class_of_an_image_has_its_rows(rows, objects, expected):
     task = {"classes": ("x", "y"), "objects": objects}
     if not expected:
-        check_submission(masks(*rows), ["a"], 2, 3, **task)
+        check_submission(masks(*rows), ["a"], Sizes((2, 3)), **task)
         return
     with pytest.raises(DataError, match=expected):
-        check_submission(masks(*rows), ["a"], 2, 3, **task)
+        check_submission(masks(*rows), ["a"], Sizes((2, 3)), **task)

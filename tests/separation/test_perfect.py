@@ -10,6 +10,7 @@ from pipeline.data.demo import render_demo
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels
+from pipeline.masks.sizes import Sizes
 from pipeline.metrics.f2 import F2
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.metric import score
@@ -37,7 +38,9 @@ def f2_by_method(label_maps, size_px=SPAN):
             found[method] += [(f"{index}", text) for text in encode_labels(separated_hw)]
     tables = [pd.DataFrame(rows, columns=COLUMNS, dtype=str) for rows in (truth, *found.values())]
     shape = size_px, size_px
-    scored = [score(match_objects(tables[0], each, *shape, F2()).terms) for each in tables[1:]]
+    scored = [
+        score(match_objects(tables[0], each, Sizes(shape), F2()).terms) for each in tables[1:]
+    ]
     return dict(zip(METHODS, scored, strict=True))
 
 

@@ -28,7 +28,7 @@
 
   // A photograph or map, or the one above the other, and an outline per object above both.
   function picture(tile, bases, hidden) {
-    const box = make("span", {class: "picture", style: `aspect-ratio:${data.width}/${data.height}`});
+    const box = make("span", {class: "picture", style: `aspect-ratio:${tile.width}/${tile.height}`});
     const said = {image: `${tile.id}: ${tile.caption}`, prob: `${data.object} probability of ${tile.id}`};
     const none = {image: "image not found", prob: "below the floor: no map kept"};
     for (const base of bases) {
@@ -37,7 +37,7 @@
       else if (bases.length === 1) box.append(make("span", {class: "none"}, none[base]));
     }
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", `0 0 ${data.width} ${data.height}`);
+    svg.setAttribute("viewBox", `0 0 ${tile.width} ${tile.height}`);
     svg.setAttribute("aria-hidden", "true");
     data.layers.forEach((layer, number) => {
       if (hidden.has(layer.key)) return;
@@ -149,7 +149,7 @@
       [tile.said, tile.caption, `fold ${tile.fold}`, ...tile.details].join(" · ");
     const names = {image: "image", prob: `${data.object} probability: dark 0, bright 1`};
     const bases = Object.keys(names).filter((base) => !off.enlarged.has(base) && (base === "image" || hasMaps));
-    views.replaceChildren(...(bases.length ? bases.map((base) => [base]) : [[]]).map((one) => make("figure", {},
+    views.replaceChildren(...(bases.length ? bases.map((base) => [base]) : [[]]).map((one) => make("figure", {style: `--shape:${tile.width / tile.height}`},
       picture(tile, one, off.enlarged), make("figcaption", {class: "keys"}, names[one[0]] ?? "outlines only"))));
     if (!dialog.open) dialog.showModal();
   }

@@ -143,7 +143,7 @@ def _images_per_s(network, paths, count):
 
     def seconds(images):
         started = time.perf_counter()
-        deque(predict_maps(network, several[:images], height=SIDE_PX, width=SIDE_PX), maxlen=0)
+        deque(predict_maps(network, several[:images], (SIDE_PX, SIDE_PX)), maxlen=0)
         return time.perf_counter() - started
 
     seconds(short)
