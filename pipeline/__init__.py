@@ -15,6 +15,7 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold
 commands.find_overlaps    a folder of images        -> which of them overlap
 commands.list_networks    the configuration         -> every network with its size and speed
 commands.build_package    a finished run            -> wheels, weights and a notebook for Kaggle
