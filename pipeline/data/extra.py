@@ -43,9 +43,9 @@ def tables_of(folder: Path, config: Config) -> dict[str, str]:
     task = config.task
     if not (folder / PSEUDO).is_file():
         return {ANY_FOLD: own_masks(task).truth}
-    count = config.folds.count
+    count, known = config.folds.count, _made_by(folder)
     wanted = {"classes": [*task.classes], "objects": task.objects, "folds": count}
-    found = {key: _made_by(folder).get(key) for key in wanted}
+    found = {key: known.get(key) for key in wanted}
     if found != wanted:
         raise DataError(
             f"{folder / PSEUDO} (data.extra): expected labels of {wanted}, got {found}. Label the "

@@ -19,6 +19,7 @@ from tests.all_stages import run_stages
 
 ROOT = Path(__file__).parents[2]
 SIDE = 48
+pytestmark = pytest.mark.contract
 CLASSES = ("a", "b")
 
 
