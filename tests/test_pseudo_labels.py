@@ -96,6 +96,7 @@ def test_only_what_a_network_is_sure_of_is_kept(label, tmp_path, caplog):
     for name, shade in {"black": 0, "dim": 60, "grey": 150, "white": 255}.items():
         Image.new("RGB", (9, 5 + shade % 2), (shade,) * 3).save(pictures / f"{name}.png")
     (pictures / "text.png").write_text("no picture")
+    Image.new("RGB", (9, 5)).save(pictures / "two\nlines.png")
     label("--out", "labels", "--images", "pictures")
     kept = [
         {row["ImageId"] for row in rows_of(tmp_path / "labels" / f"masks_fold{fold}.csv")}
@@ -104,6 +105,7 @@ def test_only_what_a_network_is_sure_of_is_kept(label, tmp_path, caplog):
     assert kept == [{"black.png", "white.png"}, {"black.png", "white.png", "dim.png"}]
     assert len(rows_of(tmp_path / "labels" / "confidence.csv")) == 8
     assert "left out: text.png: " in caplog.text
+    assert r"left out: 'two\nlines.png': its name has control characters" in caplog.text
     assert "fold 0: sure of 1 of 2 images with objects and 1 of 2 images without" in caplog.text
 
 

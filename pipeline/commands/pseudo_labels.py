@@ -8,6 +8,7 @@ validates. Only images are labelled that the network is sure of (`pipeline.selec
 """
 
 import logging
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from pipeline.commands.predict_image import finder, predictor
 from pipeline.config.paths import of_caller
 from pipeline.data.catalog import Catalog
 from pipeline.data.extra import PSEUDO, fold_table
-from pipeline.data.images import ENDINGS, list_images, read_picture, shown
+from pipeline.data.images import ENDINGS, list_images, name_defect, read_picture, shown
 from pipeline.data.rendered import appearing
 from pipeline.data.verify import verify_images
 from pipeline.errors import ConfigError, DataError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.masks.rle import Labels
     from pipeline.selection.certainty import Certainty
 
+    Labeller = Callable[[Path], tuple[Picture, dict[str, Labels], Certainty, bool]]
 
 LOG = logging.getLogger("pipeline.commands.pseudo_labels")
 LIMITS = {
@@ -135,32 +137,35 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
     task, trained, find = run.config.task, trained_networks(run), finder(run)
     folds = run.result("split").checked("folds.csv")
     with appearing(out) as folder:
-        defects = verify_images([*images.values()], None, jobs=1, sizes_differ=True).defect
-        unusable = {name: why for name, why in zip(images, defects, strict=True) if why}
+        unusable = _defects(images)
         for name, defect in unusable.items():
             LOG.warning("left out: %s: %s", shown(name), defect)
         usable = {name: path for name, path in images.items() if name not in unusable}
         tables = []
         for fold, source in enumerate(trained):
-            label = labeller(predictor(run, [source]), find, limits)
+            label = _labeller(predictor(run, [source]), find, limits)
             tables.append(_label_fold(fold, usable, label, folder, task))
         table = pd.concat(tables).to_csv(index=False, lineterminator="\n")
         write_atomic(folder / "confidence.csv", table.encode())
-        made_by = {
-            "run": run.config.name,
-            "folds": len(trained),
-            "folds_sha256": sha256_file(folds),
-        }
-        of = {"classes": [*task.classes], "objects": task.objects, "unusable": unusable}
-        write_json(folder / PSEUDO, made_by | of | limits)
+        made_by = {"run": run.config.name, "classes": [*task.classes], "objects": task.objects}
+        of_folds = {"folds": len(trained), "folds_sha256": sha256_file(folds)}
+        write_json(folder / PSEUDO, made_by | of_folds | limits | {"unusable": unusable})
     LOG.info("%s", out)
 
 
-def labeller(
+def _defects(images: Mapping[str, Path]) -> dict[str, str]:
+    """Say what is wrong with the images that cannot be used, or with their names."""
+    jobs = os.cpu_count() or 1
+    defects = verify_images([*images.values()], None, jobs=jobs, sizes_differ=True).defect
+    named = {name: name_defect(name) or why for name, why in zip(images, defects, strict=True)}
+    return {name: why for name, why in named.items() if why}
+
+
+def _labeller(
     predict: "Callable[[Path, Picture], Mapping[str, ImageMaps]]",
     find: "Callable[[Mapping[str, ImageMaps]], dict[str, Labels]]",
     limits: Mapping[str, float],
-) -> "Callable[[Path], tuple[Picture, dict[str, Labels], Certainty, bool]]":
+) -> "Labeller":
     """Return what labels an image: pixels, objects, how sure they are, and if that is enough."""
     from pipeline.selection.certainty import certainty
 
@@ -178,7 +183,7 @@ def labeller(
 def _label_fold(
     fold: int,
     images: Mapping[str, Path],
-    label: "Callable[[Path], tuple[Picture, dict[str, Labels], Certainty, bool]]",
+    label: "Labeller",
     folder: Path,
     task: "Competition",
 ) -> "pd.DataFrame":
@@ -209,10 +214,10 @@ def _label_fold(
     LOG.info("fold %d: sure of %s", fold, " and ".join(told))
     if not masks:
         raise DataError(
-            f"fold {fold}: expected a network that is sure of some image, got an IoU of at most "
-            f"{table.iou.max():.3f} and, without objects, a probability of at least "
-            f"{table.max_probability[table.objects == 0].min():.3f}. Lower --min-iou or raise "
-            "--max-empty."
+            f"fold {fold}: expected a network that is sure of some image, got none of {len(table)} "
+            f"(nan: no such image): the highest IoU is {table.iou.max():.3f}, the lowest "
+            f"probability without objects {table.max_probability[table.objects == 0].min():.3f}. "
+            "Lower --min-iou or raise --max-empty."
         )
     frame = pd.DataFrame(masks, columns=CLASS_COLUMNS, dtype=str)
     write_instances(folder / fold_table(fold), frame[columns_of(task.classes)])
