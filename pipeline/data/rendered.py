@@ -18,7 +18,7 @@ def appearing(root: Path) -> Iterator[Path]:
         DataError: `root` exists already.
     """
     if root.exists():
-        raise DataError(f"{root}: exists. Expected a free name to write to; delete it first.")
+        raise DataError(f"{root}: exists. Expected a free name: give another, or delete it first.")
     temporary = root.with_name(f".{root.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
