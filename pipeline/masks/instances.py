@@ -135,8 +135,8 @@ def check_instances(
         return sorted(defects)
     # Each image gets its own stretch of one long axis, so that one sort serves them all.
     image, _ = pd.factorize(frame["ImageId"])
-    longest_px = int(of_row.prod(axis=1).max(initial=0))
-    first = runs[:, 0] + image[owners].astype(np.int64) * longest_px
+    most_px = int(of_row.prod(axis=1).max(initial=0))
+    first = runs[:, 0] + image[owners].astype(np.int64) * most_px
     repeated = frame.duplicated().to_numpy()
     for one, other in find_overlaps(first, runs[:, 1], owners).tolist():
         earlier, later = sorted((one, other))

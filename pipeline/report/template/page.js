@@ -149,7 +149,7 @@
       [tile.said, tile.caption, `fold ${tile.fold}`, ...tile.details].join(" · ");
     const names = {image: "image", prob: `${data.object} probability: dark 0, bright 1`};
     const bases = Object.keys(names).filter((base) => !off.enlarged.has(base) && (base === "image" || hasMaps));
-    views.replaceChildren(...(bases.length ? bases.map((base) => [base]) : [[]]).map((one) => make("figure", {},
+    views.replaceChildren(...(bases.length ? bases.map((base) => [base]) : [[]]).map((one) => make("figure", {style: `--shape:${tile.width / tile.height}`},
       picture(tile, one, off.enlarged), make("figcaption", {class: "keys"}, names[one[0]] ?? "outlines only"))));
     if (!dialog.open) dialog.showModal();
   }
