@@ -2,23 +2,29 @@
 
 Reads the folder `data.root` in the competition's layout. Where it is null, renders the demo first;
 where it lacks the files and `kaggle.download` says so, downloads them.
-Writes `runs/<name>/data/`: catalog.json, instances.csv, and quarantine.csv with what was left out.
+Writes `runs/<name>/data/`: catalog.json, instances.csv, and quarantine.csv with what was left out;
+with `data.extra` extra.csv, too.
 """
 
 import logging
 import os
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.config.competitions import Competition
 from pipeline.config.data import Demo
 from pipeline.config.schema import Config
 from pipeline.data.catalog import read_test_truth
 from pipeline.data.check import check_folder
+from pipeline.data.check_extra import check_extra
+from pipeline.data.extra import EXTRA, extra_fingerprints
 from pipeline.data.files import check_kind, fingerprint, has_layout, others_like
 from pipeline.data.signature_store import STORES
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
+from pipeline.masks.instances import write_rows
 from pipeline.networks.before_work import check_before_work
 
 LOG = logging.getLogger("pipeline.s0_data")
@@ -40,7 +46,7 @@ def stage(run: Run) -> None:
         "data",
         sections=("competition", "own_data", "data"),
         inputs=[],
-        files=fingerprint(folder, task),
+        files=fingerprint(folder, task) | extra_fingerprints(run.config),
     )
     if not run.begin(job):
         return
@@ -56,9 +62,15 @@ def stage(run: Run) -> None:
     )
     if data.test_truth is not None:
         read_test_truth(run.config, catalog)  # what is wrong with it is told before the work
+    outputs, extra = list[str](), {}
+    if data.extra:
+        table, left_out = check_extra(run.config, catalog, jobs=os.cpu_count() or 1)
+        write_rows(job.folder / EXTRA, table)
+        quarantine = pd.concat([quarantine, left_out])
+        outputs, extra = [EXTRA], {"extra_images": table.ImageId.nunique()}
     for row in quarantine.head(20).itertuples():
         LOG.warning("left out: %s: %s", row[3], row[4])
-    outputs = catalog.save(job.folder, quarantine)
+    outputs += catalog.save(job.folder, quarantine)
     objects = int((catalog.instances.EncodedPixels != "").sum())
     counts = {
         "train_images": len(catalog.train_ids),
@@ -72,7 +84,7 @@ def stage(run: Run) -> None:
         *(*catalog.sizes.largest[::-1], objects),
         *(counts["test_images"], counts["left_out"], job.folder / "quarantine.csv"),
     )
-    job.finish(outputs, counts)
+    job.finish(outputs, counts | extra)
 
 
 def _provide(config: Config) -> None:

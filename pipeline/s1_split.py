@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.catalog import Catalog
+from pipeline.data.extra import check_folds_of_extra
 from pipeline.jobs.artifacts import read_json, write_atomic
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import MANIFEST
@@ -34,6 +35,7 @@ def stage(run: Run) -> None:
     # The file's bytes are an input: a changed file never passes for the one the run was made with.
     content = path.read_bytes()
     files = {"folds": hashlib.sha256(content).hexdigest()}
+    check_folds_of_extra(config, files["folds"])
     job = run.job("split", sections=("folds",), inputs=[data], files=files)
     if not run.begin(job):
         return

@@ -10,7 +10,7 @@ as the images that the run learned from; filters and areas of the rules hold for
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,14 @@ from pipeline.data.decoding import Picture, UnusableImageError
 from pipeline.data.images import ENDINGS, list_images, name_defect, read_picture, shown
 from pipeline.errors import DataError, about
 from pipeline.jobs.command import argument_parser, exit_codes
+from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 
 if TYPE_CHECKING:
     from pipeline.maps import ImageMaps
+    from pipeline.masks.rle import Labels
+
+    Layers = Mapping[str, ImageMaps]  # of each class
 
 LOG = logging.getLogger("pipeline.commands.predict_image")
 OVERLAY = ".overlay.png"
@@ -89,25 +93,13 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     """
     import pandas as pd
 
-    from pipeline.data.catalog import Catalog
-    from pipeline.jobs.artifacts import read_json
+    from pipeline.inference.predict import trained_networks
     from pipeline.masks.instances import CLASS_COLUMNS, columns_of, write_instances
     from pipeline.masks.rle import encode_labels
-    from pipeline.selection.classes import read_classes
-    from pipeline.selection.rules import find_objects
-    from pipeline.selection.thresholds import Rules
 
     task = run.config.task
-    source = run.result("calibrate").checked("rules.json")
-    rules = read_classes(read_json(source), task.classes, str(source))
-    if task.mask_shape is not None:  # areas were calibrated in smaller masks
-        catalog = Catalog.of(run)
-        times = math.prod(catalog.sizes.largest) / math.prod(task.mask_shape)
-        rules = {
-            name: own.scaled(times) if isinstance(own, Rules) else own
-            for name, own in rules.items()
-        }
-    predict = _predictor(run)
+    find = finder(run)
+    predict = predictor(run, trained_networks(run))
     rows: list[tuple[str, str, str]] = []
     unread: list[str] = []
     try:
@@ -118,14 +110,10 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
                 LOG.error("%s", error)
                 unread.append(shown(path.name))
                 continue
-            layers = dict(zip(task.classes, predict(path, picture_hwc), strict=True))
-            found = {}
-            for class_id, maps in layers.items():
-                labels_hw = find_objects(maps, rules[class_id])
-                if labels_hw is None:
-                    labels_hw = np.zeros(picture_hwc.shape[:2], np.int32)
-                found[class_id] = labels_hw if task.objects else np.minimum(labels_hw, 1)
-                texts = encode_labels(found[class_id]) or [""]
+            layers = predict(path, picture_hwc)
+            found = find(layers)
+            for class_id, labels_hw in found.items():
+                texts = encode_labels(labels_hw) or [""]
                 rows += [(path.name, class_id, text) for text in texts]
             _write(out, path.name, picture_hwc, found, layers)
             count = sum(int(labels_hw.max()) for labels_hw in found.values())
@@ -141,26 +129,63 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
         )
 
 
-def _predictor(run: Run) -> "Callable[[Path, Picture], list[ImageMaps]]":
-    """Return what predicts a picture with the mean of the run's networks.
+def finder(run: Run) -> "Callable[[Layers], dict[str, Labels]]":
+    """Return what cuts a picture's maps into the objects of each class by the run's rules.
+
+    The labels are int32 (h, w): 0 for background, 1..n for objects, or 1 for a mask.
 
     Raises:
-        ConfigError: The run has no networks of its own.
+        ArtifactError: The run is not calibrated.
+    """
+    from pipeline.data.catalog import Catalog
+    from pipeline.jobs.artifacts import read_json
+    from pipeline.selection.classes import read_classes
+    from pipeline.selection.rules import find_objects
+    from pipeline.selection.thresholds import Rules
+
+    task = run.config.task
+    source = run.result("calibrate").checked("rules.json")
+    rules = read_classes(read_json(source), task.classes, str(source))
+    if task.mask_shape is not None:  # areas were calibrated in smaller masks
+        catalog = Catalog.of(run)
+        times = math.prod(catalog.sizes.largest) / math.prod(task.mask_shape)
+        rules = {
+            name: own.scaled(times) if isinstance(own, Rules) else own
+            for name, own in rules.items()
+        }
+
+    def find(layers: "Layers") -> "dict[str, Labels]":
+        found = {}
+        for class_id, maps in layers.items():
+            labels_hw = find_objects(maps, rules[class_id])
+            if labels_hw is None:
+                labels_hw = np.zeros_like(maps.prob_hw, np.int32)
+            found[class_id] = labels_hw if task.objects else np.minimum(labels_hw, 1)
+        return found
+
+    return find
+
+
+def predictor(run: Run, trained: Sequence[Job]) -> "Callable[[Path, Picture], Layers]":
+    """Return what predicts the maps of each class of a picture with the mean of some networks.
+
+    Args:
+        run: Whose they are.
+        trained: Where their weights come from.
     """
     from pipeline.compute.device import Device
     from pipeline.data.catalog import Catalog
     from pipeline.inference.mean_network import MeanNetwork
-    from pipeline.inference.predict import as_maps, trained_networks, trained_state
+    from pipeline.inference.predict import as_maps, trained_state
     from pipeline.inference.second_look import look_of_run
     from pipeline.inference.windows import predict_windows
 
-    config, trained = run.config, trained_networks(run)
-    height, width = Catalog.of(run).sizes.largest
+    config, (height, width) = run.config, Catalog.of(run).sizes.largest
     device, look = Device.choose(config.machine), look_of_run(run)
     LOG.info("predicting on %s", device)
     network = MeanNetwork(config, device, map(trained_state, trained), look)
 
-    def predict(path: Path, picture_hwc: Picture) -> "list[ImageMaps]":
+    def predict(path: Path, picture_hwc: Picture) -> "Layers":
         mean = predict_windows(
             network,
             picture_hwc,
@@ -168,7 +193,7 @@ def _predictor(run: Run) -> "Callable[[Path, Picture], list[ImageMaps]]":
             width=width,
             batch_size=config.predict.batch_size,
         )
-        return next(as_maps(mean, [path], config))
+        return dict(zip(config.task.classes, next(as_maps(mean, [path], config)), strict=True))
 
     return predict
 
@@ -178,7 +203,7 @@ def _write(
     name: str,
     picture_hwc: Picture,
     found: dict[str, npt.NDArray[np.int32]],
-    layers: "dict[str, ImageMaps]",
+    layers: "Layers",
 ) -> None:
     """Write the outlines of what is found of each class, and a picture of it."""
     import cv2

@@ -6,7 +6,7 @@ else in the pipeline knows a competition by name.
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -199,6 +199,12 @@ class OwnData(Section):
 def competitions() -> dict[str, Competition]:
     """Return every competition by name."""
     return {module.COMPETITION.name: module.COMPETITION for module in modules_in("competitions")}
+
+
+def own_masks(task: Competition) -> Competition:
+    """Return how images of one's own, of a competition's classes and objects, lie in a folder."""
+    own = next(each for each in competitions().values() if not each.classes)
+    return replace(own, classes=task.classes, objects=task.objects, overlaps=task.overlaps)
 
 
 @cache

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.config.competitions import FIRST
 from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Section, Share
-from pipeline.config.paths import UserPath
+from pipeline.config.paths import UserPath, UserPaths
 
 MAX_NAME = 80
 DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
@@ -33,12 +33,32 @@ class Demo(Section):
 
 
 class Data(Section):
-    """Where the images are; `root: null` means the rendered demo."""
+    """Where the images are; `root: null` means the rendered demo.
+
+    `extra` are folders of further images to train on in every fold, see `pipeline.data.extra`.
+    """
 
     root: Annotated[UserPath, Neutral(None), Place()]
     test_truth: Annotated[UserPath, Neutral(None), Place()]
+    extra: Annotated[UserPaths, Neutral([]), Place()]
     max_bad_share: Annotated[Share, Neutral(1.0)]
     demo: Demo
+
+    @field_validator("extra")
+    @classmethod
+    def _names_differ(cls, extra: list[Path]) -> list[Path]:
+        names = [*map(_last_name, extra)]
+        if same := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"expected folders whose names differ, since their images are called by them, got "
+                f"several called {same[0]}. Rename one."
+            )
+        return extra
+
+    @property
+    def extra_folders(self) -> dict[str, Path]:
+        """The folders of `extra` by the names that their images' ids begin with."""
+        return {_last_name(folder): folder for folder in self.extra}
 
     def folder_of(self, competition: str) -> Path:
         """Return the folder the competition's data is in, given or rendered."""
@@ -51,6 +71,10 @@ class Data(Section):
         return Path("data") / (
             f"demo-{competition}-{mark}" if competition != FIRST else f"demo-{mark}"
         )
+
+
+def _last_name(folder: Path) -> str:
+    return folder.absolute().name  # of a link its own
 
 
 def name_of(folder: Path) -> str:

@@ -79,3 +79,6 @@ def of_caller(path: Path) -> Path:
 
 UserPath = Annotated[Path | None, AfterValidator(lambda path: path and expanded(path)), IsPath()]
 """A path in the configuration, or null."""
+
+UserPaths = Annotated[list[Annotated[Path, AfterValidator(expanded)]], IsPath()]
+"""Paths in the configuration."""

@@ -273,6 +273,8 @@ def _from_caller(value: Any, key: Key, paths: dict[Key, IsPath]) -> Any:  # noqa
     """Let the paths that the command line gives start where it was called."""
     if isinstance(value, dict):
         return {name: _from_caller(each, (*key, name), paths) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_from_caller(each, key, paths) for each in value]
     if key not in paths or not isinstance(value, str) or value in paths[key].words:
         return value
     with about(f"command line: {dotted(key)}"):

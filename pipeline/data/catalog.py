@@ -3,7 +3,8 @@
 `pipeline.data.check` makes a `Catalog` of a folder; later stages read it again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,30 @@ OUTPUTS = ["catalog.json", "instances.csv", "quarantine.csv"]
 SHRUNK = "masks.csv"
 SIZES = "sizes.csv"  # of each image, where they differ
 SIZE_COLUMNS = ["split", "ImageId", "height", "width"]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images and what is true of them.
+
+    Attributes:
+        paths: Path of each image.
+        sizes: Of each.
+        objects: For each class of each image the RLEs of its objects, an empty list for none.
+    """
+
+    paths: list[Path]
+    sizes: list[Size]
+    objects: list[list[str]]
+
+    def __add__(self, others: Self) -> Self:
+        """Put others behind these."""
+        return replace(
+            self,
+            paths=self.paths + others.paths,
+            sizes=self.sizes + others.sizes,
+            objects=self.objects + others.objects,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,16 @@ class Catalog:
             str(image_id): [text for text in rows if text]
             for image_id, rows in mine.groupby("ImageId")["EncodedPixels"]
         }
+
+    def labelled(self, image_ids: Sequence[str]) -> LabelledImages:
+        """Return training images with their objects."""
+        own = replace(self, instances=self.instances[self.instances.ImageId.isin(image_ids)])
+        layers = [own.objects(class_id) for class_id in self.competition.classes]
+        return LabelledImages(
+            [self.train_path(image_id) for image_id in image_ids],
+            [self.sizes[image_id] for image_id in image_ids],
+            [objects[image_id] for image_id in image_ids for objects in layers],
+        )
 
     def train_path(self, image_id: str) -> Path:
         """Path of a training image."""

@@ -56,31 +56,81 @@ def check_folder(
     test_files = ImageFiles(root / competition.test_images, competition)
     test = _verdicts(test_files, test_ids, memory, jobs)
     sizes, test_sizes = _sizes(train, test, files, competition)
-    unlisted = [*map(shown, sorted(files.found.keys() - {*train_ids, *damaged}))]
+    unlisted = sorted(files.found.keys() - {*train_ids, *damaged})
     rows = [
         *_file_rows("train", files, train_ids, train.defect),
         *_file_rows("train", files, damaged, damaged.values()),
         *_test_rows(test_files, test_ids, test, test_sizes),
-        *(
-            (defect.image_id, "train", f"{competition.truth} row {defect.row}", defect.reason)
-            for defect in check_rows(truth, competition, sizes)
-        ),
-        *_file_rows("train", files, unlisted, [f"no row in {competition.truth}"] * len(unlisted)),
+        *_table_rows("train", files, truth, sizes, unlisted),
     ]
     quarantine = pd.DataFrame(rows, columns=QUARANTINE)
     count = len(train_ids) + len(damaged) + len(unlisted) + len(test_ids)
     _stop_if_too_many(quarantine, count, max_bad_share, root)
-    bad_train = set(quarantine[quarantine.split == "train"].ImageId)
-    extra = [name for name in train_ids if name not in bad_train] if truth.form.sparse else []
-    kept = to_instances(truth, competition, sizes, images=extra, without=bad_train)
-    if kept.empty:
-        raise DataError(
-            f"{root}: no training image is usable; the first defect: {_line(quarantine.iloc[0])}"
-        )
+    kept = _usable(train_ids, truth, competition, sizes, quarantine)
     masks = _at_mask_size(kept, sizes, competition)
     unusable = _unusable_test_ids(quarantine)
     catalog = Catalog(competition, root, sizes, test_sizes, kept, masks, test_ids, unusable)
     return catalog, quarantine
+
+
+def check_images(
+    root: Path,
+    competition: Competition,
+    memory: Path,
+    *,
+    max_bad_share: float,
+    jobs: int,
+    all_listed: bool,
+) -> tuple[pd.DataFrame, Sizes, pd.DataFrame]:
+    """Check images and their masks, as `check_folder` does, of a folder without test images.
+
+    Args:
+        root: Folder that holds the competition's training images and their truth.
+        competition: Whose form they have.
+        memory: Where verdicts on image files are remembered.
+        max_bad_share: Largest share of the images that may be left out.
+        jobs: Threads that decode.
+        all_listed: Whether each image must have a row.
+
+    Returns:
+        The instances of the usable images, their sizes, and the quarantine table; the split in it
+        is `extra`.
+
+    Raises:
+        DataError: The table cannot be read, no image is usable, or too many are not.
+    """
+    files = ImageFiles(root / competition.train_images, competition)
+    truth, _ = _read_truth(root, competition, files)
+    ids = sorted({*truth.images})
+    verdicts = _verdicts(files, ids, memory, jobs)
+    sizes, _ = _sizes(verdicts, verdicts, files, competition)
+    unlisted = sorted(files.found.keys() - {*ids}) if all_listed else []
+    rows = [
+        *_file_rows("extra", files, ids, verdicts.defect),
+        *_table_rows("extra", files, truth, sizes, unlisted),
+    ]
+    quarantine = pd.DataFrame(rows, columns=QUARANTINE)
+    _stop_if_too_many(quarantine, len(ids) + len(unlisted), max_bad_share, root)
+    return _usable(ids, truth, competition, sizes, quarantine), sizes, quarantine
+
+
+def _usable(
+    ids: Sequence[str],
+    truth: Rows,
+    competition: Competition,
+    sizes: Sizes,
+    quarantine: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the instances of the images that are not in quarantine."""
+    bad = {*quarantine[quarantine.split != "test"].ImageId}
+    further = [name for name in ids if name not in bad] if truth.form.sparse else []
+    kept = to_instances(truth, competition, sizes, images=further, without=bad)
+    if kept.empty:
+        raise DataError(
+            f"{truth.path}: no training image is usable; the first defect: "
+            f"{_line(quarantine.iloc[0])}"
+        )
+    return kept
 
 
 def _sizes(
@@ -210,6 +260,20 @@ def _verdicts(
     found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
     rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]
     return pd.DataFrame(rows, columns=["height", "width", "defect"], index=[*ids])
+
+
+def _table_rows(
+    split: str, files: ImageFiles, truth: Rows, sizes: Sizes, unlisted: Sequence[str]
+) -> list[tuple[str, str, str, str]]:
+    """Say which rows of the table are wrong, and which images have none."""
+    table = files.competition.truth
+    return [
+        *(
+            (defect.image_id, split, f"{table} row {defect.row}", defect.reason)
+            for defect in check_rows(truth, files.competition, sizes)
+        ),
+        *_file_rows(split, files, map(shown, unlisted), [f"no row in {table}"] * len(unlisted)),
+    ]
 
 
 def _file_rows(

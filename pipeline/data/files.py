@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +126,18 @@ def fingerprint(root: Path, competition: Competition) -> dict[str, str]:
             f"{root}: expected the competition's files {', '.join(competition.layout)}; not there: "
             f"{', '.join(missing)}.{''.join(others)} Point data.root to the folder that holds them."
         )
+    deep = competition.nested or any("/" in ending for ending in competition.endings)
     tables = (competition.truth, competition.sample)
+    folders = (competition.train_images, competition.test_images)
+    return fingerprint_of(root, tables, folders, deep=deep)
+
+
+def fingerprint_of(
+    root: Path, tables: Iterable[str], folders: Iterable[str], *, deep: bool
+) -> dict[str, str]:
+    """Return the same of some tables and folders, with those below them if `deep`."""
     prints = {table: sha256_file(root / table) for table in tables}
-    for folder in (competition.train_images, competition.test_images):
-        deep = competition.nested or any("/" in ending for ending in competition.endings)
+    for folder in folders:
         found = (root / folder).rglob("*") if deep else (root / folder).iterdir()
         listing = sorted(
             f"{path.relative_to(root / folder)} {_size(path)}"

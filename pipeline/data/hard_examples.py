@@ -32,8 +32,10 @@ def hard_maps(run: Run) -> list[Job]:
     ]
 
 
-def draw_weights(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
+def draw_weights(maps: list[Job], image_ids: pd.Series, *, further: int = 0) -> np.ndarray | None:
     """Return each image's weight in the draw: its map's maximum + MIN_WEIGHT; None without maps.
+
+    Of `further` images behind those there are no maps: NaN.
 
     Raises:
         ArtifactError: An index is missing or damaged.
@@ -42,4 +44,5 @@ def draw_weights(maps: list[Job], image_ids: pd.Series) -> np.ndarray | None:
         return None
     index = pd.concat([read_numbers(job.checked("index.csv")) for job in maps])
     highest = index.set_index("ImageId").max_probability
-    return highest.loc[image_ids].to_numpy() + MIN_WEIGHT
+    weights = highest.loc[image_ids].to_numpy() + MIN_WEIGHT
+    return np.append(weights, np.full(further, np.nan))

@@ -101,8 +101,8 @@ class CropDataset(Dataset[Item]):
         augment: Random changes.
         seed: The run's.
         stream: Names of this data's random stream, such as stage and fold.
-        draw_weights: For each image its weight (>= 0) when images without objects are drawn; None
-            draws all of them alike.
+        draw_weights: For each image its weight (>= 0) when images without objects are drawn, NaN
+            where none knows: then it is the mean of the others'. None draws all of them alike.
         cache_mib: Memory for decoded images, if all of them fit: see `Images`.
 
     Attributes:
@@ -132,7 +132,7 @@ class CropDataset(Dataset[Item]):
         self._with_objects = objects.images_with_objects()
         self._contacts = objects.contacts(targets.contact_px) if crops.contact_share > 0 else {}
         self._empty = np.setdiff1d(np.arange(len(paths)), self._with_objects)
-        self._weights = None if draw_weights is None else draw_weights[self._empty]
+        self._weights = None if draw_weights is None else _filled(draw_weights[self._empty])
         self._plan = lru_cache(maxsize=2)(self._make_plan)
 
     def __len__(self) -> int:
@@ -218,6 +218,12 @@ class CropDataset(Dataset[Item]):
             for start, length in zip(corner, size, strict=True)
         )
         return rows, columns
+
+
+def _filled(weights: np.ndarray) -> np.ndarray:
+    """Put the mean of the known weights, 1 without any, in the place of those that are NaN."""
+    known = weights[~np.isnan(weights)]
+    return np.where(np.isnan(weights), known.mean() if known.size else 1.0, weights)
 
 
 def _busyness(image_hwc: np.ndarray) -> float:

@@ -33,6 +33,9 @@ def check_before_work(run: Run) -> None:
     ):
         if path is not None and not path.is_file():
             raise ConfigError(f"{key}: {path}: there is no such file. Correct it, or give null.")
+    for folder in config.data.extra:
+        if not folder.is_dir():
+            raise ConfigError(f"data.extra: {folder}: there is no such folder. Correct it.")
     named = [] if ensemble is None else [("predict.ensemble.runs", each) for each in ensemble.runs]
     if ensemble is None and config.crops.hard_run is not None:
         named = [("crops.hard_run", config.crops.hard_run)]

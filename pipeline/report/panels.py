@@ -123,8 +123,9 @@ def data(key: str, title: str, records: Records) -> Panel:
     kinds = {"empty images": "empty_images", f"images with {task.many}": "object_images"}
     sizes = [name for name in rows[0] if name.startswith("objects_")]
     objects = task.many if task.competition.objects else "masks"
+    extra = f"{counts['extra_images']:,} of data.extra, " if "extra_images" in counts else ""
     lead = (
-        f"{counts['train_images']:,} training images with {counts['objects']:,} {objects}, "
+        f"{counts['train_images']:,} training images with {counts['objects']:,} {objects}, {extra}"
         f"{counts['test_images']:,} to predict, {counts['left_out']:,} left out. Images that "
         "overlap form a group, and a group is in one fold."
     )

@@ -108,7 +108,8 @@ def _context(
     """
     from pipeline.compute.device import Device
     from pipeline.compute.group import Group
-    from pipeline.data.catalog import Catalog
+    from pipeline.data.catalog import Catalog, LabelledImages
+    from pipeline.data.extra import read_extra
     from pipeline.data.folds import read_folds
     from pipeline.data.tiles import CropDataset, ImageDataset
     from pipeline.data.true_objects import TrueObjects
@@ -118,27 +119,27 @@ def _context(
     config = run.config
     catalog = Catalog.of(run)
     shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
-    of_classes = [catalog.objects(class_id) for class_id in config.task.classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     training, validation = folds.ImageId[~held_out], folds.ImageId[held_out].tolist()
     random = generator(config.seed, fold, "validation images")
     validation = _some(validation, settings.validation_images, random)
     validation.sort(key=catalog.sizes.__getitem__)  # a batch holds images of one size
-    LOG.info(
-        "%s: %d training images, %d validation images", job.label, len(training), len(validation)
-    )
+    extra, watched = read_extra(run, fold), catalog.labelled(validation)
+    shown = catalog.labelled([*training]) + extra
+    more = f" and {len(extra.paths)} of data.extra" if config.data.extra else ""
+    counts = len(training), more, len(validation)
+    LOG.info("%s: %d training images%s, %d validation images", job.label, *counts)
     device, group = Device.choose(config.machine), Group.current()
     if config.machine.loader_workers == "auto":
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
-    def true_objects(ids: Sequence[str]) -> TrueObjects:
-        layers = [objects[image_id] for image_id in ids for objects in of_classes]
-        return TrueObjects(layers, catalog.sizes.of(ids), len(of_classes))
+    def true_objects(images: LabelledImages) -> TrueObjects:
+        return TrueObjects(images.objects, images.sizes, len(config.task.classes))
 
     crops = CropDataset(
-        [catalog.train_path(image_id) for image_id in training],
-        true_objects([*training]),
+        shown.paths,
+        true_objects(shown),
         targets=config.targets,
         # The leader decides, by the memory it has for its share of a batch.
         crops=group.decided(
@@ -149,12 +150,11 @@ def _context(
         augment=config.augment,
         seed=config.seed,
         stream=(job.stage, fold),
-        draw_weights=draw_weights(hard_maps(run), training),
+        draw_weights=draw_weights(hard_maps(run), training, further=len(extra.paths)),
         cache_mib=config.machine.image_cache_mib,
     )
-    paths = [catalog.train_path(image_id) for image_id in validation]
-    truth = true_objects(validation)
-    images = ImageDataset(paths, truth.sizes, (truth, config.targets))
+    truth = true_objects(watched), config.targets
+    images = ImageDataset(watched.paths, watched.sizes, truth)
     return context.TrainingContext(job, config, settings, crops, images, device, group)
 
 

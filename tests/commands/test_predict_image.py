@@ -31,8 +31,9 @@ def predicted(tmp_path, monkeypatch):
         result=lambda _: SimpleNamespace(checked=lambda _: Path("rules.json")),
         config=load_config(ROOT / "configs" / "demo.yaml", []),
     )
-    maps = lambda _, picture_hwc: [ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))]  # noqa: E731
-    monkeypatch.setattr(predict_image, "_predictor", lambda _: maps)
+    maps = lambda _, picture_hwc: {"ship": ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))}  # noqa: E731
+    monkeypatch.setattr(predict_image, "predictor", lambda *_: maps)
+    monkeypatch.setattr("pipeline.inference.predict.trained_networks", lambda _: [])
     monkeypatch.setattr("pipeline.jobs.artifacts.read_json", lambda _: {"rules": {}})
     monkeypatch.setattr("pipeline.selection.classes.read_classes", lambda *_: {"ship": None})
     monkeypatch.setattr("pipeline.selection.rules.find_objects", lambda *_: None)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,6 +40,8 @@ def test_the_weights_are_the_maxima_of_the_earlier_runs_maps(make_run):
     make_run("first")
     maps = hard_maps(make_run("second", "crops.hard_run=first"))
     assert draw_weights(maps, pd.Series(["c", "a", "b"])) == pytest.approx([0.25, 1.0, 0.05])
+    weights = draw_weights(maps, pd.Series(["c"]), further=2)
+    assert weights == pytest.approx([0.25, np.nan, np.nan], nan_ok=True)
 
 
 def test_without_an_earlier_run_there_are_no_weights(make_run):
