@@ -98,7 +98,8 @@ def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
         [catalog.train_path(image_id) for image_id in ids],
         ids,
         jobs=os.cpu_count() or 1,
-        signatures_path=STORES / run.config.data_name,
+        signatures_path=STORES / run.config.images_name,
+        reading=run.config.task.reading,
     )
 
 

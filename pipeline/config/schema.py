@@ -25,7 +25,7 @@ from pipeline.config.competitions import (
     OwnData,
     competitions,
 )
-from pipeline.config.data import Data, Folds, Kaggle, name_of
+from pipeline.config.data import Data, Folds, Kaggle, name_as_read, name_of
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
@@ -192,7 +192,8 @@ class Config(Section):
             own = self.own_data
             metric = "ap" if own.objects else "dice"
             found = replace(found, classes=tuple(own.classes), objects=own.objects, metric=metric)
-        return replace(found, metric=self.calibrate.metric or found.metric)
+        metric = self.calibrate.metric or found.metric
+        return replace(found, metric=metric, reading=self.data.reading)
 
     @property
     def data_folder(self) -> Path:
@@ -203,6 +204,11 @@ class Config(Section):
     def data_name(self) -> str:
         """The data's name in `folds/`."""
         return name_of(self.data_folder)
+
+    @property
+    def images_name(self) -> str:
+        """The name of what is remembered of its images: another for each `data.reading`."""
+        return name_as_read(self.data_name, self.data.reading)
 
     @property
     def slug(self) -> str:

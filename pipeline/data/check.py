@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.config.competitions import Competition
 from pipeline.data.catalog import Catalog
-from pipeline.data.files import ImageFiles
+from pipeline.data.files import ImageFiles, has_test
 from pipeline.data.images import name_defect, shown
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
@@ -49,7 +49,9 @@ def check_folder(
     """
     files = ImageFiles(root / competition.train_images, competition)
     truth, damaged = _read_truth(root, competition, files)
-    test_ids = read_sample(root / competition.sample, competition).image_ids
+    test_ids = []
+    if has_test(root, competition):
+        test_ids = read_sample(root / competition.sample, competition).image_ids
     train_ids = sorted({*truth.images, *(files.found if truth.form.sparse else ())})
     train = _verdicts(files, train_ids, memory, jobs, signatures)
     shape = _common_shape(train, files, competition)
@@ -186,7 +188,13 @@ def _verdicts(
 ) -> pd.DataFrame:
     """Verify the image of each id; one that cannot name a file has no file to look at."""
     paths = {image_id: files.path(image_id) for image_id in ids if not name_defect(image_id)}
-    seen = verify_images([*paths.values()], memory, jobs=jobs, signatures=signatures)
+    seen = verify_images(
+        [*paths.values()],
+        memory,
+        jobs=jobs,
+        signatures=signatures,
+        reading=files.competition.reading,
+    )
     found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
     rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]
     return pd.DataFrame(rows, columns=["height", "width", "defect"], index=[*ids])

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from pipeline.config.competitions import image_readers
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data import decoding
 from pipeline.data.decoding import Picture, UnusableImageError, decode, decode_strictly
 from pipeline.errors import DataError, PipelineError, about
@@ -69,11 +70,12 @@ def list_images(folder: Path, pattern: str = "*") -> list[Path]:
     )
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, reading: Reading = STRICT) -> Picture:
     """Read any file as uint8 (height, width, 3) RGB, upright, or say why it cannot be taken.
 
     Taken are JPEG (of an MPO the first picture), PNG, TIFF, BMP and WebP, known by their content:
-    one picture in RGB, grey or a palette, with at most 8 bits a channel and nothing transparent.
+    one picture in RGB, grey or a palette; what is transparent, or has more than 8 bits a channel,
+    as `reading` says.
     EXIF's orientation is followed: height and width are those of the upright picture. A file that
     is no picture is read by its competition, known by the file's ending.
 
@@ -82,10 +84,10 @@ def read_picture(path: Path) -> Picture:
         DataError: The system does not give the file. Neither message names it.
     """
     image_hwc = _read_by_ending(path)
-    return decode_strictly(_content(path)) if image_hwc is None else image_hwc
+    return decode_strictly(_content(path), reading) if image_hwc is None else image_hwc
 
 
-def read_image(path: Path, height: int, width: int) -> Picture:
+def read_image(path: Path, height: int, width: int, reading: Reading = STRICT) -> Picture:
     """Read an image that `read_picture` has accepted, as uint8 (height, width, 3) RGB.
 
     Raises:
@@ -94,7 +96,7 @@ def read_image(path: Path, height: int, width: int) -> Picture:
     with about(shown(path)):
         try:
             read_hwc = _read_by_ending(path)
-            image_hwc = decode(_content(path)) if read_hwc is None else read_hwc
+            image_hwc = decode(_content(path), reading) if read_hwc is None else read_hwc
             if image_hwc.shape[:2] == (height, width):
                 return image_hwc
             found = f"it has {image_hwc.shape[1]}x{image_hwc.shape[0]} px"
@@ -106,7 +108,7 @@ def read_image(path: Path, height: int, width: int) -> Picture:
         )
 
 
-def read_luminance(path: Path) -> tuple[Picture, bytes]:
+def read_luminance(path: Path, reading: Reading = STRICT) -> tuple[Picture, bytes]:
     """Read what `read_picture` takes as uint8 (height, width), upright, and return its bytes too.
 
     Of a file that is no picture no bytes are returned.
@@ -122,7 +124,7 @@ def read_luminance(path: Path) -> tuple[Picture, bytes]:
     if image_hwc is not None:
         return cv2.cvtColor(image_hwc, cv2.COLOR_RGB2GRAY), b""
     content = _content(path)
-    return decode_strictly(content, luminance=True), content
+    return decode_strictly(content, reading, luminance=True), content
 
 
 def unreadable(error: OSError) -> DataError:
@@ -174,16 +176,23 @@ class Images:
         paths: Path of each image.
         height: Of every image, px.
         width: Of every image, px.
+        reading: How they are read.
         cache_mib: If all images, decoded, fit in so much memory, each is kept once it is read.
     """
 
     def __init__(
-        self, paths: Sequence[Path], height: int, width: int, *, cache_mib: int = 0
+        self,
+        paths: Sequence[Path],
+        height: int,
+        width: int,
+        *,
+        reading: Reading = STRICT,
+        cache_mib: int = 0,
     ) -> None:
         encoded = [os.fsencode(path) for path in paths]
         self._names = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._ends = np.cumsum([0, *(len(name) for name in encoded)])
-        self.height, self.width = height, width
+        self.height, self.width, self._reading = height, width, reading
         shape = (len(encoded), height, width, 3)
         self._kept_nhwc: np.ndarray | None = None
         if 0 < np.prod(shape) <= cache_mib * 2**20:
@@ -203,10 +212,13 @@ class Images:
 
     def __getitem__(self, index: int) -> np.ndarray:
         if self._kept_nhwc is None:
-            return read_image(self.path(index), self.height, self.width)
+            return self._read(index)
         if not self._is_kept[index]:
-            self._kept_nhwc[index] = read_image(self.path(index), self.height, self.width)
+            self._kept_nhwc[index] = self._read(index)
             self._is_kept[index] = True
         kept_hwc: np.ndarray = self._kept_nhwc[index]
         kept_hwc.flags.writeable = False
         return kept_hwc
+
+    def _read(self, index: int) -> Picture:
+        return read_image(self.path(index), self.height, self.width, self._reading)

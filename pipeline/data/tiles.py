@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config.augment import Augment
+from pipeline.config.reading import STRICT, Reading
 from pipeline.config.schema import Crops, Targets
 from pipeline.data.augment import Augmenter
 from pipeline.data.images import Images
@@ -42,6 +43,7 @@ class ImageDataset(Dataset[Item]):
         height: Of every image, px.
         width: Of every image, px.
         truth: Their true objects, and what the network learns of them.
+        reading: How they are read.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class ImageDataset(Dataset[Item]):
         height: int,
         width: int,
         truth: tuple[TrueObjects, Targets] | None = None,
+        *,
+        reading: Reading = STRICT,
     ) -> None:
-        self._images, self._truth = Images(paths, height, width), truth
+        self._images, self._truth = Images(paths, height, width, reading=reading), truth
 
     def __len__(self) -> int:
         return len(self._images)
@@ -84,6 +88,7 @@ class CropDataset(Dataset[Item]):
         stream: Names of this data's random stream, such as stage and fold.
         draw_weights: For each image its weight (>= 0) when images without objects are drawn; None
             draws all of them alike.
+        reading: How images are read.
         cache_mib: Memory for decoded images, if all of them fit: see `Images`.
 
     Attributes:
@@ -102,9 +107,12 @@ class CropDataset(Dataset[Item]):
         seed: int,
         stream: tuple[str | int, ...],
         draw_weights: np.ndarray | None = None,
+        reading: Reading = STRICT,
         cache_mib: int = 0,
     ) -> None:
-        self._images = Images(paths, objects.height, objects.width, cache_mib=cache_mib)
+        self._images = Images(
+            paths, objects.height, objects.width, reading=reading, cache_mib=cache_mib
+        )
         self._objects, self._targets = objects, targets
         self._crops = crops
         self.size_px, self.batch_size = crops.fixed_sizes()

@@ -127,7 +127,7 @@ def predict_maps(
         DataError: An image cannot be read.
     """
     loader = DataLoader(
-        ImageDataset(paths, height, width),
+        ImageDataset(paths, height, width, reading=network.config.task.reading),
         network.batch_size,
         num_workers=network.device.loader_workers,
         pin_memory=network.device.is_cuda,

@@ -114,10 +114,9 @@ def _context(
     from pipeline.training import context
     from pipeline.training.sizes import decide_sizes
 
-    config = run.config
-    catalog = Catalog.of(run)
+    config, task, catalog = run.config, run.config.task, Catalog.of(run)
     shape = catalog.height, catalog.width
-    of_classes = [catalog.objects(class_id) for class_id in config.task.classes]
+    of_classes = [catalog.objects(class_id) for class_id in task.classes]
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
     training, validation = folds.ImageId[~held_out], folds.ImageId[held_out]
@@ -151,8 +150,10 @@ def _context(
         seed=config.seed,
         stream=(job.stage, fold),
         draw_weights=draw_weights(hard_maps(run), training),
+        reading=task.reading,
         cache_mib=config.machine.image_cache_mib,
     )
     paths = [catalog.train_path(image_id) for image_id in validation]
-    images = ImageDataset(paths, *shape, (true_objects(validation), config.targets))
+    truth = true_objects(validation), config.targets
+    images = ImageDataset(paths, *shape, truth, reading=task.reading)
     return context.TrainingContext(job, config, settings, crops, images, device, group)
