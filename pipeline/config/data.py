@@ -12,7 +12,7 @@ from pipeline.config.competitions import FIRST
 from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Section, Share
 from pipeline.config.paths import UserPath
-from pipeline.config.reading import STRICT, Reading
+from pipeline.config.reading import Reading
 
 MAX_NAME = 80
 DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
@@ -65,13 +65,6 @@ def name_of(folder: Path) -> str:
     if folder.parent == Path("data").resolve() and len(name) <= MAX_NAME:
         return name
     return f"{name[:MAX_NAME]}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
-
-
-def name_as_read(name: str, reading: Reading) -> str:
-    """Return the name of what is remembered of a data folder's images, read this way."""
-    if reading == STRICT:
-        return name
-    return f"{name}-{hashlib.sha256(reading.model_dump_json().encode()).hexdigest()[:8]}"
 
 
 class Kaggle(Section):

@@ -1,5 +1,6 @@
 """How the values in a picture file become RGB of 8 bits, which is what networks see."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -26,6 +27,13 @@ class Reading(Section):
     range: Annotated[
         Annotated[list[Value], Field(min_length=2, max_length=2)] | None, Neutral(None)
     ]
+
+    @property
+    def mark(self) -> str:
+        """What the name of a record of pictures ends in that were read this way."""
+        if self == STRICT:
+            return ""
+        return f"-{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]}"
 
     @field_validator("range")
     @classmethod

@@ -25,7 +25,7 @@ from pipeline.config.competitions import (
     OwnData,
     competitions,
 )
-from pipeline.config.data import Data, Folds, Kaggle, name_as_read, name_of
+from pipeline.config.data import Data, Folds, Kaggle, name_of
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.losses import TERMS, LossTerm
@@ -208,7 +208,7 @@ class Config(Section):
     @property
     def images_name(self) -> str:
         """The name of what is remembered of its images: another for each `data.reading`."""
-        return name_as_read(self.data_name, self.data.reading)
+        return self.data_name + self.data.reading.mark
 
     @property
     def slug(self) -> str:

@@ -18,8 +18,8 @@ from pipeline.errors import DataError
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # an MPO is a JPEG with more pictures behind it
 MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
+IN_RGB: dict[int, Any] = {1: 0, 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # of OpenCV's channels
 DEEP_TIFF = {(16, 1), (16, 2), (32, 3)}  # bits and format of a channel
-RGB_OF = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # by channels, as OpenCV has them
 JPEG = b"\xff\xd8"
 PLAIN_CHUNKS = frozenset(b"IHDR PLTE IDAT sRGB gAMA cHRM iCCP pHYs tIME bKGD sBIT".split())
 PIXEL_BYTES = 16  # taken at most while a picture is read: Pillow's pixels, a converted copy, ours
@@ -36,7 +36,7 @@ class UnusableImageError(DataError):
 
 def decode(content: bytes, reading: Reading = STRICT) -> Picture:
     """Decode what `decode_strictly` has accepted, faster, to the same pixels."""
-    image_hwc = _decode_fast(content, drop_alpha=isinstance(reading.alpha, str))
+    image_hwc = _decode_fast(content, reading)
     return decode_strictly(content, reading) if image_hwc is None else image_hwc
 
 
@@ -140,7 +140,12 @@ def _of_8_bits(image: ImageFile, content: bytes, limits: list[float] | None) -> 
     turned = isinstance(image, TiffImageFile) and Exif.Orientation in image.tag_v2
     orientation = 1 if turned else image.getexif().get(Exif.Orientation, 1)
     image.load()  # to the last byte, which OpenCV does not promise
-    values_hwc = _deep_values(content)
+    values_hwc: npt.NDArray[Any] | None = cv2.imdecode(
+        np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    if values_hwc is None:
+        raise UnusableImageError("not decodable: OpenCV cannot read its values")
+    values_hwc = np.atleast_3d(values_hwc)
     colours_hwc, alpha_hwc = np.split(values_hwc, [3], axis=2)
     lowest, highest = colours_hwc.min(), colours_hwc.max()
     if not np.isfinite([lowest, highest]).all():
@@ -155,18 +160,9 @@ def _of_8_bits(image: ImageFile, content: bytes, limits: list[float] | None) -> 
     for values, shown in zip(colours_hwc, shown_hwc[..., :3], strict=True):
         shown[:] = np.rint(np.clip((values.astype(float) - low) * 255 / (high - low), 0, 255))
     shown_hwc[..., 3:] = np.rint(alpha_hwc / 257)
-    picture = Image.fromarray(shown_hwc if shown_hwc.shape[2] > 1 else shown_hwc[..., 0])
+    picture = Image.fromarray(shown_hwc[..., IN_RGB[shown_hwc.shape[2]]])
     picture.getexif()[Exif.Orientation] = orientation
     return picture
-
-
-def _deep_values(content: bytes) -> npt.NDArray[Any]:
-    """Return a file's own numbers, (h, w, 1, 3 or 4), the fourth its opacity."""
-    values_hwc = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values_hwc is None:
-        raise UnusableImageError("not decodable: OpenCV cannot read its values")
-    values_hwc = np.atleast_3d(values_hwc)
-    return values_hwc[..., RGB_OF[values_hwc.shape[2]]]
 
 
 def _opaque(picture: Image.Image, alpha: str | list[int]) -> Image.Image:
@@ -203,15 +199,10 @@ def _holds_luminance(image: ImageFile, content: bytes) -> bool:
     return all(rate and most % rate == 0 for rate, most in pairs)
 
 
-def _decode_fast(content: bytes, *, drop_alpha: bool) -> Picture | None:
-    """Decode with OpenCV what it decodes to the pixels that Pillow gives; else return None.
-
-    Args:
-        content: Of a file that can be used.
-        drop_alpha: Whether its colours are right without its alpha channel, as OpenCV gives them.
-    """
+def _decode_fast(content: bytes, reading: Reading) -> Picture | None:
+    """Decode with OpenCV what it decodes to the pixels that Pillow gives; else return None."""
     try:
-        if not (_is_upright_jpeg(content) or _is_plain_png(content, drop_alpha)):
+        if not (_is_upright_jpeg(content) or _is_plain_png(content, reading)):
             return None
         pixels = np.frombuffer(content, np.uint8)
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -232,16 +223,16 @@ def _is_upright_jpeg(content: bytes) -> bool:
         return image.getexif().get(Exif.Orientation, 1) not in range(2, 9)
 
 
-def _is_plain_png(content: bytes, drop_alpha: bool) -> bool:
+def _is_plain_png(content: bytes, reading: Reading) -> bool:
     """Tell whether these are a PNG file's bytes without transparency, frames, EXIF and texts.
 
-    Of 16 bits a channel OpenCV would keep 8.
+    Of 16 bits a channel OpenCV would keep 8, and it drops an alpha channel.
     """
     at = 8
     while (chunk := content[at + 4 : at + 8]) in PLAIN_CHUNKS:
         if chunk == b"IHDR":
             depth, colour_type = content[at + 16 : at + 18]
-            if depth > 8 or (colour_type & 4 and not drop_alpha):
+            if depth > 8 or (colour_type & 4 and isinstance(reading.alpha, list)):
                 return False
         at += 12 + int.from_bytes(content[at : at + 4], "big")
     return content.startswith(b"\x89PNG\r\n\x1a\n") and chunk == b"IEND"

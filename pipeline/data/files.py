@@ -65,7 +65,7 @@ def has_layout(root: Path, competition: Competition) -> bool:
 
 
 def has_test(root: Path, competition: Competition) -> bool:
-    """Tell whether the data in `root` has test images, or lacks them without saying so."""
+    """Tell whether the data in `root` has test images, or a part of what they need."""
     parts = competition.test_layout
     return not competition.test_optional or any((root / part).exists() for part in parts)
 
