@@ -55,10 +55,10 @@ def stage(run: Run) -> None:
     catalog, quarantine = check_folder(
         folder,
         task,
-        Path("data") / ".verified" / f"{run.config.data_name}.csv",
+        Path("data") / ".verified" / f"{run.config.images_name}.csv",
         max_bad_share=data.max_bad_share,
         jobs=os.cpu_count() or 1,
-        signatures=STORES / run.config.data_name,
+        signatures=STORES / run.config.images_name,
     )
     if data.test_truth is not None:
         read_test_truth(run.config, catalog)  # what is wrong with it is told before the work

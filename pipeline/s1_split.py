@@ -101,7 +101,8 @@ def _groups(run: Run, catalog: Catalog) -> npt.NDArray[np.int64]:
         ids,
         catalog.sizes,
         jobs=os.cpu_count() or 1,
-        signatures_path=STORES / run.config.data_name,
+        signatures_path=STORES / run.config.images_name,
+        reading=run.config.task.reading,
     )
 
 

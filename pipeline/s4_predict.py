@@ -5,7 +5,8 @@ training images of each fold by the network that never saw their scenes, and
 `runs/<name>/predict/test/`, the test images by the mean over folds: index.csv and one 8-bit image
 per map that rises above the floor. With `predict.look_again` a first pass decides where the others
 look; second_look.json of each fold says how that was chosen. With `predict.ensemble` both are the
-mean of other runs' maps. Several processes may share a part: each takes a shard.
+mean of other runs' maps. Several processes may share a part: each takes a shard. Data without test
+images has no part `test`.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,14 @@ MIN_PER_SHARD = 50
 """Images, times networks, below which a shard is not worth the time its process takes to start."""
 
 
-def job(run: Run, part: Part) -> Job:
-    """Return the prediction of a fold's images, or of the test images."""
+def job(run: Run, part: Part) -> Job | None:
+    """Return the prediction of a fold's images, or of the test images if there are any."""
+    if part.name == TEST and not run.result("data").manifest["metrics"]["test_images"]:
+        return None
+    return _job(run, part)
+
+
+def _job(run: Run, part: Part) -> Job:
     stage, fold = ("predict/test", None) if part.name == TEST else ("predict/oof", part.fold)
     if run.config.predict.ensemble is not None:
         from pipeline.inference.ensemble import ensemble_job
@@ -97,7 +104,7 @@ def _look(run: Run, part: Part) -> "Look | None":
 
     wholes = [Part(str(fold)) for fold in _folds(run, part)]
     return most_careful(
-        look_of_fold(run, job(run, whole), partial(images, run, whole), networks(run, whole)[0])
+        look_of_fold(run, _job(run, whole), partial(images, run, whole), networks(run, whole)[0])
         for whole in wholes
     )
 

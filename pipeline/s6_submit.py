@@ -2,10 +2,10 @@
 
 Reads the test maps and the calibrated rules. Writes `runs/<name>/submit/submission.csv`, checked
 against the sample submission, its copy `submissions/<run>-<hash>.csv`, and a line in
-`submissions/ledger.csv`. Prints the F2 of the test images where their truth is known. Without
-`--upload` nothing leaves the machine; `--check` beside it only asks Kaggle whether a submission
-could be sent. `--scores` only asks for the scores of what was sent before, and prints them beside
-the out-of-fold ones.
+`submissions/ledger.csv`. Prints the F2 of the test images where their truth is known. Where there
+are no test images nothing is submitted. Without `--upload` nothing leaves the machine; `--check`
+beside it only asks Kaggle whether a submission could be sent. `--scores` only asks for the scores
+of what was sent before, and prints them beside the out-of-fold ones.
 """
 
 import logging
@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.schema import Config
 from pipeline.data.catalog import Catalog, read_test_truth
-from pipeline.data.files import is_rendered
+from pipeline.data.files import has_layout, has_test, is_rendered
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
 from pipeline.jobs.command import run_stages
@@ -41,11 +42,8 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     if scores:
         _show_scores(run.config.slug)
         return
-    if (check or upload is not None) and is_rendered(run.config.data.root):
-        raise ConfigError(
-            "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
-            "the competition's files: data.root=/folder."
-        )
+    if check or upload is not None:
+        _refuse_upload(run.config)
     if upload is not None and any("\ud800" <= letter <= "\udfff" for letter in upload):
         raise ConfigError(f"--upload: expected text in UTF-8, got {upload!r}.")
     if check:
@@ -53,8 +51,14 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
 
         check_upload(run.config.slug)
         return
-    data, maps, calibrated = (run.result(name) for name in ("data", "predict/test", "calibrate"))
-    job = run.job("submit", sections=(), inputs=[data, maps, calibrated])
+    data, calibrated = run.result("data"), run.result("calibrate")
+    if not data.manifest["metrics"]["test_images"]:
+        job = run.job("submit", sections=(), inputs=[data, calibrated])
+        if run.begin(job):
+            job.finish([], {"images": 0})
+        LOG.info("submit: nothing, as there are no test images")
+        return
+    job = run.job("submit", sections=(), inputs=[data, run.result("predict/test"), calibrated])
     if run.begin(job):
         job.finish(["submission.csv"], _write(run, job, Catalog.of(run)))
     kept = _keep(job.checked("submission.csv"), run.config.name)
@@ -62,6 +66,21 @@ def stage(run: Run, upload: str | None = None, check: bool = False, scores: bool
     LOG.info("submit: %s", kept)
     if upload is not None:
         _upload(run.config.slug, kept, row, upload)
+
+
+def _refuse_upload(config: Config) -> None:
+    """Raise ConfigError where there is nothing that Kaggle could score."""
+    folder, task = config.data_folder, config.task
+    if is_rendered(config.data.root):
+        raise ConfigError(
+            "--upload: this run is on the rendered demo, whose images Kaggle does not know. Give "
+            "the competition's files: data.root=/folder."
+        )
+    if has_layout(folder, task) and not has_test(folder, task):
+        raise ConfigError(
+            f"--upload: expected {' and '.join(task.test_layout)} in {folder}, got neither, so "
+            "there is nothing to submit. Bring them, or leave --upload out."
+        )
 
 
 def _keep(submission: Path, run: str) -> Path:

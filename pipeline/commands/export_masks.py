@@ -119,7 +119,7 @@ def of_run(name: str, what: str) -> Masks:
         shape = task.mask_shape
     else:
         table = run.result("submit").checked("submission.csv")
-        instances = read_masks(table, task, *catalog.mask_shape, images=catalog.test_ids)
+        instances = read_masks(table, task, catalog.test_mask_sizes, images=catalog.test_ids)
         instances = instances[~instances.ImageId.isin(catalog.unusable_test_ids)]
         shape = task.mask_shape
     folder, path_of = task.train_images, catalog.train_path

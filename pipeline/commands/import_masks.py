@@ -10,6 +10,7 @@ to be looked at before anything is trained.
 import argparse
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -28,13 +29,15 @@ from pipeline.config.competitions import competitions
 from pipeline.config.data import name_of
 from pipeline.config.load import as_yaml, load_config
 from pipeline.config.paths import of_caller
-from pipeline.data.held_out import hold_out, read_groups, scenes
+from pipeline.data.held_out import hold_out, read_groups
 from pipeline.data.images import shown
 from pipeline.data.rendered import appearing
+from pipeline.data.scenes import find_groups_by_size
 from pipeline.errors import ConfigError, DataError
 from pipeline.jobs.artifacts import write_atomic, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.masks.instances import write_instances, write_rows
+from pipeline.masks.sizes import Sizes
 from pipeline.report.contact_sheet import choose, contact_sheet
 
 LOG = logging.getLogger("pipeline.commands.import_masks")
@@ -194,9 +197,15 @@ def _held_out(
     elif given.group_by_folder:
         groups = [str(image.path.parent) for image in taken.values()]
     else:
-        sizes = [(image.height, image.width) for image in taken.values()]
-        overlap = scenes([*taken], [image.path for image in taken.values()], sizes)
-        groups = [str(scene) for scene in overlap.tolist()]
+        sizes = {name: (image.height, image.width) for name, image in taken.items()}
+        scenes = find_groups_by_size(
+            [image.path for image in taken.values()],
+            [*taken],
+            Sizes.of_each(sizes, (0, 0)),
+            jobs=os.cpu_count() or 1,
+            signatures_path=None,
+        )
+        groups = [str(scene) for scene in scenes.tolist()]
     return hold_out(table, groups, share, given.seed)
 
 

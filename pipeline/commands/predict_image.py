@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pipeline.commands._runs import open_run
 from pipeline.config.paths import of_caller
+from pipeline.config.reading import Reading
 from pipeline.data.decoding import Picture, UnusableImageError
 from pipeline.data.images import ENDINGS, list_images, name_defect, read_picture, shown
 from pipeline.errors import DataError, about
@@ -71,7 +72,7 @@ def find_pictures(path: Path) -> list[Path]:
     return pictures
 
 
-def read(path: Path) -> Picture:
+def read(path: Path, reading: Reading) -> Picture:
     """Read a picture as stage 0 would, uint8 (h, w, 3) RGB, if files of its name can be written.
 
     Raises:
@@ -81,7 +82,7 @@ def read(path: Path) -> Picture:
         defect = name_defect(path.name, OVERLAY)
         if defect:
             raise UnusableImageError(f"{defect}. Rename the file")
-        return read_picture(path)
+        return read_picture(path, reading)
 
 
 def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
@@ -105,7 +106,7 @@ def predict_pictures(paths: list[Path], run: Run, out: Path) -> None:
     try:
         for path in paths:
             try:
-                picture_hwc = read(path)
+                picture_hwc = read(path, task.reading)
             except DataError as error:
                 LOG.error("%s", error)
                 unread.append(shown(path.name))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.config.competitions import Competition
+    from pipeline.config.reading import Reading
     from pipeline.data.decoding import Picture
     from pipeline.maps import ImageMaps
     from pipeline.masks.rle import Labels
@@ -137,13 +138,13 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
     task, trained, find = run.config.task, trained_networks(run), finder(run)
     folds = run.result("split").checked("folds.csv")
     with appearing(out) as folder:
-        unusable = _defects(images)
+        unusable = _defects(images, task.reading)
         for name, defect in unusable.items():
             LOG.warning("left out: %s: %s", shown(name), defect)
         usable = {name: path for name, path in images.items() if name not in unusable}
         tables = []
         for fold, source in enumerate(trained):
-            label = _labeller(predictor(run, [source]), find, limits)
+            label = _labeller(predictor(run, [source]), find, limits, task.reading)
             tables.append(_label_fold(fold, usable, label, folder, task))
         table = pd.concat(tables).to_csv(index=False, lineterminator="\n")
         write_atomic(folder / "confidence.csv", table.encode())
@@ -153,11 +154,15 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
     LOG.info("%s", out)
 
 
-def _defects(images: Mapping[str, Path]) -> dict[str, str]:
+def _defects(images: Mapping[str, Path], reading: "Reading") -> dict[str, str]:
     """Say what is wrong with the images that cannot be used, or with their names."""
     jobs = os.cpu_count() or 1
-    defects = verify_images([*images.values()], None, jobs=jobs, sizes_differ=True).defect
-    named = {name: name_defect(name) or why for name, why in zip(images, defects, strict=True)}
+    verdicts = verify_images(
+        [*images.values()], None, jobs=jobs, sizes_differ=True, reading=reading
+    )
+    named = {
+        name: name_defect(name) or why for name, why in zip(images, verdicts.defect, strict=True)
+    }
     return {name: why for name, why in named.items() if why}
 
 
@@ -165,12 +170,13 @@ def _labeller(
     predict: "Callable[[Path, Picture], Mapping[str, ImageMaps]]",
     find: "Callable[[Mapping[str, ImageMaps]], dict[str, Labels]]",
     limits: Mapping[str, float],
+    reading: "Reading",
 ) -> "Labeller":
     """Return what labels an image: pixels, objects, how sure they are, and if that is enough."""
     from pipeline.selection.certainty import certainty
 
     def label(path: Path) -> "tuple[Picture, dict[str, Labels], Certainty, bool]":
-        picture_hwc = read_picture(path)
+        picture_hwc = read_picture(path, reading)
         maps = predict(path, picture_hwc)
         found = find(maps)
         sure = certainty(maps, found, limits["low"], limits["high"])

@@ -23,6 +23,7 @@ COMPETITION = Competition(
     test_images="test_images",
     truth="masks.csv",
     sample="sample_submission.csv",
+    test_optional=True,
     truth_forms=(PLAIN, WITH_CLASS),
     sample_forms=(PLAIN, WITH_CLASS),
     classes=(),

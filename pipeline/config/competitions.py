@@ -19,6 +19,7 @@ from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
 from pipeline.config.extensions import modules_in
 from pipeline.config.fields import Section
+from pipeline.config.reading import STRICT, Reading
 
 FIRST: str = importlib.import_module("pipeline.competitions").FIRST
 """The competition of runs that name none."""
@@ -104,6 +105,7 @@ class Competition:
         test_images: Folder of the test images.
         truth: File of the training images' masks.
         sample: File of the sample submission.
+        test_optional: Whether test images and sample submission may both be left out.
         hidden_truth: File of the test images' masks, which a stand-in has.
         truth_forms: Forms that the truth comes in.
         sample_forms: Forms that the sample comes in; the submission has that of the sample.
@@ -120,6 +122,7 @@ class Competition:
         unites: Whether several rows of one mask are united; else there is one.
         endings: What an image's file has behind the id in the tables, "" if the id holds it, and
             what reads uint8 (h, w, 3) of it where it is no picture. The first that is there counts.
+        reading: How its pictures are read.
         nested: Whether images may lie in folders of their own below theirs.
         marks: Scores of its leaderboard to compare with, by what they are.
         read_truth: Returns the mask of an image at a path without ending, in the numbers of `rle`,
@@ -144,6 +147,7 @@ class Competition:
     objects: bool
     metric: str
     object_name: tuple[str, str]
+    test_optional: bool = False
     hidden_truth: str = "hidden/test_truth.csv"
     stand_in: StandIn = StandIn()
     rle: Rle = Rle()
@@ -152,6 +156,7 @@ class Competition:
     overlaps: bool = False
     unites: bool = False
     endings: dict[str, Callable[[Path], Image] | None] = field(default_factory=lambda: {"": None})
+    reading: Reading = STRICT
     nested: bool = False
     marks: dict[str, float] = field(default_factory=dict)
     read_truth: Callable[[Path], str] | None = None
@@ -162,6 +167,11 @@ class Competition:
     def layout(self) -> tuple[str, ...]:
         """What a complete folder of its data holds; folders end in a slash."""
         return f"{self.train_images}/", f"{self.test_images}/", self.truth, self.sample
+
+    @property
+    def test_layout(self) -> tuple[str, ...]:
+        """What of it the test images are."""
+        return f"{self.test_images}/", self.sample
 
 
 def _known(name: str) -> str:
@@ -204,7 +214,13 @@ def competitions() -> dict[str, Competition]:
 def own_masks(task: Competition) -> Competition:
     """Return how images of one's own, of a competition's classes and objects, lie in a folder."""
     own = next(each for each in competitions().values() if not each.classes)
-    return replace(own, classes=task.classes, objects=task.objects, overlaps=task.overlaps)
+    return replace(
+        own,
+        classes=task.classes,
+        objects=task.objects,
+        overlaps=task.overlaps,
+        reading=task.reading,
+    )
 
 
 @cache

@@ -12,6 +12,7 @@ from pipeline.config.competitions import FIRST
 from pipeline.config.earlier import Neutral, Place, without_neutral
 from pipeline.config.fields import Count, Section, Share
 from pipeline.config.paths import UserPath, UserPaths
+from pipeline.config.reading import Reading
 
 MAX_NAME = 80
 DEMO_0_1_0 = {"seed", "tile_px", "train_tiles", "test_tiles", "empty_share", "max_ship_px"}
@@ -42,6 +43,7 @@ class Data(Section):
     test_truth: Annotated[UserPath, Neutral(None), Place()]
     extra: Annotated[UserPaths, Neutral([]), Place()]
     max_bad_share: Annotated[Share, Neutral(1.0)]
+    reading: Reading
     demo: Demo
 
     @field_validator("extra")

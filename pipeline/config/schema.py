@@ -192,7 +192,8 @@ class Config(Section):
             own = self.own_data
             metric = "ap" if own.objects else "dice"
             found = replace(found, classes=tuple(own.classes), objects=own.objects, metric=metric)
-        return replace(found, metric=self.calibrate.metric or found.metric)
+        metric = self.calibrate.metric or found.metric
+        return replace(found, metric=metric, reading=self.data.reading)
 
     @property
     def data_folder(self) -> Path:
@@ -203,6 +204,11 @@ class Config(Section):
     def data_name(self) -> str:
         """The data's name in `folds/`."""
         return name_of(self.data_folder)
+
+    @property
+    def images_name(self) -> str:
+        """The name of what is remembered of its images: another for each `data.reading`."""
+        return self.data_name + self.data.reading.mark
 
     @property
     def slug(self) -> str:

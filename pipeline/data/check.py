@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.config.competitions import Competition
 from pipeline.data.catalog import Catalog
-from pipeline.data.files import ImageFiles
+from pipeline.data.files import ImageFiles, has_test
 from pipeline.data.images import name_defect, shown
 from pipeline.data.verify import verify_images
 from pipeline.errors import DataError
@@ -50,7 +50,9 @@ def check_folder(
     """
     files = ImageFiles(root / competition.train_images, competition)
     truth, damaged = _read_truth(root, competition, files)
-    test_ids = read_sample(root / competition.sample, competition).image_ids
+    test_ids = []
+    if has_test(root, competition):
+        test_ids = read_sample(root / competition.sample, competition).image_ids
     train_ids = sorted({*truth.images, *(files.found if truth.form.sparse else ())})
     train = _verdicts(files, train_ids, memory, jobs, signatures)
     test_files = ImageFiles(root / competition.test_images, competition)
@@ -256,6 +258,7 @@ def _verdicts(
         jobs=jobs,
         signatures=signatures,
         sizes_differ=files.competition.sizes_differ,
+        reading=files.competition.reading,
     )
     found = dict(zip(paths, zip(seen.height, seen.width, seen.defect, strict=True), strict=True))
     rows = [found.get(image_id, (0, 0, name_defect(image_id))) for image_id in ids]

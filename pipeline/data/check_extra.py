@@ -9,12 +9,13 @@ copies in another size, or turned, are not found.
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline.config.competitions import own_masks
+from pipeline.config.competitions import Competition, own_masks
 from pipeline.config.data import name_of
 from pipeline.config.schema import Config
 from pipeline.data.catalog import Catalog
@@ -61,7 +62,7 @@ def _check_one(
         instances, found, quarantine = check_images(
             folder,
             replace(own, truth=table),
-            Path("data") / ".verified" / f"{name_of(folder)}.csv",
+            Path("data") / ".verified" / f"{_store(folder, own)}.csv",
             max_bad_share=config.data.max_bad_share,
             jobs=jobs,
             all_listed=fold == ANY_FOLD,
@@ -95,6 +96,11 @@ def _check_one(
     return rows, quarantine
 
 
+def _store(folder: Path, task: Competition) -> str:
+    """Return the name of what is remembered of a folder's images, read as the task's."""
+    return f"{name_of(folder)}{task.reading.mark}"
+
+
 def find_shown(known: Signatures, others: Signatures) -> dict[int, int]:
     """Find the tiles of `others` that overlap one of `known`, and the first that each does."""
     count = len(known.values)
@@ -123,11 +129,12 @@ def _shown(
             continue
         part = "{}x{}".format(*size)
         known, new = ([name for name in each if each[name] == size] for each in (own, sizes))
-        store = STORES / config.data_name / ("" if catalog.sizes.common else part)
-        extra_store = STORES / name_of(folder.parent) / part
+        store = STORES / config.images_name / ("" if catalog.sizes.common else part)
+        extra_store = STORES / _store(folder.parent, config.task) / part
+        read = partial(read_signatures, jobs=jobs, reading=config.task.reading)
         found = find_shown(
-            read_signatures([*map(catalog.train_path, known)], jobs=jobs, store=store),
-            read_signatures([folder / name for name in new], jobs=jobs, store=extra_store),
+            read([*map(catalog.train_path, known)], store=store),
+            read([folder / name for name in new], store=extra_store),
         )
         shown |= {new[tile]: known[place] for tile, place in found.items()}
     return shown

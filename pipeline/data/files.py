@@ -65,10 +65,21 @@ def has_layout(root: Path, competition: Competition) -> bool:
     return not _missing(root, competition)
 
 
+def has_test(root: Path, competition: Competition) -> bool:
+    """Tell whether the data in `root` has test images, or a part of what they need."""
+    parts = competition.test_layout
+    return not competition.test_optional or any((root / part).exists() for part in parts)
+
+
+def _expected(root: Path, competition: Competition) -> list[str]:
+    left_out = () if has_test(root, competition) else competition.test_layout
+    return [part for part in competition.layout if part not in left_out]
+
+
 def _missing(root: Path, competition: Competition) -> list[str]:
     return [
         part
-        for part in competition.layout
+        for part in _expected(root, competition)
         if not ((root / part).is_dir() or (root / part).is_file())
     ]
 
@@ -118,26 +129,25 @@ def fingerprint(root: Path, competition: Competition) -> dict[str, str]:
     """
     missing = _missing(root, competition)
     if missing:
-        others = [
+        hints = [
             f" It looks like the data of {other.title} (competition: {other.name})."
             for other in others_like(root, competition)
         ]
+        if competition.test_optional and {*missing} <= {*competition.test_layout}:
+            hints.append(f" {' and '.join(competition.test_layout)} may be left out, both.")
         raise DataError(
             f"{root}: expected the competition's files {', '.join(competition.layout)}; not there: "
-            f"{', '.join(missing)}.{''.join(others)} Point data.root to the folder that holds them."
+            f"{', '.join(missing)}.{''.join(hints)} Point data.root to the folder that holds them."
         )
     deep = competition.nested or any("/" in ending for ending in competition.endings)
-    tables = (competition.truth, competition.sample)
-    folders = (competition.train_images, competition.test_images)
-    return fingerprint_of(root, tables, folders, deep=deep)
+    return fingerprint_of(root, _expected(root, competition), deep=deep)
 
 
-def fingerprint_of(
-    root: Path, tables: Iterable[str], folders: Iterable[str], *, deep: bool
-) -> dict[str, str]:
-    """Return the same of some tables and folders, with those below them if `deep`."""
-    prints = {table: sha256_file(root / table) for table in tables}
-    for folder in folders:
+def fingerprint_of(root: Path, parts: Iterable[str], *, deep: bool) -> dict[str, str]:
+    """Return the same of files and folders: these end in a slash, `deep` counts what is below."""
+    parts = [*parts]
+    prints = {part: sha256_file(root / part) for part in parts if not part.endswith("/")}
+    for folder in [part.removesuffix("/") for part in parts if part.endswith("/")]:
         found = (root / folder).rglob("*") if deep else (root / folder).iterdir()
         listing = sorted(
             f"{path.relative_to(root / folder)} {_size(path)}"

@@ -1,6 +1,5 @@
 """Which images of a table are held out for a test: whole groups, empty and filled alike."""
 
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +9,6 @@ import pandas as pd
 
 from pipeline.data.folds import make_folds
 from pipeline.data.images import shown
-from pipeline.data.overlaps import Index, find_groups
-from pipeline.data.signatures import SHORTEST_PX
 from pipeline.errors import DataError
 from pipeline.jobs.tables import read_table
 
@@ -57,27 +54,3 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
         what = f"no row of {shown(missing[0])}" if missing else "an image in two groups"
         raise DataError(f"{path}: expected one group for each image, got {what}. Correct it.")
     return [groups[image_id] for image_id in ids]
-
-
-def scenes(ids: Sequence[str], paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> Index:
-    """Return a group for each image, which it shares with those that it overlaps.
-
-    Args:
-        ids: Of the images.
-        paths: Their files.
-        sizes: Height and width of each, px; those of different sizes share no group, nor do those
-            that are too small to tell.
-    """
-    groups = np.arange(len(ids))
-    for size in {*sizes}:
-        members = [index for index, own in enumerate(sizes) if own == size]
-        if len(members) > 1 and min(size) >= SHORTEST_PX:
-            found = find_groups(
-                [paths[index] for index in members],
-                [ids[index] for index in members],
-                jobs=os.cpu_count() or 1,
-                signatures_path=None,
-            )
-            first = np.unique(found, return_index=True)[1]
-            groups[members] = np.array(members)[first][found]
-    return groups

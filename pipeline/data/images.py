@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.competitions import image_readers
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data import decoding
 from pipeline.data.decoding import Picture, UnusableImageError, decode, decode_strictly
 from pipeline.errors import DataError, PipelineError, about
@@ -70,11 +71,12 @@ def list_images(folder: Path, pattern: str = "*") -> list[Path]:
     )
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, reading: Reading = STRICT) -> Picture:
     """Read any file as uint8 (height, width, 3) RGB, upright, or say why it cannot be taken.
 
     Taken are JPEG (of an MPO the first picture), PNG, TIFF, BMP and WebP, known by their content:
-    one picture in RGB, grey or a palette, with at most 8 bits a channel and nothing transparent.
+    one picture in RGB, grey or a palette; what is transparent, or has more than 8 bits a channel,
+    as `reading` says.
     EXIF's orientation is followed: height and width are those of the upright picture. A file that
     is no picture is read by its competition, known by the file's ending.
 
@@ -83,10 +85,10 @@ def read_picture(path: Path) -> Picture:
         DataError: The system does not give the file. Neither message names it.
     """
     image_hwc = _read_by_ending(path)
-    return decode_strictly(_content(path)) if image_hwc is None else image_hwc
+    return decode_strictly(_content(path), reading) if image_hwc is None else image_hwc
 
 
-def read_image(path: Path, height: int, width: int) -> Picture:
+def read_image(path: Path, height: int, width: int, reading: Reading = STRICT) -> Picture:
     """Read an image that `read_picture` has accepted, as uint8 (height, width, 3) RGB.
 
     Raises:
@@ -95,7 +97,7 @@ def read_image(path: Path, height: int, width: int) -> Picture:
     with about(shown(path)):
         try:
             read_hwc = _read_by_ending(path)
-            image_hwc = decode(_content(path)) if read_hwc is None else read_hwc
+            image_hwc = decode(_content(path), reading) if read_hwc is None else read_hwc
             if image_hwc.shape[:2] == (height, width):
                 return image_hwc
             found = f"it has {image_hwc.shape[1]}x{image_hwc.shape[0]} px"
@@ -107,7 +109,7 @@ def read_image(path: Path, height: int, width: int) -> Picture:
         )
 
 
-def read_luminance(path: Path) -> tuple[Picture, bytes]:
+def read_luminance(path: Path, reading: Reading = STRICT) -> tuple[Picture, bytes]:
     """Read what `read_picture` takes as uint8 (height, width), upright, and return its bytes too.
 
     Of a file that is no picture no bytes are returned.
@@ -123,7 +125,7 @@ def read_luminance(path: Path) -> tuple[Picture, bytes]:
     if image_hwc is not None:
         return cv2.cvtColor(image_hwc, cv2.COLOR_RGB2GRAY), b""
     content = _content(path)
-    return decode_strictly(content, luminance=True), content
+    return decode_strictly(content, reading, luminance=True), content
 
 
 def unreadable(error: OSError) -> DataError:
@@ -174,16 +176,25 @@ class Images:
     Args:
         paths: Path of each image.
         sizes: Height and width, px: of each image, (n, 2), or of all of them, (2,).
+        reading: How they are read.
         cache_mib: If all images, decoded, fit in so much memory, each is kept once it is read.
 
     Attributes:
         sizes: Of each image, (n, 2).
     """
 
-    def __init__(self, paths: Sequence[Path], sizes: npt.ArrayLike, *, cache_mib: int = 0) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        sizes: npt.ArrayLike,
+        *,
+        reading: Reading = STRICT,
+        cache_mib: int = 0,
+    ) -> None:
         encoded = [os.fsencode(path) for path in paths]
         self._names = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._ends = np.cumsum([0, *(len(name) for name in encoded)])
+        self._reading = reading
         self.sizes = np.broadcast_to(np.asarray(sizes, np.int64), (len(encoded), 2))
         self._byte_ends = np.cumsum([0, *3 * self.sizes.prod(axis=1)])
         count = int(self._byte_ends[-1])
@@ -203,13 +214,16 @@ class Images:
         return Path(os.fsdecode(name.tobytes()))
 
     def __getitem__(self, index: int) -> np.ndarray:
-        height, width = self.sizes[index].tolist()
         if self._kept is None:
-            return read_image(self.path(index), height, width)
+            return self._read(index)
         first, end = self._byte_ends[index : index + 2]
-        kept_hwc: np.ndarray = self._kept[first:end].reshape(height, width, 3)
+        kept_hwc: np.ndarray = self._kept[first:end].reshape(*self.sizes[index], 3)
         if not self._is_kept[index]:
-            kept_hwc[:] = read_image(self.path(index), height, width)
+            kept_hwc[:] = self._read(index)
             self._is_kept[index] = True
         kept_hwc.flags.writeable = False
         return kept_hwc
+
+    def _read(self, index: int) -> Picture:
+        height, width = self.sizes[index].tolist()
+        return read_image(self.path(index), height, width, self._reading)

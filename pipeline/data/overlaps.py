@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
@@ -45,6 +46,7 @@ def find_groups(
     *,
     jobs: int,
     signatures_path: Path | None,
+    reading: Reading = STRICT,
 ) -> Index:
     """Group the images that are connected by overlaps.
 
@@ -53,6 +55,7 @@ def find_groups(
         ids: `ImageId` of each; their order, not that of the paths, numbers the groups.
         jobs: Threads that decode.
         signatures_path: Folder where signatures are kept for the next time, or None.
+        reading: How the images are read; signatures are kept of one way.
 
     Returns:
         int64 (n,): group of each image, 0 <= group < number of groups; the group of the smallest
@@ -69,7 +72,7 @@ def find_groups(
         )
     order = np.array(sorted(range(len(ids)), key=lambda index: ids[index]), dtype=np.int64)
     signatures = read_signatures(
-        [image_paths[index] for index in order], jobs=jobs, store=signatures_path
+        [image_paths[index] for index in order], jobs=jobs, store=signatures_path, reading=reading
     )
     groups = np.empty(len(ids), np.int64)
     groups[order] = link_tiles(signatures)

@@ -1,11 +1,13 @@
 """Which images show the same place, in a folder whose images may differ in size."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data.overlaps import Index, find_groups
 from pipeline.data.signatures import SHORTEST_PX
 from pipeline.masks.sizes import Size, Sizes
@@ -18,13 +20,15 @@ def find_groups_by_size(
     *,
     jobs: int,
     signatures_path: Path | None,
+    reading: Reading = STRICT,
 ) -> Index:
     """Group as `find_groups` does the images of each size; those of two sizes are never linked.
 
     Images of a size that no other has, or too small to be described, are alone in their groups.
     """
+    find = partial(find_groups, jobs=jobs, reading=reading)
     if sizes.common is not None:
-        return find_groups(image_paths, ids, jobs=jobs, signatures_path=signatures_path)
+        return find(image_paths, ids, signatures_path=signatures_path)
     order = sorted(range(len(ids)), key=lambda index: ids[index])
     by_size: dict[Size, list[int]] = {}
     for index in order:
@@ -33,10 +37,9 @@ def find_groups_by_size(
     for size, same in by_size.items():
         if len(same) == 1 or min(size) < SHORTEST_PX:
             continue
-        groups = find_groups(
+        groups = find(
             [image_paths[index] for index in same],
             [ids[index] for index in same],
-            jobs=jobs,
             signatures_path=signatures_path and signatures_path / "{}x{}".format(*size),
         )
         first[same] = np.array(same)[np.unique(groups, return_index=True)[1]][groups]

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data.decoding import UnusableImageError
 from pipeline.data.images import read_luminance, shown, unreadable
 from pipeline.data.signatures import (
@@ -69,6 +70,7 @@ def look_at(
     jobs: int,
     store: Path | None,
     task: str,
+    reading: Reading = STRICT,
 ) -> Iterator[list[Seen]]:
     """Decode each image completely and once; yield `PART_IMAGES` at a time, in order.
 
@@ -80,13 +82,14 @@ def look_at(
         store: Folder of parts, made if missing, which has the signatures before they are yielded;
             None keeps nothing.
         task: What the progress bar calls it.
+        reading: How pictures are read; a store is of one way.
 
     Raises:
         DataError: The system does not give a file that is there.
         ArtifactError: The disk is full.
     """
     paths = [Path(folder) / name for name, _, _ in files]
-    look = partial(_look, layout=layout)
+    look = partial(_look, layout=layout, reading=reading)
     # Threads: Pillow, OpenCV and numpy compute without the interpreter's lock, and a process takes
     # the time of a thousand images to start.
     bar = tqdm(total=len(files), desc=task, unit="image", disable=not files)
@@ -116,22 +119,25 @@ def keys_of(paths: Sequence[Path]) -> tuple[list[Key], str]:
     return [(str(path.relative_to(folder)), *_stamp(path)) for path in paths], folder
 
 
-def first_layout(paths: Sequence[Path]) -> Layout | None:
+def first_layout(paths: Sequence[Path], reading: Reading = STRICT) -> Layout | None:
     """Return the layout of images as large as the first that can be used; None if none can."""
     for path in paths:
-        height, width, *_ = _look(path, None)
+        height, width, *_ = _look(path, None, reading=reading)
         if min(height, width) >= SHORTEST_PX:
             return Layout(height, width)
     return None
 
 
-def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> Signatures:
+def read_signatures(
+    paths: Sequence[Path], *, jobs: int, store: Path | None, reading: Reading = STRICT
+) -> Signatures:
     """Give the signatures of image files, computing those that the store does not hold.
 
     Args:
         paths: Images, all of one size; at least one.
         jobs: Threads that decode.
         store: Folder of parts, made if missing; None keeps nothing.
+        reading: How pictures are read; a store is of one way.
 
     Returns:
         Signatures in the order of `paths`.
@@ -142,7 +148,7 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
     """
     if not paths:
         raise DataError("no images to compare. Check that the data folder holds training images.")
-    layout = first_layout(paths)
+    layout = first_layout(paths, reading)
     if layout is None:
         raise DataError(
             f"{shown(paths[0])}: expected a picture of {SHORTEST_PX}x{SHORTEST_PX} px or more, got "
@@ -154,7 +160,7 @@ def read_signatures(paths: Sequence[Path], *, jobs: int, store: Path | None) -> 
     if missing:
         LOG.info("describing %d of %d images", len(missing), len(paths))
     files = [keys[index] for index in missing]
-    looks = look_at(files, folder, layout, jobs=jobs, store=store, task="overlaps")
+    looks = look_at(files, folder, layout, jobs=jobs, store=store, task="overlaps", reading=reading)
     for index, look in zip(missing, chain.from_iterable(looks), strict=True):
         if look.row is None:
             size = f"{layout.height}x{layout.width} px like the first image"
@@ -192,10 +198,10 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _look(path: Path, layout: Layout | None) -> Seen:
+def _look(path: Path, layout: Layout | None, *, reading: Reading) -> Seen:
     with about(shown(path)):
         try:
-            gray_hw, content = read_luminance(path)
+            gray_hw, content = read_luminance(path, reading)
         except UnusableImageError as error:
             return Seen(0, 0, str(error))
     height, width = gray_hw.shape

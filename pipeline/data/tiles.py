@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pipeline.config.augment import Augment
+from pipeline.config.reading import STRICT, Reading
 from pipeline.config.schema import Crops, Targets
 from pipeline.data.augment import Augmenter
 from pipeline.data.images import Images
@@ -44,6 +45,7 @@ class ImageDataset(Dataset[Item]):
         paths: Path of each image.
         sizes: Height and width, px: of each image, (n, 2), or of all of them, (2,).
         truth: Their true objects, and what the network learns of them.
+        reading: How they are read.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class ImageDataset(Dataset[Item]):
         paths: Sequence[Path],
         sizes: npt.ArrayLike,
         truth: tuple[TrueObjects, Targets] | None = None,
+        *,
+        reading: Reading = STRICT,
     ) -> None:
-        self._images, self._truth = Images(paths, sizes), truth
+        self._images, self._truth = Images(paths, sizes, reading=reading), truth
 
     def __len__(self) -> int:
         return len(self._images)
@@ -103,6 +107,7 @@ class CropDataset(Dataset[Item]):
         stream: Names of this data's random stream, such as stage and fold.
         draw_weights: For each image its weight (>= 0) when images without objects are drawn, NaN
             where none knows: then it is the mean of the others'. None draws all of them alike.
+        reading: How images are read.
         cache_mib: Memory for decoded images, if all of them fit: see `Images`.
 
     Attributes:
@@ -121,9 +126,10 @@ class CropDataset(Dataset[Item]):
         seed: int,
         stream: tuple[str | int, ...],
         draw_weights: np.ndarray | None = None,
+        reading: Reading = STRICT,
         cache_mib: int = 0,
     ) -> None:
-        self._images = Images(paths, objects.sizes, cache_mib=cache_mib)
+        self._images = Images(paths, objects.sizes, reading=reading, cache_mib=cache_mib)
         self._objects, self._targets = objects, targets
         self._crops = crops
         self.size_px, self.batch_size = crops.fixed_sizes()

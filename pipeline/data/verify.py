@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.config.reading import STRICT, Reading
 from pipeline.data.images import MISSING
 from pipeline.data.signature_store import NOT_THERE, first_layout, keys_of, look_at
 from pipeline.jobs.artifacts import write_atomic
@@ -38,6 +39,7 @@ def verify_images(
     jobs: int,
     signatures: Path | None = None,
     sizes_differ: bool = False,
+    reading: Reading = STRICT,
 ) -> pd.DataFrame:
     """Decode each image completely, unless it was decoded before and has not changed.
 
@@ -50,6 +52,7 @@ def verify_images(
             large as the first; None: of none.
         sizes_differ: Whether they may; else an image whose size differs from that of most has a
             defect.
+        reading: How pictures are read; a memory and a store are of one way.
 
     Returns:
         COLUMNS, one row per path in the same order; `defect` is "" for a usable image.
@@ -64,9 +67,11 @@ def verify_images(
     new = [index for index, row in enumerate(now) if row not in known and row[1:] != NOT_THERE]
     if new:
         LOG.info("decoding %d of %d images to the last byte", len(new), len(now))
-    layout = None if signatures is None else first_layout([paths[index] for index in new])
+    layout = None if signatures is None else first_layout([paths[n] for n in new], reading)
     files = [keys[index] for index in new]
-    looked_at = look_at(files, folder, layout, jobs=jobs, store=signatures, task="verify")
+    looked_at = look_at(
+        files, folder, layout, jobs=jobs, store=signatures, task="verify", reading=reading
+    )
     done = 0
     for looks in looked_at:
         for index, look in zip(new[done:], looks, strict=False):

@@ -125,7 +125,7 @@ def predict_maps(
         ConfigError: Memory does not suffice for a batch.
         DataError: An image cannot be read.
     """
-    images = ImageDataset(paths, sizes)
+    images = ImageDataset(paths, sizes, reading=network.config.task.reading)
     loader = DataLoader(
         images,
         batch_sampler=images.batches(network.batch_size),

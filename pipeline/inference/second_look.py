@@ -177,7 +177,8 @@ class _Sample:
 
     def margin_px(self, longest_px: int) -> int:
         """Return what windows must hold around a core, as some images with objects tell."""
-        images, least = ImageDataset(self._paths, self._sizes), as_level(THRESHOLDS[0])
+        least = as_level(THRESHOLDS[0])
+        images = ImageDataset(self._paths, self._sizes, reading=self._once.config.task.reading)
         places = [n for n, one in enumerate(self._first) if one.max() >= least][:MARGIN_IMAGES]
         pixels = [images[n]["image_chw"] for n in places]
         first = [self._first[n] for n in places]

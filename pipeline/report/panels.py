@@ -126,8 +126,8 @@ def data(key: str, title: str, records: Records) -> Panel:
     extra = f"{counts['extra_images']:,} of data.extra, " if "extra_images" in counts else ""
     lead = (
         f"{counts['train_images']:,} training images with {counts['objects']:,} {objects}, {extra}"
-        f"{counts['test_images']:,} to predict, {counts['left_out']:,} left out. Images that "
-        "overlap form a group, and a group is in one fold."
+        f"{_count(counts['test_images'] or 'none')} to predict, {counts['left_out']:,} left out. "
+        "Images that overlap form a group, and a group is in one fold."
     )
     images = {name: [row[column] for row in rows] for name, column in kinds.items()}
     by_size = {size.removeprefix("objects_"): [row[size] for row in rows] for size in sizes}

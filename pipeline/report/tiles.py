@@ -92,8 +92,8 @@ class Tiles:
     def picture(self, image_id: str) -> str | None:
         """Return an image as a small picture, None where it cannot be read."""
         try:
-            path = self.catalog.train_path(image_id)
-            image_hwc = read_image(path, *self.catalog.sizes[image_id])
+            path, reading = self.catalog.train_path(image_id), self.catalog.competition.reading
+            image_hwc = read_image(path, *self.catalog.sizes[image_id], reading)
         except DataError as error:
             self.unread[image_id] = str(error)
             return None

@@ -116,8 +116,7 @@ def _context(
     from pipeline.training import context
     from pipeline.training.sizes import decide_sizes
 
-    config = run.config
-    catalog = Catalog.of(run)
+    config, task, catalog = run.config, run.config.task, Catalog.of(run)
     shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
@@ -135,7 +134,7 @@ def _context(
         LOG.info("%s: auto is machine.loader_workers=%d", job.label, device.loader_workers)
 
     def true_objects(images: LabelledImages) -> TrueObjects:
-        return TrueObjects(images.objects, images.sizes, len(config.task.classes))
+        return TrueObjects(images.objects, images.sizes, len(task.classes))
 
     crops = CropDataset(
         shown.paths,
@@ -151,10 +150,11 @@ def _context(
         seed=config.seed,
         stream=(job.stage, fold),
         draw_weights=draw_weights(hard_maps(run), training, further=len(extra.paths)),
+        reading=task.reading,
         cache_mib=config.machine.image_cache_mib,
     )
     truth = true_objects(watched), config.targets
-    images = ImageDataset(watched.paths, watched.sizes, truth)
+    images = ImageDataset(watched.paths, watched.sizes, truth, reading=task.reading)
     return context.TrainingContext(job, config, settings, crops, images, device, group)
 
 

@@ -331,7 +331,7 @@ def test_an_interrupted_verification_goes_on(root, tmp_path, monkeypatch):
     paths = sorted((root / "train_v2").iterdir())
     memory, seen = tmp_path / "memory.csv", []
 
-    def interrupted(path, layout):
+    def interrupted(path, **_):
         seen.append(path)
         if len(seen) == 4:
             raise KeyboardInterrupt

@@ -281,12 +281,12 @@ def described_from_now(monkeypatch, stop_at=None):
     """Return the list of images that signatures are computed of; at one of them Ctrl-C comes."""
     look, described = signature_store._look, []
 
-    def looked_at(path, layout):
+    def looked_at(path, layout, **how):
         if layout is not None:
             described.append(path)
             if len(described) == stop_at:
                 raise KeyboardInterrupt
-        return look(path, layout)
+        return look(path, layout, **how)
 
     monkeypatch.setattr(signature_store, "_look", looked_at)
     return described

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.config.reading import Reading
 from pipeline.data import decoding
 from pipeline.data.decoding import UnusableImageError
 from pipeline.data.images import (
@@ -119,14 +121,23 @@ TAKEN = {
     },
 }
 REFUSED = {
-    "png, 16 bits": (by_opencv(".png", RGB_HWC.astype(np.uint16) * 257), "8 bits a channel.* 16"),
-    "png, grey of 16 bits": (saved(Image.new("I;16", (7, 5)), "PNG"), "8 bits a channel.* 16"),
+    "png, 16 bits": (
+        by_opencv(".png", RGB_HWC.astype(np.uint16) * 257),
+        r"8 bits a channel, got 16, with values from 0 to 65535: set data\.reading\.range to",
+    ),
+    "png, grey of 16 bits": (saved(Image.new("I;16", (7, 5)), "PNG"), "got 16, .* from 0 to 0"),
     "png, 16 bits and a chunk before the header": (
         PNG[:8] + chunk(b"tEXt", b"a\0b") + by_opencv(".png", RGB_HWC.astype(np.uint16))[8:],
-        "8 bits a channel.* 16",
+        "OpenCV cannot read its values",
     ),
-    "tiff, 16 bits": (by_opencv(".tif", RGB_HWC.astype(np.uint16) * 257), "of 8 bits, got 16 bits"),
-    "tiff, float": (saved(RGB.convert("F"), "TIFF"), "of 8 bits, got 32 bits of format 3"),
+    "tiff, 16 bits": (by_opencv(".tif", RGB_HWC.astype(np.uint16) * 257), "got 16, .* 0 to 65535"),
+    "tiff, float": (saved(RGB.convert("F"), "TIFF"), "8 bits a channel, got 32, with values from"),
+    "tiff, NaN": (saved(Image.new("F", (7, 5), np.nan), "TIFF"), "expected finite values"),
+    "tiff, whole numbers of 32 bits": (saved(Image.new("I", (7, 5)), "TIFF"), "got 32 bits of fo"),
+    "tiff, black as the highest": (
+        saved(Image.new("I;16", (7, 5)), "TIFF", tiffinfo={262: 0}),
+        "of 8 bits, got 16 bits of format 1",
+    ),
     "tiff, signed": (
         saved(RGB, "TIFF", tiffinfo={339: (2, 2, 2)}),
         "8 bits of format 2|known kind",
@@ -144,7 +155,7 @@ REFUSED = {
     "jpeg, CMYK": (saved(RGB.convert("CMYK"), "JPEG"), "got CMYK"),
     "jpeg, cut": (TAKEN["jpeg"][:-300], "not decodable: .*truncated"),
     "png, cut": (PNG[: len(PNG) // 2], "not decodable: .*truncated"),
-    "png, transparent": (saved(Image.new("RGBA", (7, 5)), "PNG"), "a fourth channel in use"),
+    "png, transparent": (saved(Image.new("RGBA", (7, 5)), "PNG"), "in use: set data.reading.alpha"),
     "png, a colour of the palette": (
         saved(PALETTE, "PNG", transparency=3),
         "fourth channel in use",
@@ -212,6 +223,87 @@ def test_what_would_be_read_wrong_is_refused_with_the_reason(tmp_path, kind):
     content, reason = REFUSED[kind]
     with pytest.raises(UnusableImageError, match=reason):
         read_picture(file_with(tmp_path, content))
+
+
+def read_alike(path, reading):
+    """Read with all three readers, and compare."""
+    picture_hwc = read_picture(path, reading)
+    assert picture_hwc.dtype == np.uint8
+    np.testing.assert_array_equal(read_image(path, *picture_hwc.shape[:2], reading), picture_hwc)
+    gray_hw = cv2.cvtColor(picture_hwc, cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(read_luminance(path, reading)[0], gray_hw)
+    return picture_hwc
+
+
+@pytest.mark.parametrize("limits", [(0, 65535), (100, 4095), (0, 510), (-0.5, 70_000.25)])
+def test_values_between_the_limits_become_0_to_255(tmp_path, limits):
+    low, high = map(Fraction, limits)
+    exact = [round(min(max((v - low) / (high - low), 0), 1) * 255) for v in range(2**16)]
+    every_hw = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    reading = Reading(alpha="refuse", range=[*limits])
+    for ending in (".png", ".tif"):
+        picture_hwc = read_alike(file_with(tmp_path, by_opencv(ending, every_hw)), reading)
+        assert picture_hwc.shape == (256, 256, 3)
+        assert picture_hwc[..., 1].ravel().tolist() == exact
+    np.testing.assert_array_equal(read_alike(file_with(tmp_path, PNG), reading), RGB_HWC)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_colours_of_16_bits_keep_their_places(tmp_path, ending):
+    deep_hwc = RGB_HWC.astype(np.uint16) * 16 + 100
+    path = file_with(tmp_path, by_opencv(ending, deep_hwc[..., ::-1]))
+    reading = Reading(alpha="refuse", range=[100, 4180])
+    np.testing.assert_array_equal(read_alike(path, reading), RGB_HWC)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_deep_pictures_stand_upright(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    deep = Image.fromarray(RGB_HWC[..., 0].astype(np.uint16) * 16)
+    path = file_with(tmp_path, saved(deep, kind, exif=exif))
+    upright_hwc = read_alike(path, Reading(alpha="refuse", range=[0, 4080]))
+    np.testing.assert_array_equal(upright_hwc[..., :1], TURNS[orientation](RGB_HWC[..., :1]))
+
+
+def test_floats_and_signed_values_are_scaled_alike(tmp_path):
+    values_hw = RGB_HWC[..., 0].astype(np.float32) / 2 - 50
+    reading = Reading(alpha="refuse", range=[-50, 77.5])
+    for content in (saved(Image.fromarray(values_hw), "TIFF"), by_opencv(".tif", values_hw)):
+        picture_hwc = read_alike(file_with(tmp_path, content), reading)
+        np.testing.assert_array_equal(picture_hwc[..., 2], RGB_HWC[..., 0])
+    signed_hw = RGB_HWC[..., 0].astype(np.int16) * 100 - 9000
+    path = file_with(tmp_path, by_opencv(".tif", signed_hw))
+    picture_hwc = read_alike(path, Reading(alpha="refuse", range=[-9000, 16_500]))
+    np.testing.assert_array_equal(picture_hwc[..., 0], RGB_HWC[..., 0])
+
+
+COLOUR_HW, OPACITY_HW = np.mgrid[:256, :256].astype(np.uint8)
+RGBA_HWC = np.dstack([COLOUR_HW, 255 - COLOUR_HW, COLOUR_HW // 2, OPACITY_HW])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_transparent_pixels_are_dropped_or_laid_over_a_colour(tmp_path, kind):
+    how = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    path = file_with(tmp_path, saved(Image.fromarray(RGBA_HWC), kind, **how))
+    colours, opacity = RGBA_HWC[..., :3].astype(int), RGBA_HWC[..., 3:].astype(int)
+    dropped_hwc = read_alike(path, Reading(alpha="drop", range=None))
+    np.testing.assert_array_equal(dropped_hwc, colours)
+    for background in ([0, 0, 0], [255, 255, 255], [3, 100, 200]):
+        laid_hwc = read_alike(path, Reading(alpha=background, range=None))
+        mixed = colours * opacity + np.array(background) * (255 - opacity)
+        np.testing.assert_array_equal(laid_hwc, (2 * mixed + 255) // 510)
+
+
+def test_a_deep_transparent_picture_is_scaled_and_then_laid_over(tmp_path):
+    reading = Reading(alpha=[9, 99, 199], range=[0, 65535])
+    path = file_with(tmp_path, saved(Image.fromarray(RGBA_HWC), "PNG"))
+    shallow_hwc, deep_hwc = read_picture(path, reading), RGBA_HWC.astype(np.uint16) * 257
+    path = file_with(tmp_path, by_opencv(".png", deep_hwc[..., [2, 1, 0, 3]]))
+    np.testing.assert_array_equal(read_alike(path, reading), shallow_hwc)
+    with pytest.raises(UnusableImageError, match="a fourth channel in use"):
+        read_picture(path, Reading(alpha="refuse", range=[0, 65535]))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "bmp", "webp"])
