@@ -38,4 +38,4 @@ if sys.argv[:1] == ["-m"]:
     # `python -m` of a stage or command, which begins to import: nothing needs to be saved yet.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
