@@ -49,7 +49,7 @@ class Data(Section):
     @field_validator("extra")
     @classmethod
     def _names_differ(cls, extra: list[Path]) -> list[Path]:
-        names = [*map(_last_name, extra)]
+        names = [folder.absolute().name for folder in extra]
         if same := [name for name in names if names.count(name) > 1]:
             raise ValueError(
                 f"expected folders whose names differ, since their images are called by them, got "
@@ -60,7 +60,7 @@ class Data(Section):
     @property
     def extra_folders(self) -> dict[str, Path]:
         """The folders of `extra` by the names that their images' ids begin with."""
-        return {_last_name(folder): folder for folder in self.extra}
+        return {folder.absolute().name: folder for folder in self.extra}
 
     def folder_of(self, competition: str) -> Path:
         """Return the folder the competition's data is in, given or rendered."""
@@ -73,10 +73,6 @@ class Data(Section):
         return Path("data") / (
             f"demo-{competition}-{mark}" if competition != FIRST else f"demo-{mark}"
         )
-
-
-def _last_name(folder: Path) -> str:
-    return folder.absolute().name  # of a link its own
 
 
 def name_of(folder: Path) -> str:

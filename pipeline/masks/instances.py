@@ -8,6 +8,7 @@ from its runs, without drawing a mask.
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,15 +129,13 @@ def check_instances(
     ids = frame["ImageId"].tolist()
     encoded = frame["EncodedPixels"].tolist()
     defects = _row_defects(frame, objects)
-    of_row = sizes.of(ids)
-    runs, owners, illegal = _legal_runs(encoded, of_row)
+    runs, owners, illegal = _legal_runs(encoded, sizes.of(ids))
     defects += [Defect(row + 2, ids[row], reason) for row, reason in illegal.items()]
     if not objects:
         return sorted(defects)
     # Each image gets its own stretch of one long axis, so that one sort serves them all.
     image, _ = pd.factorize(frame["ImageId"])
-    most_px = int(of_row.prod(axis=1).max(initial=0))
-    first = runs[:, 0] + image[owners].astype(np.int64) * most_px
+    first = runs[:, 0] + image[owners].astype(np.int64) * math.prod(sizes.largest)
     repeated = frame.duplicated().to_numpy()
     for one, other in find_overlaps(first, runs[:, 1], owners).tolist():
         earlier, later = sorted((one, other))

@@ -6,6 +6,7 @@ right the table that all stages share.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -243,7 +244,7 @@ def to_instances(
         return frame
     ids = [*dict.fromkeys([*frame.ImageId, *images])]
     of_row = sizes.of(frame.ImageId.tolist())
-    size = int(of_row.prod(axis=1).max(initial=0))
+    size = math.prod(sizes.largest)
     runs, owners = parse_rows(frame.EncodedPixels.tolist(), *of_row.T)
     if rle.order == "rows":
         runs, owners = reorder(runs, owners, of_row)

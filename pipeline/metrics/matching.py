@@ -5,6 +5,7 @@ each object was found. Masks of one layer never overlap, so above an IoU of 0.5 
 most one partner and hits need no assignment.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -119,14 +120,13 @@ def match_objects(
     _check_same_layers(layers, _layers(predicted, keys).unique())
     true_layer, true_texts = _ship_rows(truth, keys, layers)
     found_layer, found_texts = _ship_rows(predicted, keys, layers)
-    of_layer = sizes.of(layers.get_level_values(0).tolist())
     firsts = np.arange(0, max(len(layers), 1) + BLOCK_LAYERS, BLOCK_LAYERS)
     true_rows = pairwise(np.searchsorted(true_layer, firsts).tolist())
     found_rows = pairwise(np.searchsorted(found_layer, firsts).tolist())
     blocks = []
     for (start, end), (found_start, found_end) in zip(true_rows, found_rows, strict=True):
         true_ships, found_ships = (
-            _ships(name, layer[rows], texts[rows], layers, of_layer)
+            _ships(name, layer[rows], texts[rows], layers, sizes)
             for name, layer, texts, rows in (
                 ("truth", true_layer, true_texts, slice(start, end)),
                 ("prediction", found_layer, found_texts, slice(found_start, found_end)),
@@ -225,15 +225,15 @@ def _ship_rows(
 
 
 def _ships(
-    name: str, layer: Integers, encoded: list[str], layers: pd.Index, sizes: Integers
+    name: str, layer: Integers, encoded: list[str], layers: pd.Index, sizes: Sizes
 ) -> _Ships:
-    """Read objects; `sizes` are the height and width of each layer, (n, 2)."""
+    of_object = sizes.of(layers[layer].get_level_values(0).tolist())
     try:
-        runs, owners = parse_rows(encoded, *sizes[layer].T)
+        runs, owners = parse_rows(encoded, *of_object.T)
     except DataError as error:
         of = f"images {_name(layers[layer[0]])} to {_name(layers[layer[-1]])}"
         raise DataError(f"{name}, {of}, counting their objects from 0: {error}") from error
-    objects = _on_one_axis(runs, owners, layer, int(sizes.prod(axis=1).max(initial=0)))
+    objects = _on_one_axis(runs, owners, layer, math.prod(sizes.largest))
     if (objects.starts[1:] < objects.ends[:-1]).any():
         pairs = find_overlaps(objects.starts, objects.ends - objects.starts, objects.owners)
         raise DataError(
