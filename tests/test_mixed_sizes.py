@@ -20,11 +20,13 @@ from pipeline.commands.predict_image import find_pictures, predict_pictures
 from pipeline.config.competitions import Rle
 from pipeline.config.load import load_config
 from pipeline.data.catalog import SIZES, Catalog
+from pipeline.data.check import check_folder
 from pipeline.data.scenes import find_groups_by_size
 from pipeline.data.tiles import ImageDataset
 from pipeline.data.true_objects import TrueObjects
 from pipeline.inference import second_look
 from pipeline.jobs.artifacts import read_json
+from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances, write_instances
@@ -229,6 +231,28 @@ def write_images(folder, count, random):
         cv2.imwrite(str(folder / f"{number}.png"), image_hwc)
         rows += rows_of(f"{number}.png", labels_hw)
     return table(rows)
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("turned", [None, 0, 2])
+def test_a_catalog_keeps_the_sizes_and_one_size_needs_no_table(tmp_path, turned):
+    shapes = [(9, 8) if number == turned else (8, 9) for number in range(3)]
+    root, task = tmp_path / "mine", load_config(ROOT / "configs" / "masks.yaml", []).task
+    names = ["images/a.png", "images/b.png", "test_images/a.png"]
+    for name, shape in zip(names, shapes, strict=True):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.zeros(shape, np.uint8))
+    write_instances(root / "masks.csv", table([("a.png", "72 1"), ("b.png", "")]))
+    write_instances(root / "sample_submission.csv", table([("a.png", "")]))
+    catalog, quarantine = check_folder(root, task, tmp_path / "seen", max_bad_share=0, jobs=1)
+    wanted = {"stage": "data", "fold": None, "seed": 0, "config": {}, "inputs": {}, "files": {}}
+    job = Job("data", None, tmp_path / "data", wanted)
+    job.finish(catalog.save(job.folder, quarantine), {})
+    assert (job.folder / SIZES).exists() is (len({*shapes}) > 1)
+    loaded = Catalog.load(job.folder, root, task)
+    for each in (catalog, loaded):
+        assert [each.sizes["a.png"], each.sizes["b.png"], each.test_sizes["a.png"]] == shapes
+    assert (loaded.sizes, loaded.test_sizes) == (catalog.sizes, catalog.test_sizes)
 
 
 @pytest.fixture(scope="module")
