@@ -2,13 +2,8 @@
 
 Reads the folder `data.root` in the competition's layout. Where it is null, renders the demo first;
 where it lacks the files and `kaggle.download` says so, downloads them.
-<<<<<<< ours
-Writes `runs/<name>/data/`: catalog.json, instances.csv, and quarantine.csv with what was left out;
-with `data.extra` extra.csv, too.
-=======
-Writes `runs/<name>/data/`: catalog.json, instances.csv, quarantine.csv with what was left out, and
-sizes.csv where images differ in size.
->>>>>>> theirs
+Writes `runs/<name>/data/`: catalog.json, instances.csv, quarantine.csv with what was left out;
+sizes.csv where images differ in size, and extra.csv with `data.extra`.
 """
 
 import logging

@@ -36,7 +36,7 @@ def elements(path: Path) -> Iterator[tuple[str, Any, int, int]]:
                     text.value()
                 if text.next() != "}":
                     text.take(",")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{shown(path)}: expected JSON, an object with lists, but at byte {text.at}: "
                 f"{error}. Export it again, or name its form with --as."

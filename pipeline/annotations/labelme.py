@@ -58,7 +58,7 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusalError(f"no JSON: {error}", "Save it again, or move it away.") from None
     shapes = known.get("shapes") if isinstance(known, dict) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):

@@ -36,8 +36,8 @@ def objects_of(
     """Return class and RLE of each object; one of which a part cannot be taken is listed whole."""
     parts: dict[Hashable, list[Shape]] = {}
     for number, shape in enumerate(shapes):
-        alone = shape.group is None
-        parts.setdefault(number if alone else (shape.name, shape.group), []).append(shape)
+        key = number if shape.group is None else (repr(shape.name), shape.group)
+        parts.setdefault(key, []).append(shape)
     objects = []
     for some in parts.values():
         with listed(rejected, where, ", ".join(shape.item for shape in some)):

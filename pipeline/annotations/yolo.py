@@ -96,7 +96,7 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
             )
         for image, label in labels.items():
             with listed(rejected, shown(label), image.name):
-                height, width = checked_size(find_image(str(image), [image.parent]), None, None)
+                height, width = checked_size(find_image(image.name, [image.parent]), None, None)
                 objects = [*_objects(label, names, height, width, rejected)]
                 yield Annotated(image, height, width, objects, shown(label))
 

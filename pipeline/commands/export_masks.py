@@ -147,6 +147,11 @@ def annotated(masks: Masks) -> Iterator["Annotated"]:
         if defect := name_defect(str(image_id)):
             raise DataError(f"{masks.source}: {shown(image_id)}: {defect}. Correct the table.")
         path = masks.path_of(str(image_id))
+        if not path.is_file():
+            raise DataError(
+                f"{shown(path)}: no such image, of which {masks.source} has masks. Restore it, or "
+                "correct the folder."
+            )
         with about(shown(path)):
             height, width = image_size(path)
             if masks.shape and masks.shape != (height, width):

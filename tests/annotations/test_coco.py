@@ -158,6 +158,7 @@ def test_what_cannot_be_taken_is_listed_and_the_rest_is_read(tmp_path):
         ('{"images": [{"a": 1}, {"b"', "at byte 22"),
         ('{"shapes": [1]}', "images and annotations, got shapes"),
         ("<xml>", "at byte 0"),
+        ('{"images": ' + "[" * 10**5, "at byte 12"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path, text, message):

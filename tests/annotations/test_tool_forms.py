@@ -135,6 +135,7 @@ def test_labelme_shapes_are_taken_or_listed(tmp_path):
         ({"points": two, "shape_type": "mask"}, "a PNG in base64"),
         ({"points": two, "shape_type": "mask", "mask": in_base64([[1]])}, "mask of 5x6 px"),
         ({"points": square, "label": ""}, "name of a class"),
+        ({"points": square, "label": ["a"], "group_id": [1]}, "name of a class"),
     ]
     shapes = [{"label": "ship", **shape} for shape, _ in [*good, *bad]]
     pair = [{"label": "ship", "group_id": 1, "points": square}, {"label": "ship", "group_id": 1}]
@@ -147,13 +148,13 @@ def test_labelme_shapes_are_taken_or_listed(tmp_path):
         "d": {"shapes": 3},
     }.items():
         (tmp_path / f"json/{name}.json").write_text(json.dumps(known | more))
-    (tmp_path / "json/e.json").write_text("{")
+    (tmp_path / "json/e.json").write_text("[" * 10**5)
     rejected = []
     (found,) = labelme.read(Source(tmp_path / "json"), rejected)
     assert [text for _, text in found.objects] == [text for _, text in good]
     for entry, (_, reason) in zip(rejected, bad, strict=False):
         assert re.search(reason, entry.reason)
-    assert rejected[len(bad)].item == "shape 12, shape 13"
+    assert rejected[len(bad)].item == "shape 13, shape 14"
     expected = ["embedded, and there is no image b.png", "of Nonex|30", "list of shapes", "no JSON"]
     for entry, reason in zip(rejected[len(bad) + 1 :], expected, strict=True):
         assert re.search(reason, entry.reason)

@@ -1,6 +1,7 @@
 """YOLO's labels: exact by centres of pixels, and all but exact as a trainer fills them."""
 
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -64,7 +65,8 @@ def folder(tmp_path, **known):
     return tmp_path / "data.yaml"
 
 
-def test_splits_are_folders_or_lists_and_lie_where_trainers_look(tmp_path):
+def test_splits_are_folders_or_lists_and_lie_where_trainers_look(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for name in (
         "train/images/a.png",
         "train/images/deep/b.png",
@@ -77,8 +79,8 @@ def test_splits_are_folders_or_lists_and_lie_where_trainers_look(tmp_path):
         (tmp_path / name).write_text("1 0.2 0.2 0.4 0.2 0.4 0.4 0.2 0.4\n\n")
     (tmp_path / "more/c.txt").write_text("")
     (tmp_path / "more.txt").write_text("./more/c.png\n./more/gone.png\n")
-    path = folder(tmp_path, train="../train/images", val=["more.txt", "none"], test="test/images")
-    found, rejected = read(path)
+    folder(tmp_path, train="../train/images", val=["more.txt", "none"], test="test/images")
+    found, rejected = read(Path("data.yaml"))
     assert [each.path.name for each in found] == ["a.png", "b.png", "c.png"]
     assert found[0].objects == found[1].objects == [("boat", "23 2 33 2")]
     assert found[2].objects == []

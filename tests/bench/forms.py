@@ -52,11 +52,12 @@ def digest(images):
 
 
 def measured(function, *arguments):
-    """Return a result, the processor's seconds, and the most memory of the process so far, MiB."""
-    start = time.process_time()
+    """Return a result, the processor's seconds, and by how much the peak of memory rose, MiB."""
+    start, before_kib = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = function(*arguments)
     seconds = time.process_time() - start
-    return result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rise_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    return result, seconds, rise_kib / 1024
 
 
 def take(read, path, images):
@@ -75,7 +76,7 @@ def pycocotools(path):
 
 def alone(function, *arguments):
     """Measure in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
         return process.submit(measured, function, *arguments).result()
 
 
@@ -89,12 +90,12 @@ def compare(name, images, folder):
         _, written_s, _ = measured(partial(write, out, images[:count], root=folder / "images"))
         beside = folder / "images" if module in (coco, cvat) else None
         found, read_s, most_mib = alone(take, module.read, out / file, beside)
-        told.append(f"{most_mib:.0f} MiB at {count} images")
+        told.append(f"{most_mib:.0f} MiB more at {count} images")
     assert found == wanted
     print(f"{name}: read in {read_s:.1f} s, written in {written_s:.1f} s; {', '.join(told)}")
     if module is coco:
         _, seconds, most_mib = alone(pycocotools, out / file)
-        print(f"  pycocotools: {seconds:.1f} s, {most_mib:.0f} MiB")
+        print(f"  pycocotools: {seconds:.1f} s, {most_mib:.0f} MiB more")
     if module is yolo:
         trained(out, images)
 

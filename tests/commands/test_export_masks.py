@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_left(table, tmp_path, m
     outside.write_text("ImageId,EncodedPixels\n../images/c.png,1 3\n")
     for arguments, message in (
         ([outside, "--as", "png", *given], "../images/c.png: its name is not that of a file"),
-        ([table, "--as", "coco", *given], "b.png: "),
+        ([table, "--as", "coco", *given], "b.png: no such image"),
         ([bad, "--as", "coco", *given], "bad.csv, row 3 (d.png): RLE: pair '60 9' ends beyond"),
         ([shared, "--as", "png", *given], "c.png: masks 1 and 2 of 2 share pixels"),
         ([table, "--as", "png", "--polygons", *given], "--polygons: expected --as coco, got png"),
