@@ -72,10 +72,9 @@ class _Index:
 
     def _add_category(self, element: dict[str, Any]) -> None:
         number, name = _hashable(element.get("id")), element.get("name")
-        if number in self.names or name in self.names.values():
+        if self.names.get(number, name) != name:
             raise RefusalError(
-                f"category {number} ({name}) is there twice, by id or by name",
-                "Give each category an id and a name of its own.",
+                f"a second category of id {number}, {name}", "Give each category an id of its own."
             )
         if not isinstance(name, str) or not name:
             raise RefusalError(f"category {number} has no name", "Give it one.")
@@ -110,7 +109,11 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
         DataError: It is no file of this form.
     """
     index = _Index(source.path, rejected)
-    folders = folders_of(source)
+    # Also as COCO itself has them: annotations/instances_train.json, images/train or train.
+    subset = source.path.stem.removeprefix("instances_")
+    folders = [each for folder in folders_of(source) for each in (folder, folder / subset)] + [
+        source.path.parent.parent / subset
+    ]
     with source.path.open("rb") as file:
 
         def annotation(number: int) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _class_of(annotation: dict[str, Any], names: dict[object, str], crowds: bool
     if annotation.get("iscrowd") and not crowds:
         raise RefusalError(
             "a region that stands for several objects (iscrowd)",
-            "Take whole masks instead of objects, or part it.",
+            "Part it, or take whole masks. Where a tool marks every mask so, give --crowds.",
         )
     return names[number]
 

@@ -87,9 +87,9 @@ def _shape(number: int, shape: dict[str, Any]) -> Shape:
 
 def _draw(shape: dict[str, Any], height: int, width: int) -> Runs:
     kind, points = shape.get("shape_type") or "polygon", shape.get("points")
-    if kind not in ("polygon", "rectangle", "circle", "mask"):
+    if kind not in ("polygon", "oriented_rectangle", "rectangle", "circle", "mask"):
         raise without_area(kind)
-    if kind == "polygon":
+    if kind in ("polygon", "oriented_rectangle"):
         return inside([checked_ring(points)], height, width)
     # The two points with one of them again are checked as three.
     two = points if isinstance(points, list) and len(points) == 2 else []

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, listed
 from pipeline.config.competitions import Rle
+from pipeline.config.reading import Reading
 from pipeline.data.images import name_defect, shown
 from pipeline.data.signature_store import keys_of, look_at
 from pipeline.masks.instances import CLASS_COLUMNS, columns_of
@@ -64,6 +66,26 @@ class Counts:
     taken: Counter[str] = field(default_factory=Counter)
     shared_px: int = 0
     sharing: int = 0
+
+    def summary(self, taken: Mapping[str, Annotated]) -> dict[str, Any]:
+        """Return the numbers of images and objects, which add up."""
+        objects = {}
+        for name, read in sorted(self.read.items()):
+            lost = {"left_out": self.left_out[name], "hidden_by_smaller": self.hidden[name]}
+            of_rejected = read - self.taken[name] - sum(lost.values())
+            objects[name] = {
+                "read": read,
+                **lost,
+                "in_rejected_images": of_rejected,
+                "taken": self.taken[name],
+            }
+        return {
+            "images": len(taken),
+            "without_objects": sum(not image.objects for image in taken.values()),
+            "objects": objects,
+            "images_with_shared_pixels": self.sharing,
+            "shared_px": self.shared_px,
+        }
 
 
 def settle(
@@ -138,12 +160,13 @@ def _apart(
 
 
 def by_id(
-    images: Iterable[Annotated], counts: Counts, rejected: list[Rejected]
+    images: Iterable[Annotated], reading: Reading, counts: Counts, rejected: list[Rejected]
 ) -> dict[str, Annotated]:
     """Give each image its ImageId: its file's name, or where two have one name, all their paths.
 
     Args:
         images: As they are annotated.
+        reading: How their files are read.
         counts: Gets what is `read`.
         rejected: Gets the images that are described twice, since nothing says which is right, and
             those that cannot be decoded.
@@ -165,7 +188,7 @@ def by_id(
         folder = Path(os.path.commonpath([path.parent for path in once]))
         LOG.info("images of one name: all are called by their path in %s", shown(folder))
     found = {}
-    for path, defect in zip(once, _defects(once), strict=True):
+    for path, defect in zip(once, _defects(once, reading), strict=True):
         name = path.name if folder is None else path.relative_to(folder).as_posix()
         if wrong := defect or name_defect(name):
             advice = "Mend or rename the file, or leave it out."
@@ -175,12 +198,13 @@ def by_id(
     return dict(sorted(found.items()))
 
 
-def _defects(images: Mapping[Path, Annotated]) -> Iterator[str]:
+def _defects(images: Mapping[Path, Annotated], reading: Reading) -> Iterator[str]:
     """Decode the images, completely; yield what is wrong with each, "" for nothing."""
     if not images:
         return
     files, folder = keys_of([*images])
-    looks = look_at(files, folder, None, jobs=os.cpu_count() or 1, store=None, task="images")
+    jobs = os.cpu_count() or 1
+    looks = look_at(files, folder, None, jobs=jobs, store=None, task="images", reading=reading)
     for image, seen in zip(images.values(), chain.from_iterable(looks), strict=True):
         yield seen.defect or (
             f"expected {image.width}x{image.height} px as {image.where} has it, got "

@@ -29,6 +29,7 @@ from pipeline.config.competitions import competitions
 from pipeline.config.data import name_of
 from pipeline.config.load import as_yaml, load_config
 from pipeline.config.paths import of_caller
+from pipeline.config.reading import Reading
 from pipeline.data.held_out import hold_out, read_groups
 from pipeline.data.images import shown
 from pipeline.data.rendered import appearing
@@ -43,7 +44,16 @@ from pipeline.report.contact_sheet import choose, contact_sheet
 LOG = logging.getLogger("pipeline.commands.import_masks")
 TASK = competitions()["masks"]
 REJECTED, SHEET, CONFIG = "rejected.csv", "contact_sheet.png", "config.yaml"
-RECORDED = ("labels", "classes", "whole_masks", "overlaps", "test_share", "group_by_folder", "seed")
+RECORDED = (
+    "labels",
+    "classes",
+    "crowds",
+    "whole_masks",
+    "overlaps",
+    "test_share",
+    "group_by_folder",
+    "seed",
+)
 
 
 def main() -> None:
@@ -65,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     add("--images", type=Path, help="the folder of images, where it is not where the form has it")
     add("--labels", choices=("binary", "instances", "classes"), help="what values of masks mean")
     add("--classes", help="names: these alone; with --labels classes 1=roof,2=road,255=")
+    add("--crowds", action="store_true", help="coco: what is marked iscrowd is an object, too")
     add("--whole-masks", action="store_true", help="one mask a class; objects are not kept apart")
     add(
         "--overlaps",
@@ -90,7 +101,7 @@ def import_masks(given: argparse.Namespace) -> None:
         DataError: Nothing can be taken; or see `recognise`, `hold_out` and `read_groups`.
     """
     out, source = of_caller(given.out).absolute(), of_caller(given.source)
-    base = _base(given)
+    base, reading = _base(given)
     form, place = recognise(source, given.form)
     reader, names = _reader(form, given)
     rules = Rules(names, not given.whole_masks, given.overlaps == "part")
@@ -98,12 +109,14 @@ def import_masks(given: argparse.Namespace) -> None:
     with appearing(out) as folder:
         LOG.info("%s: reading %s", shown(place), form)
         images = given.images and of_caller(given.images)
-        annotated = reader(Source(place, images, crowds=given.whole_masks), rejected)
-        found = by_id(annotated, counts, rejected)
+        annotated = reader(
+            Source(place, images, crowds=given.whole_masks or given.crowds), rejected
+        )
+        found = by_id(annotated, reading, counts, rejected)
         taken = settle(found, rules, counts, rejected)
         classes = _classes(names, counts, rejected, source)
         table = as_table(taken, classes)
-        test = _held_out(given, table, taken)
+        test = _held_out(given, table, taken, reading)
         for image_id, image in taken.items():
             part = TASK.test_images if image_id in test else TASK.train_images
             _put(image.path, folder / part / image_id, link=given.link)
@@ -111,24 +124,27 @@ def import_masks(given: argparse.Namespace) -> None:
         rows = [(each.where, each.item, each.reason, each.advice) for each in rejected]
         columns = ["file", "item", "reason", "advice"]
         write_rows(folder / REJECTED, pd.DataFrame(rows, columns=columns, dtype=str))
-        sheet = contact_sheet(choose(taken), classes)
+        sheet = contact_sheet(choose(taken), classes, reading)
         write_atomic(folder / SHEET, partial(sheet.save, format="PNG", compress_level=1))
         test_truth = TASK.hidden_truth if test else None
         _write_config(folder, out, base, classes, objects=rules.objects, test_truth=test_truth)
         record = {"version": __version__, "source": str(source.absolute()), "form": form}
         record |= {name: getattr(given, name) for name in RECORDED}
-        record |= _numbers(counts, taken, len(test)) | {"rejected": len(rejected)}
+        record |= counts.summary(taken) | {"held_out": len(test), "rejected": len(rejected)}
         write_json(folder / "import.json", record)
     _tell(given.out, record)
 
 
-def _base(given: argparse.Namespace) -> Path:
-    """Return the configuration that the folder's own builds on, if that can be used."""
+def _base(given: argparse.Namespace) -> tuple[Path, Reading]:
+    """Return the configuration that the folder's own builds on, and how it reads images."""
     usual = Path("configs", "whole_masks.yaml" if given.whole_masks else "masks.yaml")
     base = (of_caller(given.base) if given.base else usual).absolute()
-    if (got := load_config(base, []).competition) != TASK.name:
-        raise ConfigError(f"--base: {base}: expected competition: {TASK.name}, got {got}.")
-    return base
+    config = load_config(base, [])
+    if config.competition != TASK.name:
+        raise ConfigError(
+            f"--base: {base}: expected competition: {TASK.name}, got {config.competition}."
+        )
+    return base, config.data.reading
 
 
 def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
@@ -182,7 +198,10 @@ def _classes(
 
 
 def _held_out(
-    given: argparse.Namespace, table: pd.DataFrame, taken: Mapping[str, Annotated]
+    given: argparse.Namespace,
+    table: pd.DataFrame,
+    taken: Mapping[str, Annotated],
+    reading: Reading,
 ) -> set[str]:
     """Return the images that are held out for a test."""
     share = given.test_share
@@ -204,6 +223,7 @@ def _held_out(
             Sizes.of_each(sizes, (0, 0)),
             jobs=os.cpu_count() or 1,
             signatures_path=None,
+            reading=reading,
         )
         groups = [str(scene) for scene in scenes.tolist()]
     return hold_out(table, groups, share, given.seed)
@@ -255,28 +275,6 @@ def _write_config(
         values["predict"] = {"look_again": False}
     write_atomic(folder / CONFIG, as_yaml(values).encode())
     load_config(folder / CONFIG, [])  # what is wrong with it is told now
-
-
-def _numbers(counts: Counts, taken: Mapping[str, Annotated], held_out: int) -> dict[str, Any]:
-    """Return what was read and what became of it, which adds up."""
-    objects = {}
-    for name, read in sorted(counts.read.items()):
-        lost = {"left_out": counts.left_out[name], "hidden_by_smaller": counts.hidden[name]}
-        of_rejected = read - counts.taken[name] - sum(lost.values())
-        objects[name] = {
-            "read": read,
-            **lost,
-            "in_rejected_images": of_rejected,
-            "taken": counts.taken[name],
-        }
-    return {
-        "images": len(taken),
-        "held_out": held_out,
-        "without_objects": sum(not image.objects for image in taken.values()),
-        "objects": objects,
-        "images_with_shared_pixels": counts.sharing,
-        "shared_px": counts.shared_px,
-    }
 
 
 def _tell(out: Path, record: Mapping[str, Any]) -> None:

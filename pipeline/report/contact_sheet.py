@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.annotations.annotation import Annotated
 from pipeline.annotations.polygons import outline
+from pipeline.config.reading import Reading
 from pipeline.data.images import read_picture
 from pipeline.report.overlay import COLOURS
 
@@ -26,12 +27,15 @@ def choose(images: Mapping[str, Annotated], most: int = MOST) -> dict[str, Annot
     return {image_id: images[image_id] for image_id in [*filter(None, turns)][:most]}
 
 
-def contact_sheet(images: Mapping[str, Annotated], classes: Sequence[str]) -> Image.Image:
+def contact_sheet(
+    images: Mapping[str, Annotated], classes: Sequence[str], reading: Reading
+) -> Image.Image:
     """Draw images beside each other, each with its name and what it holds.
 
     Args:
         images: Those to show, by their ids.
         classes: In the order of their colours, which a line at the head tells.
+        reading: How the image files are read.
     """
     across, down = SIDE_PX + GAP_PX, SIDE_PX + 2 * LINE_PX + GAP_PX
     rows = -(-len(images) // COLUMNS)
@@ -45,7 +49,7 @@ def contact_sheet(images: Mapping[str, Annotated], classes: Sequence[str]) -> Im
         at += 24 + draw.textlength(name, font)
     for number, (image_id, image) in enumerate(images.items()):
         x, y = number % COLUMNS * across, LINE_PX + GAP_PX + number // COLUMNS * down
-        sheet.paste(Image.fromarray(_drawn(image, colours)), (x, y))
+        sheet.paste(Image.fromarray(_drawn(image, colours, reading)), (x, y))
         held = Counter(name for name, _ in image.objects)
         counted = ", ".join(f"{count} {name}" for name, count in held.items())
         for line, text in enumerate((image_id, counted or "nothing")):
@@ -53,14 +57,16 @@ def contact_sheet(images: Mapping[str, Annotated], classes: Sequence[str]) -> Im
     return sheet
 
 
-def _drawn(image: Annotated, colours: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+def _drawn(
+    image: Annotated, colours: Mapping[str, tuple[int, ...]], reading: Reading
+) -> np.ndarray:
     """Return an image and its outlines, uint8 (SIDE_PX, SIDE_PX, 3), white beside it."""
     scale = SIDE_PX / max(image.height, image.width)
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     drawn_hwc = np.full((SIDE_PX, SIDE_PX, 3), 255, np.uint8)
     small_hwc = drawn_hwc[: size[1], : size[0]]
-    small_hwc[:] = cv2.resize(read_picture(image.path), size, interpolation=way)
+    small_hwc[:] = cv2.resize(read_picture(image.path, reading), size, interpolation=way)
     for name, text in image.objects:
         rings = chain.from_iterable(outline(text, image.height, image.width))
         # Rings are along edges, and OpenCV's points are the centres of pixels.

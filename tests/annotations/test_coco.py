@@ -127,7 +127,7 @@ def test_what_cannot_be_taken_is_listed_and_the_rest_is_read(tmp_path):
             {"id": 8, "file_name": "text.png"},
             {"id": 9, "file_name": str(tmp_path / "elsewhere" / "a.png")},
         ],
-        "categories": [{"id": 1, "name": "ship"}, {"id": 2, "name": "ship"}, {"id": 3}],
+        "categories": [{"id": 1, "name": "ship"}, {"id": 1, "name": "boat"}, {"id": 3}],
     }
     (tmp_path / "x.json").write_text(json.dumps(table))
     found, rejected = read(tmp_path / "x.json")
