@@ -107,7 +107,7 @@ def _layout(source: Source) -> tuple[list[Named], list[Named]]:
             (PurePath(path.parts[-3], path.stem), path) for path in list_images(folder, "*/masks/*")
         ]
         return images, masks
-    found = _below(folder)
+    found = _below(folder) if folder.is_dir() else []
     masks = [(name, path) for name, path in found if name.name.endswith(MASK)]
     if not masks:
         raise DataError(

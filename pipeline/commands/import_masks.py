@@ -106,12 +106,13 @@ def import_masks(given: argparse.Namespace) -> None:
     reader, names = _reader(form, given)
     rules = Rules(names, not given.whole_masks, given.overlaps == "part")
     counts, rejected = Counts(), list[Rejected]()
+    images = given.images and of_caller(given.images)
+    if images and not images.is_dir():
+        raise ConfigError(f"--images: {shown(images)}: expected a folder. Correct the path.")
     with appearing(out) as folder:
         LOG.info("%s: reading %s", shown(place), form)
-        images = given.images and of_caller(given.images)
-        annotated = reader(
-            Source(place, images, crowds=given.whole_masks or given.crowds), rejected
-        )
+        crowds = given.crowds or given.whole_masks
+        annotated = reader(Source(place, images, crowds=crowds), rejected)
         found = by_id(annotated, reading, counts, rejected)
         taken = settle(found, rules, counts, rejected)
         classes = _classes(names, counts, rejected, source)
@@ -220,7 +221,7 @@ def _held_out(
         scenes = find_groups_by_size(
             [image.path for image in taken.values()],
             [*taken],
-            Sizes.of_each(sizes, (0, 0)),
+            Sizes(None, sizes),  # those too small to tell are alone, also if all are
             jobs=os.cpu_count() or 1,
             signatures_path=None,
             reading=reading,

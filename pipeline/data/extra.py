@@ -82,7 +82,7 @@ def extra_fingerprints(config: Config) -> dict[str, str]:
                 f"{folder} (data.extra): expected {images}/ and {', '.join(tables)}; not there: "
                 f"{', '.join(missing)}. Correct the path, or complete the folder."
             )
-        found = fingerprint_of(folder, [*tables, f"{images}/"], deep=True)
+        found = fingerprint_of(folder, [*tables, f"{images}/"])
         prints |= {f"data.extra/{name}/{part}": mark for part, mark in found.items()}
     return prints
 

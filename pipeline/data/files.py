@@ -139,19 +139,17 @@ def fingerprint(root: Path, competition: Competition) -> dict[str, str]:
             f"{root}: expected the competition's files {', '.join(competition.layout)}; not there: "
             f"{', '.join(missing)}.{''.join(hints)} Point data.root to the folder that holds them."
         )
-    deep = competition.nested or any("/" in ending for ending in competition.endings)
-    return fingerprint_of(root, _expected(root, competition), deep=deep)
+    return fingerprint_of(root, _expected(root, competition))
 
 
-def fingerprint_of(root: Path, parts: Iterable[str], *, deep: bool) -> dict[str, str]:
-    """Return the same of files and folders: these end in a slash, `deep` counts what is below."""
+def fingerprint_of(root: Path, parts: Iterable[str]) -> dict[str, str]:
+    """Return the same of files, and of folders, which end in a slash, with all that is below."""
     parts = [*parts]
     prints = {part: sha256_file(root / part) for part in parts if not part.endswith("/")}
     for folder in [part.removesuffix("/") for part in parts if part.endswith("/")]:
-        found = (root / folder).rglob("*") if deep else (root / folder).iterdir()
         listing = sorted(
             f"{path.relative_to(root / folder)} {_size(path)}"
-            for path in found
+            for path in (root / folder).rglob("*")
             if not path.name.startswith(".")  # what file managers leave behind
         )
         digest = hashlib.sha256(os.fsencode("\n".join(listing))).hexdigest()

@@ -255,6 +255,18 @@ def test_images_of_one_name_are_called_by_their_folders(labelled):
     assert (out / "images" / "x" / "1.png").samefile(images[0].path)
 
 
+def test_images_are_read_as_the_base_says(labelled, tmp_path):
+    folder, run_on = labelled
+    images = [squares(folder, f"{name}.png", ("a", 0, 0, 4, 2)) for name in "xyz"]
+    deep = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    Image.fromarray(deep).save(images[0].path)
+    base = tmp_path / "base.yaml"
+    base.write_text(f"base: {ROOT}/configs/masks.yaml\ndata:\n  reading: {{range: [0, 60000]}}\n")
+    out = run_on(images, "--base", base, "--test-share", "0.34")
+    assert rejected(out) == []
+    assert load_config(out / "config.yaml", []).data.reading.range == [0, 60000]
+
+
 @pytest.mark.parametrize("by", ["scenes", "folders", "table"])
 def test_a_test_is_held_out_by_whole_groups(by, labelled, tmp_path):
     folder, run_on = labelled
@@ -298,6 +310,7 @@ def test_a_test_is_held_out_by_whole_groups(by, labelled, tmp_path):
         (["--as", "png", "--labels", "classes"], ConfigError, "such as 1=roof,2=road"),
         (["--classes", "a,c"], DataError, r"expected images with objects of c, got a \(1\)"),
         (["--base", "configs/demo.yaml"], ConfigError, "expected competition: masks, got airbus"),
+        (["--images", "none"], ConfigError, "--images: .*none: expected a folder"),
         (["--group-by-folder"], ConfigError, "expected --test-share with it"),
         (["--test-share", "1"], ConfigError, "expected a share"),
         (["--test-share", "0.5"], DataError, "1 images form 1 groups"),
