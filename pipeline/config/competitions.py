@@ -224,7 +224,6 @@ def own_masks(task: Competition) -> Competition:
 
 
 @cache
-@cache
 def image_readers() -> dict[str, Callable[[Path], Image]]:
     """Return what reads the image files that are no pictures, by their ending."""
     return {
