@@ -85,15 +85,17 @@ install_browser() {
 
 # Who names tests wants their answer only, and soon.
 run_tests() {
+    local spread=()
     setup "[test]"
     if (($# == 0)); then
+        spread=(-n logical --maxprocesses 4 --dist loadfile)
         install_browser
         "$PY" -m ruff format --check .
         "$PY" -m ruff check .
         "$PY" -m mypy
         "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" run.sh .ci/run tests/bench/gpu.sh
     fi
-    "$PY" -m pytest "$@"
+    "$PY" -m pytest "${spread[@]}" "$@"
 }
 
 command=${1:-}
