@@ -79,15 +79,21 @@ def rejected(out):
     return [(Path(one["file"]).name, one["item"], one["reason"]) for one in found]
 
 
+def through(form, images, root, folder, *options):
+    """Write a form, import it, and return the folder that was made."""
+    source, out = folder / form, folder / "out"
+    source.mkdir()
+    WRITERS[form](source, images, root=root)
+    elsewhere = () if form == "yolo" else ("--images", root)
+    labels = ("--labels", "instances") if form == "png" else ()
+    run(source, *elsewhere, *labels, "--out", out, *options)
+    return out
+
+
 @pytest.mark.parametrize("form", WRITERS)
 def test_what_is_written_in_a_form_comes_back(form, drawn, tmp_path):
     root, images = drawn
-    source, out = tmp_path / "source", tmp_path / "out"
-    source.mkdir()
-    WRITERS[form](source, images, root=root / "images")
-    elsewhere = () if form == "yolo" else ("--images", root / "images")
-    labels = ("--labels", "instances") if form == "png" else ()
-    run(source, *elsewhere, *labels, "--out", out)
+    out = through(form, images, root / "images", tmp_path)
     assert rows(out / "masks.csv") == rows(root / "masks.csv")
     assert rejected(out) == []
     for image in images:
@@ -336,11 +342,15 @@ def test_a_form_that_is_not_plain_is_not_guessed(tmp_path):
         run(tmp_path, "--out", tmp_path / "out")
 
 
-def test_what_was_imported_trains_to_a_report(labelled, tmp_path, monkeypatch):
-    folder, run_on = labelled
-    boxes = [("a", 10, 10, 40, 30), ("b", 35, 40, 60, 62)]
-    images = [squares(folder, f"{n}.png", *boxes[: n % 3], shape=(72, 80)) for n in range(9)]
-    out = run_on(images, "--test-share", "0.25")
+@pytest.mark.parametrize("form", WRITERS)
+def test_what_was_imported_trains_to_a_report(form, tmp_path, monkeypatch):
+    boxes = [("road", 10, 10, 40, 30), ("roof", 35, 40, 60, 62)]
+    shapes = [(72, 80), (80, 72), (64, 64)]  # the last with a side of a crop
+    images = [
+        squares(tmp_path / "drawn", f"{n}.png", *boxes[: n % 3], shape=shapes[n // 3])
+        for n in range(9)
+    ]
+    out = through(form, images, tmp_path / "drawn", tmp_path, "--test-share", "0.25")
     monkeypatch.chdir(tmp_path)
     tiny = ["crops.batch_size=4", "crops.per_epoch=4", "train.epochs=1", "predict.tta=none"]
     tiny += [f"{stage}.validation_images=1" for stage in ("train", "finetune")]
