@@ -255,7 +255,7 @@ def test_acceptance_is_learnt_where_it_pays():
         {"image filter", "candidate selection and learnt image filter"},
         {"candidate selection"},
     ],
-    ids=", ".join,
+    ids=lambda kept: ", ".join(sorted(kept)),
 )
 def test_what_is_kept_is_what_the_written_rules_do(kept, monkeypatch):
     """Each state that rules may be in: the F2 of its trial is that of its ships, also from JSON."""
