@@ -204,7 +204,7 @@ def test_ctrl_c_ends_within_seconds_and_says_how_to_go_on(checkout):
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     try:
-        output = process.communicate(timeout=20)[0]
+        output = process.communicate(timeout=60)[0]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -133,7 +133,7 @@ def read(source: Source, rejected: list[Rejected]) -> Iterator[Annotated]:
                 )
             )
         for number, image in enumerate(index.images):
-            with listed(rejected, index.where, f"image {image['id']}, {image['file_name']}"):
+            with listed(rejected, index.where, f"image {image['id']}, {shown(image['file_name'])}"):
                 path = find_image(image["file_name"], folders)
                 height, width = checked_size(path, image["height"], image["width"])
                 objects = []

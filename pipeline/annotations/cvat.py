@@ -132,19 +132,21 @@ def _numbers(element: Element, *names: str) -> list[float]:
 
 def _draw_mask(element: Element, height: int, width: int) -> Runs:
     left, top, columns, rows = map(int, _numbers(element, "left", "top", "width", "height"))
-    if min(left, top) < 0 or left + columns > width or top + rows > height:
+    sides = columns, rows
+    if min(left, top, *sides) < 0 or left + columns > width or top + rows > height:
         raise RefusalError(
             f"expected a mask within its image of {width}x{height} px, got one of {columns}x{rows} "
             f"px at {left}, {top}",
             DRAW_AGAIN,
         )
     try:
-        counts = np.array(element.get("rle", "").split(","), np.int64)
+        counts = [int(count) for count in element.get("rle", "").split(",")]
     except ValueError:
-        counts = np.array([-1])
-    if (counts < 0).any() or counts.sum() != rows * columns:
+        counts = [-1]
+    total = sum(counts)  # in numbers without end
+    if min(counts) < 0 or total != rows * columns:
         raise RefusalError(
-            f"expected counts (rle) from 0 on of {columns}x{rows} px in all, got {counts.sum()}",
+            f"expected counts (rle) from 0 on of {columns}x{rows} px in all, got {total!s:.20}",
             DRAW_AGAIN,
         )
     flat = np.repeat(np.arange(len(counts)) % 2, counts)

@@ -1,6 +1,7 @@
 """The forms that are read, and which of them lies at a path, as far as that is plain to see."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from pipeline.annotations import coco, cvat, labelme, yolo
@@ -85,6 +86,8 @@ def _in_folder(folder: Path) -> Iterator[Path]:
             yield file
             if '"shapes"' in _head(file):
                 break
+    # LabelMe's may all lie deeper, of which the first is enough.
+    yield from (file for file in islice(folder.glob("*/**/*.json"), 1) if '"shapes"' in _head(file))
 
 
 def _head(file: Path) -> str:

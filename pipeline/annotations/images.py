@@ -90,7 +90,7 @@ def checked_size(path: Path, height: object, width: object) -> tuple[int, int]:
     except DataError as error:
         raise RefusalError(f"{shown(path)}: {error}", "Replace the file.") from None
     for side, told in zip(size, (height, width), strict=True):
-        if told is not None and told != side:
+        if told is not None and str(told) != str(side):
             raise RefusalError(
                 f"expected the image of {width}x{height} px that was annotated, got {shown(path)} "
                 f"of {size[1]}x{size[0]} px",

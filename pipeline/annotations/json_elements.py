@@ -1,5 +1,6 @@
 """A JSON file that memory need not hold: the elements of its lists, one after the other."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pipeline.data.images import shown
 from pipeline.errors import DataError
 
 BLOCK_BYTES = 2**20
+BOM = codecs.BOM_UTF8  # which some editors begin a file with
 BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -50,7 +52,9 @@ class _Text:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._held, self._place, self._before = file, "", 0, 0
+        mark = len(BOM) if file.read(len(BOM)) == BOM else 0
+        file.seek(mark)
+        self._file, self._held, self._place, self._before = file, "", 0, mark
         self._decoder = json.JSONDecoder()
 
     @property

@@ -7,7 +7,6 @@ Source: https://github.com/wkentaro/labelme, version 5.5.
 """
 
 import base64
-import binascii
 import json
 import math
 import os
@@ -21,7 +20,7 @@ import numpy as np
 
 from pipeline.annotations.annotation import Annotated, RefusalError, Rejected, Source, listed
 from pipeline.annotations.images import checked_size, file_names, find_image
-from pipeline.annotations.polygons import checked_ring, cut_out, inside, outline, placed
+from pipeline.annotations.polygons import DRAW_AGAIN, checked_ring, cut_out, inside, outline, placed
 from pipeline.annotations.shapes import Shape, box, ellipse, objects_of, without_area
 from pipeline.data.images import shown
 from pipeline.errors import DataError
@@ -91,9 +90,10 @@ def _draw(shape: dict[str, Any], height: int, width: int) -> Runs:
         raise without_area(kind)
     if kind in ("polygon", "oriented_rectangle"):
         return inside([checked_ring(points)], height, width)
-    # The two points with one of them again are checked as three.
-    two = points if isinstance(points, list) and len(points) == 2 else []
-    (x0, y0), (x1, y1), _ = checked_ring([*two, *two[:1]]).tolist()
+    if not isinstance(points, list) or len(points) != 2:
+        raise RefusalError(f"expected a {kind} by two points, got {points!r:.40}", DRAW_AGAIN)
+    # With one of them again they are checked as three.
+    (x0, y0), (x1, y1), _ = checked_ring([*points, points[0]]).tolist()
     if kind == "rectangle":
         return inside([box(x0, y0, x1, y1)], height, width)
     if kind == "circle":
@@ -116,7 +116,7 @@ def _decode_mask(encoded: object) -> Mask:
         content = np.frombuffer(base64.b64decode(str(encoded), validate=True), np.uint8)
         if len(content):
             mask_hw = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-    except binascii.Error:
+    except ValueError:  # base64's own errors, too
         pass
     if mask_hw is None:
         raise RefusalError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.annotations.annotation import Annotated
 from pipeline.annotations.images import file_names
-from pipeline.data.images import shown
+from pipeline.data.images import name_defect, shown
 from pipeline.errors import DataError, about
 from pipeline.masks.rle import decode_labels
 
@@ -34,9 +34,9 @@ def write(out: Path, images: Iterable[Annotated], *, root: Path, classes: Sequen
     folders = dict.fromkeys(classes, out / "masks")
     if len(classes) > 1:
         folders = {name: out / "masks" / name for name in classes}
-    for folder in folders.values():
-        if folder.parent != out and folder.parent != out / "masks":
-            raise DataError(f"class {folder.name!r}: expected a name without /. Rename it.")
+    for own in classes if len(classes) > 1 else ():
+        if "/" in own or name_defect(own):
+            raise DataError(f"class {shown(own)}: expected the name of a folder. Rename it.")
     for image, name in file_names(images, root, ".png"):
         for class_name, folder in folders.items():
             with about(shown(image.path)):

@@ -115,7 +115,7 @@ def checked_ring(points: object) -> Points:
     """
     try:
         numbers = np.asarray(points, np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RefusalError("expected pairs of numbers, got something else", DRAW_AGAIN) from None
     if len(numbers) % 2:
         raise RefusalError(f"expected pairs x y, got {len(numbers)} numbers", DRAW_AGAIN)

@@ -192,6 +192,8 @@ def by_id(
         name = path.name if folder is None else path.relative_to(folder).as_posix()
         if wrong := defect or name_defect(name):
             advice = "Mend or rename the file, or leave it out."
+            if "data.reading" in wrong:
+                advice = "Give a configuration that has it: --base FILE."
             rejected.append(Rejected(shown(path), "", wrong, advice))
         else:
             found[name] = once[path]

@@ -118,6 +118,8 @@ def of_run(name: str, what: str) -> Masks:
         instances = read_instances(run.result("calibrate").checked("oof_instances.csv"))
         shape = task.mask_shape
     else:
+        if not catalog.test_ids:
+            raise ConfigError(f"--what test: {run.config.name} has no test images.")
         table = run.result("submit").checked("submission.csv")
         instances = read_masks(table, task, catalog.test_mask_sizes, images=catalog.test_ids)
         instances = instances[~instances.ImageId.isin(catalog.unusable_test_ids)]
@@ -192,6 +194,8 @@ def export_masks(masks: Masks, form: str, out: Path, *, polygons: bool = False) 
         writers[form](folder, annotated(masks), root=masks.root)
         if form == "yolo":
             _tell_loss(masks, folder)
+    if masks.instances.empty:
+        raise DataError(f"{masks.source}: expected a row for each image, got none.")
     objects = int((masks.instances.EncodedPixels != "").sum())
     LOG.info("%s: %d images, %d objects", out, masks.instances.ImageId.nunique(), objects)
 

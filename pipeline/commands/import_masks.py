@@ -150,7 +150,8 @@ def _base(given: argparse.Namespace) -> tuple[Path, Reading]:
 
 def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
     """Return what reads a form, and the classes that are asked for, [] for all."""
-    asked = [*dict.fromkeys(name.strip() for name in (given.classes or "").split(",") if name)]
+    listed = [name.strip() for name in (given.classes or "").split(",")]
+    asked = [*dict.fromkeys(filter(None, listed))]
     if form != "png":
         if given.labels:
             raise ConfigError(f"--labels: expected masks as pictures, got {form}. Leave it out.")
@@ -165,16 +166,17 @@ def _reader(form: str, given: argparse.Namespace) -> tuple[Reader, list[str]]:
         )
     if given.labels != "classes":
         return partial(png_reading.read, meaning=Meaning(given.labels)), asked
-    values = dict(each.partition("=")[::2] for each in asked)
-    if not values or not all(value.strip().isdecimal() for value in values):
+    pairs = [each.partition("=")[::2] for each in asked]
+    values = [int(value) if value.strip().isdecimal() else -1 for value, _ in pairs]
+    names = [name.strip() for _, name in pairs]
+    named = {*zip(values, names, strict=True)} & {(0, name) for name in filter(None, names)}
+    if not values or -1 in values or len({*values}) < len(values) or named:
         raise ConfigError(
-            f"--classes: expected a name for each value, such as 1=roof,2=road,255= (without a "
-            f"name it is left out), got {given.classes or 'none'}."
+            f"--classes: expected one name for each value from 1 on, such as 1=roof,2=road,255= "
+            f"(without a name it is left out; 0 is the background), got {given.classes or 'none'}."
         )
-    meaning = Meaning("classes", {int(value): name.strip() for value, name in values.items()})
-    return partial(png_reading.read, meaning=meaning), [
-        *dict.fromkeys(filter(None, meaning.classes.values()))
-    ]
+    meaning = Meaning("classes", dict(zip(values, names, strict=True)))
+    return partial(png_reading.read, meaning=meaning), [*dict.fromkeys(filter(None, names))]
 
 
 def _classes(

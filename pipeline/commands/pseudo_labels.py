@@ -111,6 +111,8 @@ def _pictures(folder: Path) -> dict[str, Path]:
     Raises:
         DataError: There is none.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} (--images): expected a folder of pictures. Correct the path.")
     found = {str(path.relative_to(folder)): path for path in list_images(folder, "**/*")}
     if not found:
         raise DataError(f"{folder} (--images): expected pictures, found none. Correct the path.")

@@ -150,7 +150,8 @@ def fingerprint_of(root: Path, parts: Iterable[str]) -> dict[str, str]:
         listing = sorted(
             f"{path.relative_to(root / folder)} {_size(path)}"
             for path in (root / folder).rglob("*")
-            if not path.name.startswith(".")  # what file managers leave behind
+            # Not what file managers leave behind; how large a folder itself is the disk decides.
+            if not path.name.startswith(".") and not path.is_dir()
         )
         digest = hashlib.sha256(os.fsencode("\n".join(listing))).hexdigest()
         prints[folder] = f"{len(listing)} files {digest}"

@@ -181,14 +181,21 @@ def score_labels(metric: Metric, true_hw: Labels, found_hw: Labels) -> Floats:
         Its numerator and denominator, float64 (2,).
     """
     n_true, n_found = int(true_hw.max(initial=0)), int(found_hw.max(initial=0))
-    pairs = true_hw.astype(np.int64) * (n_found + 1) + found_hw
-    size = (n_true + 1) * (n_found + 1)
-    shared = np.bincount(pairs.ravel(), minlength=size).reshape(-1, n_found + 1)
-    true_px, found_px = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
-    shared = shared[1:, 1:]
-    hits = hits_from_areas(shared, true_px[:, None] + found_px - shared).max(axis=0, initial=0)
-    sums = metric.parts(hits, found_px, shared.sum(axis=0)).sum(axis=0)
-    terms: Floats = metric.terms(sums[None], np.array([n_true]), true_px.sum(keepdims=True))[:, 0]
+    true_px = np.bincount(true_hw.ravel(), minlength=n_true + 1)
+    found_px = np.bincount(found_hw.ravel(), minlength=n_found + 1)
+    both = (true_hw > 0) & (found_hw > 0)
+    pairs = true_hw[both].astype(np.int64) * (n_found + 1) + found_hw[both]
+    pair, shared_px = np.unique(pairs, return_counts=True)
+    true, found = np.divmod(pair, n_found + 1)
+    hits, in_truth = np.zeros((2, n_found + 1), np.int64)
+    np.maximum.at(
+        hits, found, hits_from_areas(shared_px, true_px[true] + found_px[found] - shared_px)
+    )
+    np.add.at(in_truth, found, shared_px)
+    sums = metric.parts(hits[1:], found_px[1:], in_truth[1:]).sum(axis=0)
+    terms: Floats = metric.terms(sums[None], np.array([n_true]), true_px[1:].sum(keepdims=True))[
+        :, 0
+    ]
     return terms
 
 

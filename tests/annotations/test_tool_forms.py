@@ -130,7 +130,9 @@ def test_labelme_shapes_are_taken_or_listed(tmp_path):
     bad = [
         ({"points": square[:2]}, "3 points or more, got 2"),
         ({"points": square[:1], "shape_type": "point"}, "'point', which has no area"),
-        ({"points": square, "shape_type": "rectangle"}, "3 points or more, got 0"),
+        ({"points": square, "shape_type": "rectangle"}, "a rectangle by two points, got"),
+        ({"points": [[10**400, 3], *square[1:]]}, "pairs of numbers"),
+        ({"points": two, "shape_type": "mask", "mask": "\u00e9"}, "a PNG in base64"),
         ({"points": two, "shape_type": "mask", "mask": "?"}, "a PNG in base64"),
         ({"points": two, "shape_type": "mask"}, "a PNG in base64"),
         ({"points": two, "shape_type": "mask", "mask": in_base64([[1]])}, "mask of 5x6 px"),
@@ -154,7 +156,7 @@ def test_labelme_shapes_are_taken_or_listed(tmp_path):
     assert [text for _, text in found.objects] == [text for _, text in good]
     for entry, (_, reason) in zip(rejected, bad, strict=False):
         assert re.search(reason, entry.reason)
-    assert rejected[len(bad)].item == "shape 13, shape 14"
+    assert rejected[len(bad)].item == "shape 15, shape 16"
     expected = ["embedded, and there is no image b.png", "of Nonex|30", "list of shapes", "no JSON"]
     for entry, reason in zip(rejected[len(bad) + 1 :], expected, strict=True):
         assert re.search(reason, entry.reason)
@@ -193,6 +195,7 @@ def test_cvat_shapes_are_taken_or_listed(tmp_path, caplog):
         ),
         (f'<mask label="a" rle="" left="1" {box}/>', "of 2x2 px"),
         (f'<mask label="a" rle="0, 4" left="19" {box}/>', "within its image of 20x10 px, got"),
+        ('<mask label="a" rle="0, 4" left="4" top="4" width="-2" height="-2"/>', "within its"),
         ('<box xtl="2" ytl="3" xbr="6" ybr="8"/>', "name of a class"),
     ]
     inner = "".join(text for text, _ in [*good, *bad])

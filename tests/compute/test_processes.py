@@ -68,7 +68,7 @@ def test_workers_end_with_their_parent_and_say_nothing(at_work, number, code, la
         parent.kill()
     else:
         os.killpg(parent.pid, number)  # as a terminal or a scheduler does
-    told = parent.communicate(timeout=20)[1]
+    told = parent.communicate(timeout=60)[1]
     assert parent.returncode == code
     assert "Traceback" not in told
     if last:

@@ -47,7 +47,7 @@ def test_sigterm_at_any_moment_ends_with_75_and_nothing_half_done(tmp_path, star
     stage = start()
     time.sleep(after_s)
     stage.terminate()
-    told = stage.communicate(timeout=20)[1]
+    told = stage.communicate(timeout=60)[1]
     assert stage.returncode == 75, told
     assert "Traceback" not in told
     assert not [*tmp_path.glob("data/demo-*"), *tmp_path.glob("data/.demo-*.tmp")]
@@ -57,7 +57,7 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path, start):
     stage = start()
     wait_until(lambda: list(tmp_path.glob("data/.*/train_v2/*")), within_s=20)
     stage.send_signal(signal.SIGINT)
-    told = stage.communicate(timeout=20)[1]
+    told = stage.communicate(timeout=60)[1]
     assert stage.returncode == 130
     assert told.splitlines()[-1].startswith("interrupted. Run the same command again")
     assert "Traceback" not in told
@@ -99,7 +99,7 @@ def test_an_error_of_the_program_keeps_its_traceback():
 def test_a_file_where_the_runs_should_be_is_told(tmp_path, start):
     (tmp_path / "data").write_text("a file")
     stage = start()
-    told = stage.communicate(timeout=20)[1]
+    told = stage.communicate(timeout=60)[1]
     assert stage.returncode == 2
     assert "data" in told
     assert "Traceback" not in told

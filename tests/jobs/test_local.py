@@ -128,7 +128,7 @@ def test_a_killed_launcher_leaves_nothing_behind(launched):
 def test_sigterm_to_all_processes_lets_tasks_save(tmp_path, launched):
     launcher, _ = launched
     os.killpg(launcher.pid, signal.SIGTERM)
-    assert launcher.wait(timeout=20) == 75
+    assert launcher.wait(timeout=60) == 75
     assert (tmp_path / "saved").exists()
 
 
