@@ -115,7 +115,7 @@ def test_what_cannot_be_labelled_is_told(label, tmp_path, caplog):
     Image.new("RGB", (9, 5), (150,) * 3).save(tmp_path / "grey" / "a.png")
     for arguments, said in (
         (["--out", "there"], "there: exists"),
-        (["--images", "gone"], "gone: missing"),
+        (["--images", "gone"], "gone (--images): expected a folder of pictures"),
         (["--images", "there"], "there (--images): expected pictures, found none"),
         (["--low", 0.8], "--low 0.8: expected less than --high 0.7"),
         (["--min-iou", 2], "--min-iou 2.0: expected a number in 0..1"),

@@ -5,6 +5,7 @@ with the very next batch. What goes wrong in a loader process arrives as the err
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.training.context import TrainingContext
 
 STATISTICS_CROPS = 256
+SIGNAL_S = 1
 _KILLED = re.compile("DataLoader worker .* (exited unexpectedly|is killed)")
 
 
@@ -133,7 +135,12 @@ def worker_failures(workers: int) -> Iterator[None]:
         ConfigError: One was killed.
     """
     try:
-        yield
+        try:
+            yield
+        except (ConnectionError, EOFError):
+            # The signal of its death may be on its way: what it raises is to be raised here.
+            time.sleep(workers and SIGNAL_S)
+            raise
     except (RuntimeError, ConnectionError, EOFError) as error:
         is_other = isinstance(error, RuntimeError) and _KILLED.search(str(error)) is None
         if workers == 0 or is_other:
