@@ -1,14 +1,16 @@
 """A trained run on pictures of your own: `./run.sh predict_image PICTURES --run NAME`.
 
-Reads a picture or a folder of pictures, of any size, and the run's networks and rules. Writes into
-the folder --out: `instances.csv` with the objects of all pictures, their class where there are
-several, and for each picture
+Reads a picture or a folder of pictures, of any size, and the run's networks and rules, or with
+`--model FILE` instead of `--run NAME` those of a file that `export_model` wrote. Writes into the
+folder --out: `instances.csv` with the objects of all pictures, their class where there are several,
+and for each picture
 `<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its pixels, x to the right
 and y down from the outer corner of the first one. A large picture is predicted in windows as large
 as the images that the run learned from; filters and areas of the rules hold for the whole picture.
 """
 
 import logging
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,17 +46,17 @@ def main() -> None:
     LOG.setLevel(logging.INFO)
     with exit_codes(resumes=False):
         paths = find_pictures(of_caller(arguments.pictures))
-        predict_pictures(paths, _model(arguments.run, arguments.model), of_caller(arguments.out))
+        predict_pictures(paths, _model(arguments), of_caller(arguments.out))
 
 
-def _model(run: str | None, file: Path | None) -> "Model":
+def _model(arguments: Namespace) -> "Model":
     from pipeline.package.contents import Package
     from pipeline.package.model import Model
     from pipeline.package.model_file import load_model
 
-    if file is not None:
-        return load_model(of_caller(file))
-    return Model(Package.of_run(open_run(str(run))))
+    if arguments.model is not None:
+        return load_model(of_caller(arguments.model))
+    return Model(Package.of_run(open_run(arguments.run)))
 
 
 def find_pictures(path: Path) -> list[Path]:

@@ -117,7 +117,7 @@ class Package:
                 "and bring all of it here."
             )
         source, config = folder / RULES, load_stored_config(folder / CONFIG)
-        used = [CONFIG, RULES, *map(weights_name, range(config.folds.count))]
+        used = [RULES, *map(weights_name, range(config.folds.count))]
         unlisted = [name for name in used if name not in manifest["files"]]
         if unlisted:
             raise ArtifactError(

@@ -4,6 +4,7 @@ Stored without compression, members in a fixed order and of a fixed time, so tha
 same bytes. It holds tensors and text, no code. `manifest.json` is written last and checked first.
 """
 
+import errno
 import hashlib
 import re
 import tempfile
@@ -152,7 +153,9 @@ def _unpack(path: Path, folder: Path) -> None:
                     "it, or a newer one."
                 )
             archive.extractall(folder)
-    except UNREADABLE as error:
+    except (*UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a wrong offset is
+            raise
         raise ArtifactError(
             f"{path}: expected a whole model file, found one that is cut short, changed or no zip "
             f"({error}). Copy it here again, or make it again with `{EXPORT}`."

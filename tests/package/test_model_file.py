@@ -21,9 +21,10 @@ import pipeline
 from pipeline import load_model
 from pipeline.commands import export_model, predict_image
 from pipeline.commands._runs import open_run
-from pipeline.data.decoding import Picture
+from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import sha256_file
+from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_mask
@@ -55,7 +56,7 @@ def exported(tmp_path_factory):
     return folder
 
 
-def picture(folder, name) -> Picture:
+def picture(folder, name):
     return cv2.imread(str(folder / "pictures" / name))[..., ::-1]
 
 
@@ -170,12 +171,22 @@ def test_a_file_of_changed_bytes_is_refused(exported, tmp_path):
     with zipfile.ZipFile(exported / "ships.zip") as archive:
         inside = [info.header_offset + 100 for info in archive.infolist()]
     changed = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in inside]
+    changed.append(whole[:-4] + b"\x01" + whole[-3:])  # where the list of members is
     for content in (*changed, whole[:-1], whole[: len(whole) // 2], b"no zip", b""):
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match=r"x\.zip: expected a whole model file.*Copy it"):
             load_model(path)
     with pytest.raises(ArtifactError, match=r"gone\.zip: expected a model file, found none"):
         load_model(tmp_path / "gone.zip")
+
+
+def test_a_run_of_other_runs_maps_has_no_networks_to_export(tmp_path, monkeypatch):
+    ensemble = "predict.ensemble={runs: [a, b], mean: logit}"
+    config = load_config(ROOT / "tests" / "tiny.yaml", ["name=both", ensemble])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"run both: .* the maps of a, b\. Give one of them"):
+        model_file.export_model(Run(config, restart=False), tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
 
 
 def test_the_package_is_imported_without_torch():
