@@ -15,6 +15,7 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.export_model     a finished run            -> a model in one file, for `load_model`
 commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold
 commands.find_overlaps    a folder of images        -> which of them overlap
@@ -33,9 +34,30 @@ above it, and none imports a stage.
 import os
 import signal
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.package.model import Model
 
 if sys.argv[:1] == ["-m"]:
     # `python -m` of a stage or command, which begins to import: nothing needs to be saved yet.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
 
 __version__ = "0.6.0"
+
+
+def load_model(path: str | os.PathLike[str], device: str = "auto") -> "Model":
+    """Read a model file, whose `predict(image_hwc)` returns the objects in an image.
+
+    Args:
+        path: What `./run.sh export_model` wrote.
+        device: auto (a CUDA card where there is one), cpu or cuda.
+
+    Raises:
+        pipeline.errors.ArtifactError: It is not a model file, damaged, or of another format.
+        pipeline.errors.ConfigError: There is no such device.
+    """
+    from pipeline.package import model_file  # which imports torch
+
+    return model_file.load_model(Path(path), device)

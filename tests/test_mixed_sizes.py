@@ -37,6 +37,8 @@ from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import METRICS
 from pipeline.metrics.summaries import summarise
 from pipeline.package.build import build_package
+from pipeline.package.contents import Package
+from pipeline.package.model import Model
 from pipeline.package.predict import predict_package
 from pipeline.selection import workers
 from pipeline.selection.thresholds import Rules
@@ -339,7 +341,7 @@ def test_a_package_and_single_pictures_get_what_the_run_found(finished, tmp_path
     expected = read_instances(run.folder / "submit" / "submission.csv")
     pd.testing.assert_frame_equal(read_instances(tmp_path / "submission.csv"), expected)
     (root / "test_images" / "8.png").unlink()
-    predict_pictures(find_pictures(root / "test_images"), run, tmp_path)
+    predict_pictures(find_pictures(root / "test_images"), Model(Package.of_run(run)), tmp_path)
     single = read_instances(tmp_path / "instances.csv")
     ordered = expected[expected.ImageId != "8.png"].reset_index(drop=True)
     pd.testing.assert_frame_equal(single, ordered)

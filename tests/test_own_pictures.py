@@ -16,6 +16,8 @@ from pipeline.data.files import fingerprint
 from pipeline.data.stand_in import render_stand_in
 from pipeline.errors import ConfigError, DataError
 from pipeline.jobs.run import Run
+from pipeline.package.contents import Package
+from pipeline.package.model import Model
 from tests.all_stages import run_stages
 from tests.test_all_competitions import ROOT, TINY
 
@@ -63,7 +65,7 @@ def test_pictures_read_as_told_make_the_same_run(plain, caplog):
 
     for each in (plain, run):
         pictures = sorted(each.config.data_folder.glob("images/*"))
-        predict_pictures(pictures, each, each.folder / "pictures")
+        predict_pictures(pictures, Model(Package.of_run(each)), each.folder / "pictures")
     tables = [each.folder / "pictures" / "instances.csv" for each in (plain, run)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
 

@@ -29,6 +29,8 @@ from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_labels
 from pipeline.package import build
+from pipeline.package.contents import Package
+from pipeline.package.model import Model
 from pipeline.package.predict import predict_package
 from pipeline.report.comparison import compare
 
@@ -92,7 +94,8 @@ def assert_same_objects(found, expected):
 
 def assert_predicts_as_then(run):
     (pictures,) = Path("data").glob("demo-*/test_v2")
-    predict_pictures(find_pictures(pictures), run, Path("out"))
+    model = Model(Package.of_run(run))
+    predict_pictures(find_pictures(pictures), model, Path("out"))
     found, then = (read_instances(Path(name) / "instances.csv") for name in ("out", "found"))
     assert (then.EncodedPixels != "").sum() > 5
     assert_same_objects(found, then)

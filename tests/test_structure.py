@@ -36,13 +36,13 @@ ALLOWED = {
     "selection": {"compute", "config", "masks", "metrics", "separation"},
     "calibration": {"config", "masks", "metrics", "selection", "separation"},
     "package": {
-        *("compute", "config", "data", "inference", "jobs", "kaggle", "networks"),
-        "selection",
+        *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "metrics"),
+        *("networks", "selection"),
     },
     "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
-        *("annotations", "compute", "config", "data", "inference", "jobs", "kaggle", "masks"),
-        *("metrics", "networks", "package", "report", "selection"),
+        *("annotations", "compute", "config", "data", "jobs", "kaggle", "masks", "metrics"),
+        *("networks", "package", "report", "selection"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}
@@ -88,7 +88,8 @@ def test_imports_go_one_way(path):
         if room != "commands" and path.name != "__main__.py":
             assert ["pipeline", "jobs", "command"] not in inside, "a library reads no command line"
     elif path.name in ROOT_FILES:
-        assert not used, "the root's files are below the rooms"
+        lazily = {"package"} if path.name == "__init__.py" else set()  # for `load_model`
+        assert not used - lazily, "the root's files are below the rooms"
     if "training" in used - {room}:
         assert path.name in TRAINING_IS_USED_BY
 

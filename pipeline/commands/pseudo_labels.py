@@ -12,13 +12,13 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from pipeline.commands._runs import open_run
-from pipeline.commands.predict_image import finder, predictor
 from pipeline.config.paths import of_caller
 from pipeline.data.catalog import Catalog
 from pipeline.data.extra import PSEUDO, fold_table
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pipeline.config.competitions import Competition
     from pipeline.config.reading import Reading
     from pipeline.data.decoding import Picture
-    from pipeline.maps import ImageMaps
     from pipeline.masks.rle import Labels
+    from pipeline.package.model import Model
     from pipeline.selection.certainty import Certainty
 
     Labeller = Callable[[Path], tuple[Picture, dict[str, Labels], Certainty, bool]]
@@ -135,9 +135,10 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
     """
     import pandas as pd
 
-    from pipeline.inference.predict import trained_networks
+    from pipeline.package.contents import Package
+    from pipeline.package.model import Model
 
-    task, trained, find = run.config.task, trained_networks(run), finder(run)
+    task, package = run.config.task, Package.of_run(run)
     folds = run.result("split").checked("folds.csv")
     with appearing(out) as folder:
         unusable = _defects(images, task.reading)
@@ -145,13 +146,13 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
             LOG.warning("left out: %s: %s", shown(name), defect)
         usable = {name: path for name, path in images.items() if name not in unusable}
         tables = []
-        for fold, source in enumerate(trained):
-            label = _labeller(predictor(run, [source]), find, limits, task.reading)
+        for fold, weights in enumerate(package.weights):
+            label = _labeller(Model(replace(package, weights=(weights,))), limits)
             tables.append(_label_fold(fold, usable, label, folder, task))
         table = pd.concat(tables).to_csv(index=False, lineterminator="\n")
         write_atomic(folder / "confidence.csv", table.encode())
         made_by = {"run": run.config.name, "classes": [*task.classes], "objects": task.objects}
-        of_folds = {"folds": len(trained), "folds_sha256": sha256_file(folds)}
+        of_folds = {"folds": len(package.weights), "folds_sha256": sha256_file(folds)}
         write_json(folder / PSEUDO, made_by | of_folds | limits | {"unusable": unusable})
     LOG.info("%s", out)
 
@@ -168,19 +169,14 @@ def _defects(images: Mapping[str, Path], reading: "Reading") -> dict[str, str]:
     return {name: why for name, why in named.items() if why}
 
 
-def _labeller(
-    predict: "Callable[[Path, Picture], Mapping[str, ImageMaps]]",
-    find: "Callable[[Mapping[str, ImageMaps]], dict[str, Labels]]",
-    limits: Mapping[str, float],
-    reading: "Reading",
-) -> "Labeller":
+def _labeller(model: "Model", limits: Mapping[str, float]) -> "Labeller":
     """Return what labels an image: pixels, objects, how sure they are, and if that is enough."""
     from pipeline.selection.certainty import certainty
 
     def label(path: Path) -> "tuple[Picture, dict[str, Labels], Certainty, bool]":
-        picture_hwc = read_picture(path, reading)
-        maps = predict(path, picture_hwc)
-        found = find(maps)
+        picture_hwc = read_picture(path, model.config.task.reading)
+        maps = model.maps(picture_hwc, path)
+        found = model.find(maps)
         sure = certainty(maps, found, limits["low"], limits["high"])
         kept = sure.suffices(limits["min_iou"], limits["max_empty"])
         return picture_hwc, found, sure, kept

@@ -76,9 +76,14 @@ def _free_mib(folder: Path) -> int:
     return status.f_bavail * status.f_frsize // 2**20
 
 
+def json_bytes(value: Any) -> bytes:  # noqa: ANN401  any JSON value
+    """Return the bytes of `value` as readable JSON."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  any JSON value
     """Write `value` as readable JSON, atomically."""
-    write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, json_bytes(value))
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  any JSON value

@@ -2,4 +2,5 @@
 
 `contents` is what a package holds and how it is checked. `build` makes one of a run, with `wheels`
 (the code) and `notebook` (what runs there). `predict` makes a submission of a package and images.
+`model` finds the objects of one image; `model_file` is the same contents as one zip.
 """

@@ -5,9 +5,10 @@ Everything is written beside the target and appears by one rename, whole or not 
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -15,7 +16,7 @@ from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.inference.second_look import look_of_run
-from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic, write_json
+from pipeline.jobs.artifacts import json_bytes, read_json, sha256_file, write_atomic, write_json
 from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
@@ -93,19 +94,36 @@ def _trained(run: Run) -> tuple[list[Job], Job]:
 
 def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     """Write weights, rules, configuration and wheels, and at last the manifest."""
+    for name, content in contents(run):
+        write_atomic(folder / name, content)
+    add_wheels(folder, wheels)
+    files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    write_json(folder / MANIFEST, manifest(run, files))
+
+
+def contents(run: Run) -> Iterator[tuple[str, bytes]]:
+    """Yield what predicts, as names and bytes: weights, rules and configuration.
+
+    Raises:
+        ArtifactError: The run is not finished, or damaged.
+        ConfigError: It has no networks of its own.
+    """
     trained, calibrated = _trained(run)
-    catalog = Catalog.of(run)
     for fold, source in enumerate(trained):
         # Training leaves kernels with the channels last, which the format does not know.
         state = {name: value.contiguous() for name, value in trained_state(source).items()}
-        write_atomic(folder / weights_name(fold), save(state))
+        yield weights_name(fold), save(state)
     rules = read_json(calibrated.checked("rules.json"))
-    write_json(folder / RULES, rules.get("rules", rules))  # with several classes, all of them
-    write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
-    add_wheels(folder, wheels)
+    yield RULES, json_bytes(rules.get("rules", rules))  # with several classes, all of them
+    yield CONFIG, (run.folder / "config.yaml").read_bytes()
+
+
+def manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a package's manifest says, given the SHA-256 of its files."""
+    trained, calibrated = _trained(run)
     look = look_of_run(run)
-    height, width = catalog.sizes.largest
-    manifest = {
+    height, width = Catalog.of(run).sizes.largest
+    return {
         "run": run.config.name,
         "look": None if look is None else asdict(look),
         "height": height,
@@ -113,6 +131,5 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
         "made_of": {
             str(job.folder.relative_to(run.folder)): job.identity for job in [*trained, calibrated]
         },
-        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+        "files": files,
     }
-    write_json(folder / MANIFEST, manifest)

@@ -25,23 +25,19 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def predicted(tmp_path, monkeypatch):
+def predicted(tmp_path):
     """Predict the pictures in a folder, and give the ImageIds with a result, and the error."""
-    run = SimpleNamespace(
-        result=lambda _: SimpleNamespace(checked=lambda _: Path("rules.json")),
+    model = SimpleNamespace(
         config=load_config(ROOT / "configs" / "demo.yaml", []),
+        device="cpu",
+        maps=lambda picture_hwc, _: {"ship": ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))},
+        find=lambda layers: {"ship": np.zeros(layers["ship"].prob_hw.shape, np.int32)},
     )
-    maps = lambda _, picture_hwc: {"ship": ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))}  # noqa: E731
-    monkeypatch.setattr(predict_image, "predictor", lambda *_: maps)
-    monkeypatch.setattr("pipeline.inference.predict.trained_networks", lambda _: [])
-    monkeypatch.setattr("pipeline.jobs.artifacts.read_json", lambda _: {"rules": {}})
-    monkeypatch.setattr("pipeline.selection.classes.read_classes", lambda *_: {"ship": None})
-    monkeypatch.setattr("pipeline.selection.rules.find_objects", lambda *_: None)
 
     def predict(pictures, out=tmp_path / "out"):
         said = ""
         try:
-            predict_image.predict_pictures(find_pictures(pictures), run, out)
+            predict_image.predict_pictures(find_pictures(pictures), model, out)
         except DataError as error:
             said = str(error)
         return read_instances(out / "instances.csv").ImageId.tolist(), said
