@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from pipeline.config.code_file import CodeFile
 from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
@@ -102,6 +103,9 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     rules = read_json(calibrated.checked("rules.json"))
     write_json(folder / RULES, rules.get("rules", rules))  # with several classes, all of them
     write_atomic(folder / CONFIG, (run.folder / "config.yaml").read_bytes())
+    file = CodeFile.named(run.config.network.arch)
+    if file is not None:
+        write_atomic(folder / file.path.name, file.read())
     add_wheels(folder, wheels)
     look = look_of_run(run)
     height, width = catalog.sizes.largest

@@ -43,7 +43,7 @@ def section(arch, encoder, weights="none", **options):
         (section("unet", "resnet43"), "unknown encoder 'resnet43'. Did you mean 'resnet34'"),
         (section("unet", "tu-resnet1O"), "timm has no network 'resnet1O'. Did you mean"),
         (section("dpt", "resnet18"), "dpt cannot be built with encoder 'resnet18'"),
-        (section("fpn", "resnet18", upsampling=2), r"turns \(64, 64\) pixels into \(32, 32\)"),
+        (section("fpn", "resnet18", upsampling=2), r"3, 64, 64\) into \(1, 1, 32, 32\)"),
         (section("unet", "resnet18", decoder_channels=[8]), "you provide `decoder_channels` for 1"),
         (section("unet", "tu-swin_tiny_patch4_window7_224"), "crops.size_px: unet .* take 64 px"),
         (section("fpn", "dpn68b", "imagenet"), "there are no such weights for encoder dpn68b"),
