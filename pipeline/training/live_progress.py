@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from math import ceil
 from statistics import fmean
 from typing import Self
 
@@ -93,7 +94,7 @@ class TimeEstimate:
         whole_s = step_s * (self._steps + self._epochs * self._validation_steps)
         LOG.info(
             "%s: will take about %s: %d steps, %.2f a second, and %d validations",
-            *(self._name, f"{whole_s:.0f} s" if whole_s < 120 else f"{whole_s / 60:.0f} min"),
+            *(self._name, f"{ceil(whole_s)} s" if whole_s < 120 else f"{whole_s / 60:.0f} min"),
             *(self._steps, 1 / step_s, self._epochs),
         )
 

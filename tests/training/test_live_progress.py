@@ -10,7 +10,7 @@ from toy_training import STEPS, job_in, run
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
 from pipeline.training import live_progress as watch
-from pipeline.training.live_progress import EpochProgress, write_history
+from pipeline.training.live_progress import EpochProgress, TimeEstimate, write_history
 
 pytestmark = pytest.mark.contract
 
@@ -31,6 +31,20 @@ def test_a_log_gets_a_plain_line_a_minute(monkeypatch, caplog, capsys):
         "train fold 0 epoch 2/3: step 220 of 400, loss 0.2500, 16 crops/s, 2 min left"
     )
     assert capsys.readouterr().err == ""
+
+
+def test_a_training_says_once_how_long_it_will_take(caplog):
+    caplog.set_level("INFO")
+    for quiet in (True, False):
+        estimate = TimeEstimate(
+            "train fold 0", steps=1000, epochs=10, validation_steps=20.0, quiet=quiet
+        )
+        for seconds in (90.0, *[0.5] * 60):
+            estimate.step(seconds)
+    (line,) = caplog.messages
+    assert line == (
+        "train fold 0: will take about 10 min: 1000 steps, 2.00 a second, and 10 validations"
+    )
 
 
 def test_the_history_says_where_the_seconds_went(tmp_path, images):
