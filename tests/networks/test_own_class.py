@@ -30,10 +30,10 @@ DEFECTS = {
     "{net}  def __init__(self, channels, depth): pass": "missing a required argument: 'depth'",
     "{net}  def __init__(self, channels):\n    1 / 0": "line 4: Net cannot be built: ZeroDivision",
     "{made}    return x[:, :1]": r"images \(1, 3, 64, 64\) into \(1, 1, 64, 64\), expected logits "
-    r"\(1, 3, 64, 64\)",
+    r"\(1, 2, 64, 64\)",
     "{made}    return x[..., ::2, ::2]": r"into \(1, 3, 32, 32\)",
     "{made}    return {'out': x}": "into dict, expected logits",
-    "{made}    return x, x": "expected logits alone, got a tuple",
+    "{made}    return x[:, :2], x": "expected logits alone, got a tuple",
     "{made}    return x.nonsense": "line 7: Net fails: AttributeError",
 }
 NET = "from torch import nn\nclass Net(nn.Module):\n"
@@ -48,7 +48,7 @@ def configured(tmp_path, monkeypatch):
 
     def configure(*overrides, name="MyNet", path="net.py", options="{width: 4}"):
         section = f'arch: "file:{path}:{name}", encoder: null, weights: none, options: {options}'
-        own = [f"network={{{section}}}", "crops.size_px=64", "targets.kind=softmax", *overrides]
+        own = [f"network={{{section}}}", "crops.size_px=64", "targets.kind=object_contact", *overrides]
         return load_config(ROOT / "tests" / "tiny.yaml", own)
 
     return configure
@@ -58,18 +58,18 @@ def test_the_example_is_a_network_and_starts_from_its_own_state(configured):
     config = configured()
     assert len(EXAMPLE.strip().splitlines()) <= 15
     check_before_work(Run(config, restart=False))
-    network = build_network(config.network, channels=3).eval()
+    network = build_network(config.network, channels=2).eval()
     images = torch.randint(0, 256, (2, 3, 33, 47), dtype=torch.uint8)
     logits, image_logits = network(images)
-    assert logits.shape == (2, 3, 33, 47)
+    assert logits.shape == (2, 2, 33, 47)
     assert image_logits is None
     assert network.stride == 2
-    again = build_trained(config.network, 3, network.state_dict()).eval()
+    again = build_trained(config.network, 2, network.state_dict()).eval()
     assert torch.equal(again(images).logits_nchw, logits)
     torch.save(network.body.state_dict(), "state.pt")
     started = configured("network.weights=state.pt")
     check_before_work(Run(started, restart=False))
-    assert torch.equal(build_network(started.network, 3).eval()(images).logits_nchw, logits)
+    assert torch.equal(build_network(started.network, 2).eval()(images).logits_nchw, logits)
 
 
 @pytest.mark.parametrize(("text", "message"), DEFECTS.items())
