@@ -26,7 +26,7 @@ DEFECTS = {
     "import sys\nsys.exit()": r"net\.py, line 2: Net cannot be had, .*SystemExit",
     "from torch import nn\nclass Nets(nn.Module): pass": "got no such name. Did you mean 'Nets'",
     "class Net: pass": r"expected a class made of torch\.nn\.Module, got <class 'network_of",
-    "{net}": "unexpected keyword argument 'channels'",
+    "{net}  pass": "unexpected keyword argument 'channels'",
     "{net}  def __init__(self, channels, depth): pass": "missing a required argument: 'depth'",
     "{net}  def __init__(self, channels):\n    1 / 0": "line 4: Net cannot be built: ZeroDivision",
     "{made}    return x[:, :1]": r"images \(1, 3, 64, 64\) into \(1, 1, 64, 64\), expected logits "
@@ -48,7 +48,12 @@ def configured(tmp_path, monkeypatch):
 
     def configure(*overrides, name="MyNet", path="net.py", options="{width: 4}"):
         section = f'arch: "file:{path}:{name}", encoder: null, weights: none, options: {options}'
-        own = [f"network={{{section}}}", "crops.size_px=64", "targets.kind=object_contact", *overrides]
+        own = [
+            f"network={{{section}}}",
+            "crops.size_px=64",
+            "targets.kind=object_contact",
+            *overrides,
+        ]
         return load_config(ROOT / "tests" / "tiny.yaml", own)
 
     return configure
@@ -104,7 +109,7 @@ def test_a_run_stands_for_what_the_file_says_wherever_it_lies(configured):
     assert not moved.has_work(same)
     Path("elsewhere/net.py").write_text(f"{EXAMPLE}\n")
     changed, other = job(path="elsewhere/net.py")
-    told = r"finished for something else: network\.arch was .*SHA-256 .*, now .*--restart"
+    told = r"finished for something else: (config\.)?network\.arch was .*SHA-256 .*, now .*--rest"
     with pytest.raises(ArtifactError, match=told):
         changed.has_work(other)
     with pytest.raises(ArtifactError, match=told):
