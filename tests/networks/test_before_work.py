@@ -81,13 +81,13 @@ def test_a_network_is_built_once_and_never_for_a_run_that_is_trained(run, monkey
     monkeypatch.setattr(build, "check_network", lambda *given, **_: built.append(given))
     one = run("crops.size_px=1024")
     check_before_work(one)
-    assert built == [(one.config.network, 1024)]
+    assert built == [(one.config.network, 1, 1024)]
     store(one)
     check_before_work(run("crops.size_px=1024", "seed=5", "machine.device=cpu"))
     assert len(built) == 1
     other = run("crops.size_px=1025")
     check_before_work(other)
-    assert built[1:] == [(one.config.network, None)]
+    assert built[1:] == [(one.config.network, 1, None)]
     (one.folder / "config.yaml").write_text("damaged: [")
     check_before_work(other)
     assert len(built) == 3
