@@ -32,7 +32,7 @@ def errors_of(file: CodeFile, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(file.path)]
-        line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
+        line = lines[-1] if lines else getattr(error, "lineno", None)  # of a SyntaxError
         raise ConfigError(
             f"network.arch: {file.path}{f', line {line}' if line else ''}: {file.name} {what}: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:400]}. Correct the file."

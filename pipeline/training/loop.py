@@ -131,8 +131,12 @@ class _Loop:
         """Take the steps up to `end`, the end of the running epoch."""
         context, state = self.context, self.state
         epoch = f"{len(state.history) + 1}/{context.settings.epochs}"
-        shown_too = "val_loss", "val_dice"  # of the epoch before
-        validated = {name: row[name] for row in state.history[-1:] for name in shown_too}
+        validated = {
+            name: value
+            for row in state.history[-1:]
+            for name, value in row.items()
+            if name in {"val_loss", "val_dice"}
+        }
         with EpochProgress(
             f"{state.job.label} epoch {epoch}",
             steps=context.steps_per_epoch,
