@@ -9,6 +9,8 @@ from toy_training import STEPS, job_in, run
 
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
+from pipeline.jobs import progress
+from pipeline.jobs.progress import read_progress
 from pipeline.training import live_progress as watch
 from pipeline.training.live_progress import EpochProgress, TimeEstimate, write_history
 
@@ -54,6 +56,16 @@ def test_the_history_says_where_the_seconds_went(tmp_path, images):
     assert set(phases) < set(table)
     assert (table.train_s - table.data_wait_s - table.step_s).abs().max() < 1e-6
     assert (table[["data_wait_s", "step_s", "val_s"]] > 0).all(axis=None)
+
+
+def test_the_launcher_is_told_the_validation_of_the_epoch_before(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("PIPELINE_PROGRESS", str(tmp_path / "told.json"))
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    run(tmp_path / "a", images)
+    table, told = pd.read_csv(tmp_path / "a" / "history.csv"), read_progress(tmp_path / "told.json")
+    assert told["epoch"] == "3/3"
+    shown = [told["val_loss"], told["val_dice"]]
+    assert shown == pytest.approx(table.loc[1, ["val_loss", "val_dice"]].tolist())
 
 
 def test_waits_between_steps_are_seconds_of_training(tmp_path, images, monkeypatch):
