@@ -62,9 +62,9 @@ def stage(run: Run) -> None:
 def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
     from pipeline.calibration.calibrate import calibrate
     from pipeline.calibration.together import calibrate_classes, score_together
+    from pipeline.config.fields import CHANNELS
     from pipeline.data.catalog import Catalog
     from pipeline.data.folds import read_folds
-    from pipeline.data.targets import CHANNELS
     from pipeline.inference.probmaps import MapReader
     from pipeline.masks.instances import of_class, write_instances
     from pipeline.metrics.coefficients import score_pixels

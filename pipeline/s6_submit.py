@@ -104,7 +104,7 @@ def _keep(submission: Path, run: str) -> Path:
 
 
 def _write(run: Run, job: Job, catalog: Catalog) -> dict[str, Any]:
-    from pipeline.data.targets import CHANNELS
+    from pipeline.config.fields import CHANNELS
     from pipeline.inference.probmaps import MapReader
     from pipeline.metrics.matching import match_objects
     from pipeline.metrics.registry import find_metric

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline.config.code_file import CodeFile
 from pipeline.config.extensions import modules_in
 from pipeline.errors import ConfigError
 
@@ -28,7 +29,7 @@ class Architecture:
 
     Attributes:
         paper: Author and year of its paper.
-        options: Name and type of each of its options.
+        options: Name and type of each of its options; None: known once it is built.
         encoders: The encoders it is bound to, none if it has no encoder; None for any of smp's.
         shown_with: The encoder that the table of networks shows it with; None for the first of
             `encoders`, or the configuration's.
@@ -37,7 +38,7 @@ class Architecture:
     """
 
     paper: str
-    options: dict[str, Any]
+    options: dict[str, Any] | None
     encoders: Sequence[str] | None = None
     shown_with: str | None = None
     build: Callable[..., Any] | None = None
@@ -95,6 +96,9 @@ SMP = {
 }
 """The architectures that smp builds."""
 
+OWN = Architecture("in a file of one's own", options=None, encoders=())
+"""What there is to know of a `CodeFile`."""
+
 
 @cache
 def architectures() -> dict[str, Architecture]:
@@ -117,4 +121,6 @@ def architectures() -> dict[str, Architecture]:
 
 def find_architecture(name: str) -> Architecture | None:
     """Return the architecture called `name`, None for an unknown one; smp's without torch."""
+    if CodeFile.named(name) is not None:
+        return OWN
     return SMP.get(name) or architectures().get(name)

@@ -25,6 +25,15 @@ SIGMOID, SOFTMAX = frozenset({"sigmoid"}), frozenset({"softmax"})
 """How a network answers: each channel by yes or no, or by one class a pixel."""
 
 
+CHANNELS = {"object": 1, "object_contact": 2, "softmax": 3}
+"""Output channels a class for each kind of target. Those with several tell touching borders."""
+
+
+def channels(kind: str, classes: int) -> int:
+    """Return the output channels of a network that learns so many classes of objects."""
+    return CHANNELS[kind] * classes
+
+
 class LossTerm(Section):
     """A term of the training loss, `{name: ..., weight: ..., <its own settings>}`.
 

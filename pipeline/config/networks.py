@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError, ValidationInfo, field_validat
 from pydantic_core import InitErrorDetails
 
 from pipeline.config.architectures import architectures, find_architecture
+from pipeline.config.code_file import CodeFile, IsArchitecture
 from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
 from pipeline.config.fields import Section
@@ -25,13 +26,14 @@ _WEIGHTS = frozenset({"imagenet", "none"})
 class Network(Section):
     """A network by name.
 
-    `encoder` is a name of smp's, `tu-<name>` for timm's, or null for an architecture without one.
+    `arch` is a name, or `file:PATH:CLASS` for a class of one's own, whose file is run. `encoder` is
+    a name of smp's, `tu-<name>` for timm's, or null for an architecture without one.
     `weights` is `imagenet`, `none` or a file (.pt, .pth, .safetensors) of an encoder in its
     official layout or of a whole network. `options` are the architecture's own: a file or a command
     line that names another one starts without those of its base.
     """
 
-    arch: Annotated[str, Neutral("unet")]
+    arch: Annotated[str, Neutral("unet"), IsArchitecture()]
     encoder: Annotated[str | None, Neutral("resnet34")]
     weights: Annotated[str, Neutral("none"), IsPath(_WEIGHTS)]
     options: Annotated[dict[str, Any], KeysOf("arch"), Neutral({})]
@@ -40,8 +42,12 @@ class Network(Section):
     @classmethod
     def _known_arch(cls, arch: str) -> str:
         if find_architecture(arch) is None:
-            raise ValueError(f"unknown architecture {arch!r}.{nearest(arch, architectures())}")
-        return arch
+            raise ValueError(
+                f"unknown architecture {arch!r}.{nearest(arch, architectures())} Or "
+                "file:PATH:CLASS, for a class of your own."
+            )
+        file = CodeFile.named(arch)
+        return arch if file is None else str(file.expanded())
 
     @field_validator("encoder")
     @classmethod
@@ -83,7 +89,7 @@ class Network(Section):
     def _fitting_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         arch = info.data.get("arch", "")
         architecture = find_architecture(arch)
-        if architecture is None:
+        if architecture is None or architecture.options is None:
             return options
         known = architecture.options
         errors: list[InitErrorDetails] = []

@@ -26,6 +26,10 @@ class IsPath:
 
     words: frozenset[str] = frozenset()
 
+    def of_caller(self, text: str) -> str:
+        """Return the field's value on the command line as it is from the current folder."""
+        return text if text in self.words else str(of_caller(Path(text)))
+
 
 def expanded(path: Path) -> Path:
     """Return the path with `~` and `~user` written out.

@@ -24,7 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline import __version__
 from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
-from pipeline.config.paths import IsPath, expanded, of_caller
+from pipeline.config.paths import IsPath, expanded
 from pipeline.config.yaml_text import read_yaml
 from pipeline.errors import ConfigError, about
 
@@ -275,7 +275,7 @@ def _from_caller(value: Any, key: Key, paths: dict[Key, IsPath]) -> Any:  # noqa
         return {name: _from_caller(each, (*key, name), paths) for name, each in value.items()}
     if isinstance(value, list):
         return [_from_caller(each, key, paths) for each in value]
-    if key not in paths or not isinstance(value, str) or value in paths[key].words:
+    if key not in paths or not isinstance(value, str):
         return value
     with about(f"command line: {dotted(key)}"):
-        return str(of_caller(Path(value)))
+        return paths[key].of_caller(value)

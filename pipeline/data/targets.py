@@ -17,16 +17,9 @@ with ships ends at 0.94.
 import numpy as np
 import torch
 
+from pipeline.config.fields import CHANNELS
 from pipeline.config.schema import Targets
 from pipeline.data.contact import contact
-
-CHANNELS = {"object": 1, "object_contact": 2, "softmax": 3}
-"""Output channels a class for each kind of target. Those with several tell touching borders."""
-
-
-def channels(kind: str, classes: int) -> int:
-    """Return the output channels of a network that learns so many classes of objects."""
-    return CHANNELS[kind] * classes
 
 
 def make_target(labels_chw: np.ndarray, targets: Targets) -> torch.Tensor:

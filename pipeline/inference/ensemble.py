@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.config.fields import CHANNELS
 from pipeline.config.load import load_stored_config
 from pipeline.config.schema import Ensemble
 from pipeline.data.catalog import Catalog
-from pipeline.data.targets import CHANNELS
 from pipeline.errors import ConfigError
 from pipeline.inference.probmaps import MapReader, MapWriter
 from pipeline.jobs.job import Job

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from pipeline.compute.device import Device
+from pipeline.config.fields import channels
 from pipeline.config.schema import Config
-from pipeline.data.targets import channels, without_borders
+from pipeline.data.targets import without_borders
 from pipeline.inference.regions import Look, Region, find_regions
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
 from pipeline.networks.build import build_trained

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pipeline.jobs.progress import read_progress
 from pipeline.jobs.tasks import Task
 
-ROW = "{:<10} {:<9} {:>7} {:>8} {:>9} {:>9}"
+ROW = "{:<10} {:<9} {:>7} {:>8} {:>8} {:>6} {:>9} {:>9}"
 EVERY_S = 0.5
 
 
@@ -67,7 +67,9 @@ class Table:
         self._parts: dict[str, list[Task]] = {}
         for task in states:
             self._parts.setdefault(task.part, []).append(task)
-        head = ROW.format("fold", "stage", "epoch", "loss", "images/s", "time left")
+        head = ROW.format(
+            "fold", "stage", "epoch", "loss", "val loss", "Dice", "images/s", "time left"
+        )
         self._rows: list[tqdm[Any]] = [
             tqdm(desc=text, bar_format="{desc}", position=position, dynamic_ncols=True)
             for position, text in enumerate([head, *[""] * len(self._parts)])
@@ -101,7 +103,8 @@ def _row(task: Task, state: str) -> str:
         state = tqdm.format_interval(told["left_s"])
     return ROW.format(
         *(task.part, task.stage, told.get("epoch", "")),
-        f"{told['loss']:.4f}" if "loss" in told else "",
+        *(f"{told[key]:.4f}" if key in told else "" for key in ("loss", "val_loss")),
+        f"{told['val_dice']:.3f}" if "val_dice" in told else "",
         f"{told['images_per_s']:.1f}" if told else "",
         state,
     )

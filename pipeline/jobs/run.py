@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from pipeline.config.code_file import CodeFile
 from pipeline.config.earlier import without_places
 from pipeline.config.load import as_stored, stored_values
 from pipeline.config.schema import Config
@@ -91,7 +92,11 @@ class Run:
 
     def _sections(self, names: set[str]) -> dict[str, Any]:
         """Return sections of the configuration as jobs stand for them."""
-        return without_places(Config, self.config.model_dump(mode="json", include=names))
+        sections = without_places(Config, self.config.model_dump(mode="json", include=names))
+        file = CodeFile.named(self.config.network.arch)
+        if file is not None and "network" in sections:
+            sections["network"]["arch"] = file.content
+        return sections
 
     def result(self, stage: str, *, fold: int | None = None) -> Job:
         """Return a finished job to read from, after checking that it belongs to this run.

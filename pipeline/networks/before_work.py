@@ -3,6 +3,8 @@
 import importlib.util
 from contextlib import suppress
 
+from pipeline.config.code_file import CodeFile
+from pipeline.config.fields import channels
 from pipeline.config.load import load_stored_config
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.job import MANIFEST
@@ -11,15 +13,15 @@ from pipeline.jobs.run import CONFIG, Run
 MAX_TRIED_PX = 1024
 """Larger crops need memory that maybe only the machine that trains has."""
 
-_SECTIONS = "network", "image_head", "crops"
+_SECTIONS = "targets", "network", "image_head", "crops"
 """What `check_network` looks at."""
 
 
 def check_before_work(run: Run) -> None:
     """Refuse a configuration that the stages after data and split could not use.
 
-    A network is built for it, once: not again where the run has stored these settings, and not
-    where its first training is done.
+    A network is built for it, once: not again where the run has stored these settings, unless the
+    network is of a file of one's own, and not where its first training is done.
 
     Raises:
         ConfigError: A file or a run that is named is missing, or TensorBoard is; or the network
@@ -49,13 +51,16 @@ def check_before_work(run: Run) -> None:
         check_tensorboard()
     with suppress(ConfigError):  # nothing is stored, or it is damaged
         stored = load_stored_config(run.folder / CONFIG)
-        if all(getattr(stored, name) == getattr(config, name) for name in _SECTIONS):
+        same = all(getattr(stored, name) == getattr(config, name) for name in _SECTIONS)
+        if same and CodeFile.named(config.network.arch) is None:
             return
     from pipeline.networks.build import check_network
 
     size_px = config.crops.size_px
     tried_px = None if size_px == "auto" or size_px > MAX_TRIED_PX else size_px
-    check_network(config.network, tried_px, image_head=config.image_head.weight > 0)
+    outputs = channels(config.targets.kind, len(config.task.classes))
+    image_head = config.image_head.weight > 0
+    check_network(config.network, outputs, tried_px, image_head=image_head)
 
 
 def check_tensorboard() -> None:

@@ -14,11 +14,12 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.compute.device import Device
-from pipeline.config.architectures import architectures
+from pipeline.config.architectures import OWN, architectures
+from pipeline.config.code_file import CodeFile
 from pipeline.config.networks import Network
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
-from pipeline.networks.build import SegmentationNetwork, build_network
+from pipeline.networks.build import SegmentationNetwork, build_network, check_network
 
 BATCH_SIZE = 2
 """Images per measured pass: enough for any batch normalisation, few enough for a small machine."""
@@ -58,7 +59,7 @@ def network_of(config: Config, arch: str) -> Network:
     """
     if arch == config.network.arch:
         return config.network.model_copy(update={"weights": "none"})
-    shown, own = architectures()[arch], architectures()[config.network.arch]
+    shown, own = architectures()[arch], architectures().get(config.network.arch, OWN)
     encoder = shown.shown_with
     if encoder is None and shown.encoders is not None:
         encoder = next(iter(shown.encoders), None)
@@ -70,10 +71,14 @@ def network_of(config: Config, arch: str) -> Network:
 def rows(config: Config, device: Device) -> Iterator[Row]:
     """Count and measure every network at the configuration's crop size, one after the other."""
     size_px, _ = config.crops.fixed_sizes()
-    for arch, architecture in architectures().items():
+    is_own = CodeFile.named(config.network.arch) is not None
+    shown = ({config.network.arch: OWN} if is_own else {}) | architectures()
+    for arch, architecture in shown.items():
         section = network_of(config, arch)
         encoder = section.encoder or "-"
         try:
+            if architecture is OWN:
+                check_network(section, 1, size_px)
             parameters, macs = count(section, size_px)
             network = device.place(build_network(section, channels=1))
         except ConfigError as error:

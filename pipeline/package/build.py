@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import save
 
+from pipeline.config.code_file import CodeFile
 from pipeline.data.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
@@ -102,7 +103,7 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
 
 
 def contents(run: Run) -> Iterator[tuple[str, bytes]]:
-    """Yield what predicts, as names and bytes: weights, rules and configuration.
+    """Yield what predicts, as names and bytes: weights, rules, configuration, a network's code.
 
     Raises:
         ArtifactError: The run is not finished, or damaged.
@@ -116,6 +117,9 @@ def contents(run: Run) -> Iterator[tuple[str, bytes]]:
     rules = read_json(calibrated.checked("rules.json"))
     yield RULES, json_bytes(rules.get("rules", rules))  # with several classes, all of them
     yield CONFIG, (run.folder / "config.yaml").read_bytes()
+    file = CodeFile.named(run.config.network.arch)
+    if file is not None:
+        yield file.path.name, file.read()
 
 
 def manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:

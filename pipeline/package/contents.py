@@ -1,20 +1,22 @@
 """What a package holds: names, the manifest with the SHA-256 of every file, and how it is read.
 
 A folder without subfolders, since Kaggle's client would leave those out or send them as archives:
-wheels, `fold<k>.safetensors`, `config.yaml`, `rules.json` and, written last, `manifest.json`. A
-model file (`model_file`) is a zip of the same, with a card instead of wheels.
+wheels, `fold<k>.safetensors`, `config.yaml`, `rules.json`, the file of a network of one's own and,
+written last, `manifest.json`. A model file (`model_file`) is a zip of the same, with a card instead
+of wheels, and never code.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from pipeline.config.code_file import CodeFile
 from pipeline.config.load import load_stored_config
 from pipeline.config.schema import Config
 from pipeline.data.catalog import Catalog
@@ -118,6 +120,12 @@ class Package:
             )
         source, config = folder / RULES, load_stored_config(folder / CONFIG)
         used = [RULES, *map(weights_name, range(config.folds.count))]
+        file = CodeFile.named(config.network.arch)
+        if file is not None:
+            used.append(file.path.name)
+            arch = str(replace(file, path=folder / file.path.name))
+            network = config.network.model_copy(update={"arch": arch})
+            config = config.model_copy(update={"network": network})
         unlisted = [name for name in used if name not in manifest["files"]]
         if unlisted:
             raise ArtifactError(

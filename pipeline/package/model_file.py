@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import __version__
-from pipeline.errors import ArtifactError, DataError, PipelineError
+from pipeline.config.code_file import CodeFile
+from pipeline.config.schema import Config
+from pipeline.errors import ArtifactError, ConfigError, DataError, PipelineError
 from pipeline.jobs.artifacts import json_bytes, read_json, write_atomic
 from pipeline.jobs.run import Run
 from pipeline.metrics.registry import find_metric
@@ -43,11 +45,12 @@ def export_model(run: Run, path: Path) -> None:
 
     Raises:
         ArtifactError: The run is not finished, or damaged.
-        ConfigError: It has no networks of its own.
+        ConfigError: It has no networks of its own, or their code is in a file of one's own.
         DataError: `path` exists.
     """
     if path.exists():
         raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
+    _refuse_code(run.config, run.config.name, ConfigError)
     package = Package.of_run(run)
     files: dict[str, str] = {}
 
@@ -64,6 +67,15 @@ def export_model(run: Run, path: Path) -> None:
             _add(archive, MANIFEST, json_bytes(own | manifest(run, files)))
 
     write_atomic(path, write)
+
+
+def _refuse_code(config: Config, where: str, error: type[PipelineError]) -> None:
+    """Refuse a network of one's own: whoever loads a model does not expect to run its code."""
+    if CodeFile.named(config.network.arch) is not None:
+        raise error(
+            f"{where}: network.arch: {config.network.arch}: a model file holds no code. A package "
+            "(./run.sh build_package) carries it."
+        )
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -122,7 +134,9 @@ def load_model(path: Path, device: str = "auto") -> Model:
         folder = Path(name) / "model"
         try:
             _unpack(path, folder)
-            return Model(Package.open(folder, EXPORT), device)
+            package = Package.open(folder, EXPORT)
+            _refuse_code(package.config, str(path), ArtifactError)
+            return Model(package, device)
         except PipelineError as error:
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 

@@ -82,7 +82,7 @@ def train_fold(
     """
     import torch
 
-    from pipeline.data.targets import channels
+    from pipeline.config.fields import channels
     from pipeline.networks.build import build_network, build_trained
     from pipeline.training.loop import train
 

@@ -22,7 +22,7 @@ from pipeline.jobs.progress import Progress
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.training.batches import crop_batches, statistics_batches, worker_failures
 from pipeline.training.context import TrainingContext
-from pipeline.training.live_progress import HISTORY, EpochProgress, write_history
+from pipeline.training.live_progress import HISTORY, EpochProgress, TimeEstimate, write_history
 from pipeline.training.record import Record
 from pipeline.training.signals_and_faults import (
     MAX_SKIPPED,
@@ -103,6 +103,15 @@ class _Loop:
         self.batches = crop_batches(context, state.step)
         batch_size = context.crops.batch_size
         self.progress = Progress(context.steps * batch_size, done=state.step * batch_size)
+        # A validation passes forward only, a third of a step's work for as many pixels.
+        validated_px = context.validation.most_px(len(context.validation))
+        self.estimate = TimeEstimate(
+            context.job.label,
+            steps=context.steps - state.step,
+            epochs=context.settings.epochs - len(state.history),
+            validation_steps=validated_px / (3 * batch_size * context.crops.size_px**2),
+            quiet=not context.group.leads,
+        )
         self.is_cold = context.machine.compile
         self.saved = time.monotonic()
 
@@ -122,6 +131,12 @@ class _Loop:
         """Take the steps up to `end`, the end of the running epoch."""
         context, state = self.context, self.state
         epoch = f"{len(state.history) + 1}/{context.settings.epochs}"
+        validated = {
+            name: value
+            for row in state.history[-1:]
+            for name, value in row.items()
+            if name in {"val_loss", "val_dice"}
+        }
         with EpochProgress(
             f"{state.job.label} epoch {epoch}",
             steps=context.steps_per_epoch,
@@ -140,7 +155,7 @@ class _Loop:
                 shown.step(lambda: state.sums.means()["loss"])
                 self.progress.update(
                     context.crops.batch_size,
-                    lambda: {"epoch": epoch, "loss": state.sums.means()["loss"]},
+                    lambda: {"epoch": epoch, "loss": state.sums.means()["loss"]} | validated,
                 )
                 self._leave_if_asked()
                 # After all that waits for the device and for the others.
@@ -158,6 +173,7 @@ class _Loop:
         else:
             seconds["step_s"] += stepped - loaded
             seconds["train_s"] += stepped - started
+            self.estimate.step(stepped - started)
         seconds["data_wait_s"] += loaded - started
 
     def _next_batch(self) -> Item:

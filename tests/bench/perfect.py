@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.config.fields import CHANNELS
 from pipeline.config.schema import Targets
-from pipeline.data.targets import CHANNELS, make_target
+from pipeline.data.targets import make_target
 from pipeline.maps import ImageMaps
 from pipeline.masks.instances import COLUMNS, check_instances, read_instances
 from pipeline.masks.rle import decode_labels, encode_labels

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from pipeline.compute.device import Device
+from pipeline.config.fields import CHANNELS
 from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
-from pipeline.data.targets import CHANNELS
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps, trained_state
 from pipeline.inference.probmaps import MapWriter

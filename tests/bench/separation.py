@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.config.fields import CHANNELS
 from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.data.targets import CHANNELS
 from pipeline.inference.probmaps import MapReader
 from pipeline.jobs.run import Run
 from pipeline.masks.instances import COLUMNS

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from pipeline.calibration.calibrate import calibrate
+from pipeline.config.fields import CHANNELS
 from pipeline.config.load import load_stored_config
 from pipeline.data.catalog import Catalog
 from pipeline.data.folds import read_folds
-from pipeline.data.targets import CHANNELS
 from pipeline.data.tiles import ImageDataset
 from pipeline.inference.tta import SYMMETRIES, mean_probability
 from pipeline.jobs.run import Run

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from pipeline.config.augment import Augment
+from pipeline.config.fields import CHANNELS, channels
 from pipeline.config.schema import Crops, Targets
 from pipeline.data.contact import contact
 from pipeline.data.targets import (
-    CHANNELS,
-    channels,
     make_target,
     object_truth,
     probabilities,

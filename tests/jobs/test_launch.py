@@ -45,7 +45,8 @@ def test_a_terminal_gets_one_table_with_a_row_for_each(tmp_path, make_tasks, cap
     first, second, third = make_tasks("0", "1", "test:0/2")
     after_first = replace(first, stage="finetune", after=(first,))
     first.progress.parent.mkdir()
-    told = {"epoch": "3/7", "loss": 0.47981, "images_per_s": 141.26, "left_s": 62.3}
+    told = {"epoch": "3/7", "loss": 0.47981, "val_loss": 0.51237, "val_dice": 0.8125}
+    told |= {"images_per_s": 141.26, "left_s": 62.3}
     first.progress.write_text(json.dumps(told))
     states = {first: "running", second: "running", after_first: "waiting", third: "waiting"}
     with Table(states) as table:
@@ -54,14 +55,15 @@ def test_a_terminal_gets_one_table_with_a_row_for_each(tmp_path, make_tasks, cap
         states |= {first: "done", after_first: "stopped"}
     drawn, left = (re.sub(r"\x1b\[A|\r", "\n", each) for each in (drawn, capsys.readouterr().err))
     rows = [row.split() for row in drawn.splitlines() if row.strip()]
-    assert ["fold", "stage", "epoch", "loss", "images/s", "time", "left"] in rows
-    assert ["0", "train", "3/7", "0.4798", "141.3", "01:02"] in rows
+    heads = ["fold", "stage", "epoch", "loss", "val", "loss", "Dice", "images/s", "time", "left"]
+    assert heads in rows
+    assert ["0", "train", "3/7", "0.4798", "0.5124", "0.812", "141.3", "01:02"] in rows
     assert ["1", "train", "running"] in rows
     assert ["test:0/2", "train", "waiting"] in rows
     assert [row.split()[0] for row in left.splitlines() if row.strip()][-4:] == [
         *("fold", "0", "1", "test:0/2")
     ]
-    assert ["0", "finetune", "3/7", "0.4798", "141.3", "stopped"] in [
+    assert ["0", "finetune", "3/7", "0.4798", "0.5124", "0.812", "141.3", "stopped"] in [
         row.split() for row in left.splitlines()
     ]
 

@@ -43,7 +43,7 @@ def section(arch, encoder, weights="none", **options):
         (section("unet", "resnet43"), "unknown encoder 'resnet43'. Did you mean 'resnet34'"),
         (section("unet", "tu-resnet1O"), "timm has no network 'resnet1O'. Did you mean"),
         (section("dpt", "resnet18"), "dpt cannot be built with encoder 'resnet18'"),
-        (section("fpn", "resnet18", upsampling=2), r"turns \(64, 64\) pixels into \(32, 32\)"),
+        (section("fpn", "resnet18", upsampling=2), r"3, 64, 64\) into \(1, 1, 32, 32\)"),
         (section("unet", "resnet18", decoder_channels=[8]), "you provide `decoder_channels` for 1"),
         (section("unet", "tu-swin_tiny_patch4_window7_224"), "crops.size_px: unet .* take 64 px"),
         (section("fpn", "dpn68b", "imagenet"), "there are no such weights for encoder dpn68b"),
@@ -81,13 +81,13 @@ def test_a_network_is_built_once_and_never_for_a_run_that_is_trained(run, monkey
     monkeypatch.setattr(build, "check_network", lambda *given, **_: built.append(given))
     one = run("crops.size_px=1024")
     check_before_work(one)
-    assert built == [(one.config.network, 1024)]
+    assert built == [(one.config.network, 1, 1024)]
     store(one)
     check_before_work(run("crops.size_px=1024", "seed=5", "machine.device=cpu"))
     assert len(built) == 1
     other = run("crops.size_px=1025")
     check_before_work(other)
-    assert built[1:] == [(one.config.network, None)]
+    assert built[1:] == [(one.config.network, 1, None)]
     (one.folder / "config.yaml").write_text("damaged: [")
     check_before_work(other)
     assert len(built) == 3

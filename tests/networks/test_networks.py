@@ -295,7 +295,7 @@ def test_what_cannot_be_built_says_why(changes, message):
 def test_options_that_change_the_size_are_refused():
     network = fresh("fpn", upsampling=2).eval()
     with pytest.raises(
-        ConfigError, match=r"turns \(64, 64\) pixels into \(32, 32\), expected as many"
+        ConfigError, match=r"64, 64\) into \(2, 1, 32, 32\), expected logits \(2, 1, 64, 64\)"
     ):
         network(images(64, 64))
 

@@ -1,5 +1,6 @@
 """A model in one file finds what its run finds, says what it is, and is refused when changed."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -187,6 +188,30 @@ def test_a_run_of_other_runs_maps_has_no_networks_to_export(tmp_path, monkeypatc
     with pytest.raises(ConfigError, match=r"run both: .* the maps of a, b\. Give one of them"):
         model_file.export_model(Run(config, restart=False), tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
+
+
+def with_code(held):
+    """The members of a model file as if the network were in a file of one's own."""
+    config = re.sub(rb"arch: \w+", b"arch: file:net.py:Net", held["config.yaml"])
+    known = json.loads(held["manifest.json"])
+    members = {"config.yaml": config, "net.py": b"raise SystemExit('it was run')"}
+    known["files"] |= {name: hashlib.sha256(text).hexdigest() for name, text in members.items()}
+    return held | members | {"manifest.json": json.dumps(known).encode()}
+
+
+def test_a_model_file_holds_no_code(exported, tmp_path, monkeypatch):
+    with zipfile.ZipFile(exported / "ships.zip") as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name, content in with_code(held).items():
+            archive.writestr(name, content)
+    with pytest.raises(ArtifactError, match=r"x\.zip: .*net\.py:Net: a model file holds no code"):
+        load_model(tmp_path / "x.zip")
+    network = "network={arch: 'file:net.py:Net', encoder: null, weights: none, options: {}}"
+    config = load_config(ROOT / "tests" / "tiny.yaml", ["name=own", network])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"own: .*holds no code. A package"):
+        model_file.export_model(Run(config, restart=False), tmp_path / "y.zip")
 
 
 def test_the_package_is_imported_without_torch():

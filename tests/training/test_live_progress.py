@@ -9,8 +9,10 @@ from toy_training import STEPS, job_in, run
 
 from pipeline.compute.group import Group
 from pipeline.errors import ConfigError
+from pipeline.jobs import progress
+from pipeline.jobs.progress import read_progress
 from pipeline.training import live_progress as watch
-from pipeline.training.live_progress import EpochProgress, write_history
+from pipeline.training.live_progress import EpochProgress, TimeEstimate, write_history
 
 pytestmark = pytest.mark.contract
 
@@ -33,6 +35,20 @@ def test_a_log_gets_a_plain_line_a_minute(monkeypatch, caplog, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_training_says_once_how_long_it_will_take(caplog):
+    caplog.set_level("INFO")
+    for quiet in (True, False):
+        estimate = TimeEstimate(
+            "train fold 0", steps=1000, epochs=10, validation_steps=20.0, quiet=quiet
+        )
+        for seconds in (90.0, *[0.5] * 60):
+            estimate.step(seconds)
+    (line,) = caplog.messages
+    assert line == (
+        "train fold 0: will take about 10 min: 1000 steps, 2.00 a second, and 10 validations"
+    )
+
+
 def test_the_history_says_where_the_seconds_went(tmp_path, images):
     run(tmp_path / "a", images)
     table = pd.read_csv(tmp_path / "a" / "history.csv")
@@ -40,6 +56,16 @@ def test_the_history_says_where_the_seconds_went(tmp_path, images):
     assert set(phases) < set(table)
     assert (table.train_s - table.data_wait_s - table.step_s).abs().max() < 1e-6
     assert (table[["data_wait_s", "step_s", "val_s"]] > 0).all(axis=None)
+
+
+def test_the_launcher_is_told_the_validation_of_the_epoch_before(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("PIPELINE_PROGRESS", str(tmp_path / "told.json"))
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    run(tmp_path / "a", images)
+    table, told = pd.read_csv(tmp_path / "a" / "history.csv"), read_progress(tmp_path / "told.json")
+    assert told["epoch"] == "3/3"
+    shown = [told["val_loss"], told["val_dice"]]
+    assert shown == pytest.approx(table.loc[1, ["val_loss", "val_dice"]].tolist())
 
 
 def test_waits_between_steps_are_seconds_of_training(tmp_path, images, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from toy_training import Network, context, dataset, run, same
 
-from pipeline.data.targets import CHANNELS
+from pipeline.config.fields import CHANNELS
 from pipeline.training import batches
 
 pytestmark = pytest.mark.contract

@@ -10,10 +10,11 @@ from all_stages import STAGES, run_stages
 from pydantic import TypeAdapter
 from torch.nn import functional
 
+from pipeline.config.fields import CHANNELS
 from pipeline.config.load import load_config
 from pipeline.config.losses import LossTerm
 from pipeline.config.schema import Targets
-from pipeline.data.targets import CHANNELS, probabilities
+from pipeline.data.targets import probabilities
 from pipeline.jobs.run import Run
 from pipeline.networks.build import Prediction
 from pipeline.training.objective import Objective, WeightedSum
