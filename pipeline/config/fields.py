@@ -52,3 +52,7 @@ class LossTerm(Section):
     def settings(self) -> dict[str, object]:
         """The term's own settings."""
         return self.model_dump(exclude={"name", "weight"})
+
+
+STORED = {"stored": True}
+"""Validation's context where a run's own configuration is read again."""

@@ -16,7 +16,7 @@ from pipeline.config.architectures import architectures, find_architecture
 from pipeline.config.code_file import CodeFile, IsArchitecture
 from pipeline.config.describe import nearest
 from pipeline.config.earlier import Neutral
-from pipeline.config.fields import Section
+from pipeline.config.fields import STORED, Section
 from pipeline.config.paths import IsPath, expanded
 from pipeline.config.yaml_source import KeysOf, defect
 
@@ -77,6 +77,8 @@ class Network(Section):
         if weights in _WEIGHTS:
             return weights
         path = expanded(Path(weights))
+        if info.context == STORED:  # what was trained needs them no more
+            return str(path)
         if not os.path.isfile(path):  # noqa: PTH113  false where the system refuses to look
             raise ValueError(
                 f"no such file: {weights!r}.{nearest(weights, _WEIGHTS)} "

@@ -24,6 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline import __version__
 from pipeline.config.describe import Key, describe, dotted, nearest
 from pipeline.config.earlier import carried_over, new_name
+from pipeline.config.fields import STORED
 from pipeline.config.paths import IsPath, expanded
 from pipeline.config.yaml_text import read_yaml
 from pipeline.errors import ConfigError, about
@@ -120,7 +121,7 @@ def validate_stored(model: type[Model], path: Path) -> Model:
     Raises:
         ConfigError: It is damaged, or a newer version wrote it with keys that this one lacks.
     """
-    return _checked(model, _read_stored(model, path))
+    return _checked(model, _read_stored(model, path), STORED)
 
 
 def _read_stored(model: type[BaseModel], path: Path) -> _Source:
@@ -130,9 +131,10 @@ def _read_stored(model: type[BaseModel], path: Path) -> _Source:
     return source
 
 
-def _checked(model: type[Model], source: _Source) -> Model:
+def _checked(model: type[Model], source: _Source, context: dict[str, bool] | None = None) -> Model:
     try:
-        return model.model_validate_json(json.dumps(source.tree), strict=True)
+        text = json.dumps(source.tree)
+        return model.model_validate_json(text, strict=True, context=context)
     except ValidationError as error:
         lines = [
             describe(model, source.tree, source.place, detail)

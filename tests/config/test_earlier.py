@@ -164,3 +164,13 @@ def test_a_new_setting_of_the_demo_leaves_its_folder(monkeypatch):
     for clouds in (0.0, 0.5):
         grown = data.model_copy(update={"demo": Grown(**data.demo.model_dump(), clouds=clouds)})
         assert (grown.folder_of(FIRST) == data.folder_of(FIRST)) == (clouds == 0.0)
+
+
+def test_what_was_trained_needs_its_start_weights_no_more(tmp_path):
+    weights = tmp_path / "start.pt"
+    weights.touch()
+    config = load_config(DEMO, [f"network.weights={weights}", "name=run"])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(as_stored(config))
+    weights.unlink()
+    assert load_stored_config(tmp_path / "run" / "config.yaml") == config
