@@ -17,6 +17,7 @@ from pipeline.config.load import load_config
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import decode_labels
+from pipeline.package.contents import Package
 from tests.all_stages import do_parts, run_stages
 
 pytestmark = pytest.mark.contract
@@ -40,20 +41,21 @@ def label(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_stages(make_run("name=first"), FIRST)
 
-    def predictor(_, sources):
-        def predict(_, picture_hwc):
+    class Model:
+        def __init__(self, package):
+            self.config, self.weights = package.config, package.weights
+
+        def maps(self, picture_hwc, _):
             bright_hw = picture_hwc[..., 1]
-            return {"ship": ImageMaps(bright_hw if sources == [0] else 255 - bright_hw)}
+            return {"ship": ImageMaps(bright_hw if self.weights == (0,) else 255 - bright_hw)}
 
-        return predict
+        def find(self, maps):
+            found_hw = (maps["ship"].prob_hw >= 128).astype(np.uint8)
+            return {"ship": cv2.connectedComponents(found_hw)[1]}
 
-    def find(maps):
-        found_hw = (maps["ship"].prob_hw >= 128).astype(np.uint8)
-        return {"ship": cv2.connectedComponents(found_hw)[1]}
-
-    monkeypatch.setattr(pseudo_labels, "predictor", predictor)
-    monkeypatch.setattr(pseudo_labels, "finder", lambda _: find)
-    monkeypatch.setattr("pipeline.inference.predict.trained_networks", lambda _: [0, 1])
+    package = Package(make_run("name=first").config, {}, None, (1, 1), weights=(0, 1))
+    monkeypatch.setattr("pipeline.package.model.Model", Model)
+    monkeypatch.setattr(Package, "of_run", lambda _: package)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["pseudo_labels", "first", *map(str, arguments)])

@@ -21,6 +21,7 @@ from all_stages import do_parts, run_stages
 from pipeline import s4_predict
 from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError
+from pipeline.jobs.lock import Lock
 from pipeline.jobs.parts import Part
 from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
@@ -183,6 +184,9 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(finished, checkout):
     wait_for(process, run / "train" / "fold0" / "last.pt")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for fold in (0, 1):  # whose processes the kernel ends a little later
+        with Lock(run / "locks" / f"train-fold-{fold}", "training").take(wait=True):
+            pass
     kill_at(checkout, run / "train" / "fold1" / "last.pt")
     kill_at(checkout, run / "finetune" / "fold1" / "last.pt")
     kill_at(checkout, run / "predict" / "oof" / "fold0" / "maps")
