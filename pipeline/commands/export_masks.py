@@ -238,12 +238,12 @@ def drawn(texts: Sequence[str], height: int, width: int) -> "Labels":
     """Draw masks as labels 1..n; where they share pixels, the smallest is on top."""
     import numpy as np
 
-    from pipeline.masks.rle import fill, parse_runs
+    from pipeline.masks.rle import fill, parse_rows
+    from pipeline.masks.rle_forms import part
 
     columns_wh = np.zeros((width, height), np.int32)
-    runs = [parse_runs(text, height, width) for text in texts]
-    for number in sorted(range(len(runs)), key=lambda number: -runs[number][:, 1].sum()):
-        fill(columns_wh.ravel(), runs[number], np.full(len(runs[number]), number + 1))
+    runs, owners = part(*parse_rows(list(texts), height, width), height * width)
+    fill(columns_wh.ravel(), runs, owners + 1)
     return columns_wh.T
 
 
