@@ -35,7 +35,8 @@ def from_counts(counts: object, size: int) -> Runs:
     except (TypeError, ValueError, OverflowError):
         raise RefusalError("expected counts of pixels, got something else", EXPORT_AGAIN) from None
     ends = np.cumsum(lengths)
-    if (lengths < 0).any() or not len(ends) or ends[-1] != size:
+    # One that is too long by itself could make their sum come round to the size.
+    if ((lengths < 0) | (lengths > size)).any() or not len(ends) or ends[-1] != size:
         total = ends[-1] if len(ends) else 0
         raise RefusalError(
             f"expected counts from 0 on of {size} pixels in all, got {total}", EXPORT_AGAIN

@@ -3,10 +3,10 @@
 Reads a picture or a folder of pictures, of any size, and the run's networks and rules, or with
 `--model FILE` instead of `--run NAME` those of a file that `export_model` wrote. Writes into the
 folder --out: `instances.csv` with the objects of all pictures, their class where there are several,
-and for each picture
-`<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its pixels, x to the right
-and y down from the outer corner of the first one. A large picture is predicted in windows as large
-as the images that the run learned from; filters and areas of the rules hold for the whole picture.
+and for each picture `<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its
+pixels, x to the right and y down from the outer corner of the first one. A large picture is
+predicted in windows as large as the images that the run learned from; filters and areas of the
+rules hold for the whole picture.
 """
 
 import logging
