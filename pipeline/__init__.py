@@ -13,6 +13,7 @@ s7_report     all that was recorded             -> runs/<name>/report/index.html
 
 Beside them, where asked for (`./run.sh NAME`):
 
+commands.watch            a run that trains         -> its curves in a browser, as epochs end
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
 commands.export_model     a finished run            -> a model in one file, for `load_model`

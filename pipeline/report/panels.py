@@ -88,7 +88,7 @@ def glance(key: str, title: str, records: Records) -> Panel:
     trained = [m for m in manifests if m["stage"] in {"train", "finetune"}]
     # Version 0.3.0 did not record the precision.
     devices = {" in ".join(filter(None, [m["device"], m.get("precision")])) for m in trained}
-    facts["time of all jobs"] = _duration(sum(m["wall_s"] for m in manifests))
+    facts["time of all jobs"] = duration(sum(m["wall_s"] for m in manifests))
     facts["trained on"] = ", ".join(sorted(devices)) or "–"
     config, marks = records.read("config.yaml"), task.competition.marks
     network = config["network"]
@@ -102,7 +102,8 @@ def glance(key: str, title: str, records: Records) -> Panel:
     return Panel(key, title, lead if rendered else "", drawings=[scale], facts=facts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time as one says it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
