@@ -14,7 +14,7 @@ s7_report     all that was recorded             -> runs/<name>/report/index.html
 Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
-commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.predict_images    pictures of your own      -> overlays, instances, GeoJSON
 commands.export_model     a finished run            -> a model in one file, for `load_model`
 commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold

@@ -87,6 +87,22 @@ class Grid:
             for row, first in product(range(rows), range(0, columns, self.group))
         ]
 
+    def cells_of(self, boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the cells that hold the centres of boxes, (n, 4): their numbers, row by row."""
+        rows, columns = ((boxes[:, :2] + boxes[:, 2:]) // (2 * np.array(self.window))).T
+        numbers: npt.NDArray[np.int64] = rows * self._cells_a_row + columns
+        return numbers
+
+    def cell(self, number: int) -> Box:
+        """Return a cell, of which a part may lie beyond the image."""
+        row, column = divmod(number, self._cells_a_row)
+        height, width = self.window
+        return Box(row * height, column * width, (row + 1) * height, (column + 1) * width)
+
+    @property
+    def _cells_a_row(self) -> int:
+        return -(-self.width // self.window[1])
+
     def touching(self, box: Box) -> tuple[range, range]:
         """Return the rows and the columns of the windows that share pixels with a box."""
         return (
@@ -122,4 +138,5 @@ def _ramp(length: int) -> npt.NDArray[np.float32]:
     """Weigh a window's pixels along one side: less and less towards its edges, never nothing."""
     edge = max(1, round(length * OVERLAP))
     steps = np.arange(length, dtype=np.float32) + np.float32(0.5)
-    return np.minimum(np.minimum(steps, length - steps), edge) / np.float32(edge)
+    ramp: npt.NDArray[np.float32] = np.minimum(np.minimum(steps, length - steps), edge) / edge
+    return ramp

@@ -17,26 +17,23 @@ Image = npt.NDArray[np.uint8]
 
 
 class Pixels(Protocol):
-    """An image that need not fit in memory.
-
-    Attributes:
-        name: Its file's, unique among all that are predicted together.
-        height: Of the grid that is predicted, px.
-        width: The same.
-        identity: JSON values: all that decides the pixels.
-    """
+    """An image that need not fit in memory."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its file's, unique among all that are predicted together."""
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Of the grid that is predicted, px."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """The same."""
 
     @property
-    def identity(self) -> dict[str, Any]: ...
+    def identity(self) -> dict[str, Any]:
+        """All that decides the pixels, as JSON values."""
 
     def read(self, box: Box) -> tuple[Image, Valid]:
         """Return the pixels of a box within the image, uint8 (h, w, 3), RGB, and which are valid.
@@ -46,7 +43,6 @@ class Pixels(Protocol):
         Raises:
             DataError: They cannot be read.
         """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +69,17 @@ class Picture:
     @property
     def height(self) -> int:
         """Of the picture, px."""
-        return self.image_hwc.shape[0]
+        return len(self.image_hwc)
 
     @property
     def width(self) -> int:
         """The same."""
-        return self.image_hwc.shape[1]
+        return len(self.image_hwc[0])
 
     @property
     def identity(self) -> dict[str, Any]:
         """Name, size and SHA-256 of the pixels."""
-        sha256 = hashlib.sha256(np.ascontiguousarray(self.image_hwc)).hexdigest()
+        sha256 = hashlib.sha256(self.image_hwc.tobytes()).hexdigest()
         return {"name": self.name, "size": [self.height, self.width], "pixels_sha256": sha256}
 
     def read(self, box: Box) -> tuple[Image, Valid]:

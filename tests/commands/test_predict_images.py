@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.commands import build_package, compare, predict_image
+from pipeline.commands import build_package, compare, predict_images
 from pipeline.commands._runs import open_run, run_folder
-from pipeline.commands.predict_image import find_pictures
+from pipeline.commands.predict_images import find_scenes
 from pipeline.config.load import as_stored, load_config
 from pipeline.data.verify import verify_images
 from pipeline.errors import ConfigError, DataError
-from pipeline.maps import ImageMaps
 from pipeline.masks.instances import read_instances
 from pipeline.report.overlay import overlay
 
@@ -29,15 +28,16 @@ def predicted(tmp_path):
     """Predict the pictures in a folder, and give the ImageIds with a result, and the error."""
     model = SimpleNamespace(
         config=load_config(ROOT / "configs" / "demo.yaml", []),
+        classes=("ship",),
         device="cpu",
-        maps=lambda picture_hwc, _: {"ship": ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))},
-        find=lambda layers: {"ship": np.zeros(layers["ship"].prob_hw.shape, np.int32)},
+        identity={"made_of": "nothing"},
+        find=lambda *_, **__: iter(()),
     )
 
     def predict(pictures, out=tmp_path / "out"):
         said = ""
         try:
-            predict_image.predict_pictures(find_pictures(pictures), model, out)
+            predict_images.predict_scenes(find_scenes([pictures]), model, out)
         except DataError as error:
             said = str(error)
         return read_instances(out / "instances.csv").ImageId.tolist(), said
@@ -54,7 +54,7 @@ def test_pictures_that_cannot_be_used_are_told_as_stage_0_tells_them(tmp_path, p
     names = ["cut.jpg", "deep.png", "print.tif", "text.png"]
     ids, said = predicted(tmp_path)
     assert ids == ["a.jpg"]
-    assert said == "4 of 5 pictures were not read: cut.jpg, deep.png, print.tif, text.png."
+    assert said == "4 of 5 were not predicted: cut.jpg, deep.png, print.tif, text.png."
     reasons = verify_images([tmp_path / name for name in names], None, jobs=1).defect
     for name, reason in zip(names, reasons, strict=True):
         assert f"{tmp_path / name}: {reason}" in caplog.text
@@ -69,7 +69,7 @@ def test_names_of_any_bytes_keep_all_other_results(tmp_path, predicted, caplog):
     (tmp_path / "nan").rename(tmp_path / "nan.png")
     ids, said = predicted(tmp_path)
     assert ids == [name.replace("nan", "nan.png") for name in good]
-    assert said.startswith("3 of 8 pictures were not read: 'new\\nline.png', xxx")
+    assert said.startswith("3 of 8 were not predicted: 'new\\nline.png', xxx")
     assert said.endswith(r"x.png, '\udcff.png'.")
     assert caplog.text.count("not UTF-8. Rename the file") == 2
     assert "its name is 1 bytes too long. Rename the file" in caplog.text
@@ -86,7 +86,7 @@ def test_an_error_of_the_system_keeps_all_other_results(tmp_path, predicted, mon
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    assert predicted(tmp_path) == (["a.png", "c.png"], "1 of 3 pictures were not read: b.png.")
+    assert predicted(tmp_path) == (["a.png", "c.png"], "1 of 3 were not predicted: b.png.")
     assert f"{tmp_path / 'b.png'}: cannot be read: Permission denied" in caplog.text
 
 
@@ -100,12 +100,12 @@ def test_its_own_files_are_no_pictures(tmp_path, predicted):
 def test_a_folder_gives_its_pictures_by_name(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_pictures(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [*find_scenes([tmp_path])] == ["a.jpg", "b.PNG"]
     with pytest.raises(DataError, match="found nothing"):
-        find_pictures(tmp_path / "gone")
+        find_scenes([tmp_path / "gone"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="a folder without pictures"):
-        find_pictures(tmp_path / "empty")
+        find_scenes([tmp_path / "empty"])
 
 
 @pytest.fixture
