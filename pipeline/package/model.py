@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.compute.device import Device
-from pipeline.config.fields import channels
+from pipeline.config.fields import CHANNELS
 from pipeline.errors import ConfigError
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import as_layers, to_levels
@@ -178,9 +178,9 @@ class Model:
         sides = zip(self._size, (pixels.height, pixels.width), strict=True)
         height, width = (min(both) for both in sides)
         grid = Grid(pixels.height, pixels.width, (height, width), self._network.batch_size)
-        outputs = channels(self.config.targets.kind, len(self.classes))
+        layers = len(self.classes) * min(CHANNELS[self.config.targets.kind], 2)  # with contact
         made_of = {"pixels": pixels.identity, "model": self.identity, "device": str(self.device)}
-        windows = Windows(work, grid, outputs, made_of, block_px=block_px)
+        windows = Windows(work, grid, layers, made_of, block_px=block_px)
 
         def answer(images_nhwc: Image) -> tuple[Image, list[float | None]]:
             images_nchw = np.ascontiguousarray(images_nhwc.transpose(0, 3, 1, 2))

@@ -36,14 +36,15 @@ def found(object_hw, side_px):
 def expected(object_hw):
     labels_hw, count = ndimage.label(object_hw, np.ones((3, 3)))
     boxes = [
-        Box(*(s.start for s in at), *(s.stop for s in at)) for at in ndimage.find_objects(labels_hw)
+        [rows.start, columns.start, rows.stop, columns.stop]
+        for rows, columns in ndimage.find_objects(labels_hw)
     ]
     labels, first = np.unique(labels_hw, return_index=True)
     first = first[labels > 0]
     order = np.argsort(first)
     assert len(order) == count
     first_yx = np.stack(np.divmod(first[order], object_hw.shape[1]), axis=1)
-    return [[*boxes[number]] for number in order], first_yx.tolist()
+    return [boxes[number] for number in order], first_yx.tolist()
 
 
 @settings(max_examples=150, deadline=None)
