@@ -1,69 +1,23 @@
 """Objects of a scene do not depend on blocks or extent, and those of one window are stage 6's."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixel_model import ALL, FILTERED, WINDOW, blobs, model_of
 
-from pipeline.config.fields import CHANNELS
-from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError
 from pipeline.inference.predict import as_layers
-from pipeline.inference.tta import Chances
 from pipeline.masks.rle import decode_labels
-from pipeline.package.contents import Package
-from pipeline.package.model import Model, describe
+from pipeline.package.model import describe
 from pipeline.selection.rules import find_objects
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
 from pipeline.windows.pixels import Picture
 
 pytestmark = pytest.mark.unit
-
-ROOT = Path(__file__).parents[2]
-WINDOW = (32, 40)
-CUT = Separation("distance", 100, 8, seed=60, merge_below_px=3)
-ALL = Rules(CUT, min_area_px=0)
-FILTERED = Rules(CUT, min_area_px=5, filter_level=180, filter_area_px=30)
-
-
-class Channels:
-    """Networks that see each pixel alone: each output is a channel of the image."""
-
-    batch_size = 3
-
-    def __init__(self, config, *_):
-        self.layers = len(config.task.classes) * min(CHANNELS[config.targets.kind], 2)
-
-    def __call__(self, images_nchw):
-        return Chances(images_nchw[:, : self.layers].float() / 255, None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def sees_pixels():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.package.model.MeanNetwork", Channels)
-        yield
-
-
-def model_of(rules, name="demo", *overrides):
-    config = load_config(ROOT / "configs" / f"{name}.yaml", [*overrides])
-    each = dict.fromkeys(config.task.classes, rules)
-    return Model(Package(config, each, None, WINDOW, (), {}), device="cpu")
-
-
-def blobs(height, width, seed, share):
-    """Noise of a few pixels' grain, and lines through all of it: objects of all sizes."""
-    rng = np.random.default_rng(seed)
-    image_hwc = cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 1.5)
-    image_hwc = np.clip((image_hwc - 0.5) * 900 + 255 * share, 0, 255).astype(np.uint8)
-    if seed % 2:
-        cv2.line(image_hwc, (0, height // 3), (width - 1, height - 1), (200, 0, 0), 1)
-    return image_hwc
 
 
 def whole_objects(model, image_hwc):
@@ -88,7 +42,7 @@ def comparable(one):
     return replace(one, polygons=rings_of(one))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.integers(1, WINDOW[0]),
     st.integers(1, WINDOW[1]),
@@ -103,7 +57,7 @@ def test_an_image_of_a_window_has_the_objects_of_its_maps(height, width, seed, r
     assert found == [*map(comparable, whole_objects(model, image_hwc))]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.tuples(*[st.integers(1, 130)] * 2), st.integers(0, 999), st.sampled_from([0.2, 0.4]))
 def test_without_image_filters_objects_are_those_of_the_whole(shape, seed, share):
     # Equals that a watershed has to part it parts by where in the map they lie.
@@ -175,7 +129,6 @@ def test_a_cell_keeps_or_loses_its_objects_alone():
 def test_a_model_resumes_no_other_models_windows(tmp_path):
     picture = Picture("a", blobs(40, 40, 0, 0.4))
     [*model_of(ALL).find(picture, tmp_path)]
-    other = model_of(ALL)
-    other.identity = {"size": [*WINDOW], "train/fold0": "another"}
+    other = model_of(ALL, made_of={"train/fold0": "another"})
     with pytest.raises(ArtifactError, match="windows of the same model, got those of another"):
         [*other.find(picture, tmp_path)]

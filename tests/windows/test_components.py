@@ -47,7 +47,7 @@ def expected(object_hw):
     return [boxes[number] for number in order], first_yx.tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
     st.integers(0, 10**6),

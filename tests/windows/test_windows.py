@@ -1,11 +1,8 @@
 """Windows cover an image of any size, blending them leaves no seam, and nothing is done twice."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,11 +112,7 @@ def test_blocks_cover_a_box_once():
     assert seen_hw.sum() == 27 * 35
 
 
-KILLED = """
-    import os, signal
-    from pathlib import Path
-    from test_windows import Picture, brightness, noise, predicted
-
+def predict_until_killed(folder, picture):
     calls = iter(range(100))
 
     def answer(images_nhwc):
@@ -127,15 +120,17 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         return brightness(images_nhwc)
 
-    predicted(Path("work"), Picture("a", noise(90, 130)), (20, 20), answer)
-"""
+    predicted(folder, picture, (20, 20), answer)
 
 
 def test_killed_it_resumes_and_ends_with_the_same_bytes(tmp_path):
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    script = [sys.executable, "-c", textwrap.dedent(KILLED)]
-    done = subprocess.run(script, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    picture = Picture("a", noise(90, 130))
+    process = multiprocessing.get_context("fork").Process(
+        target=predict_until_killed, args=(tmp_path / "work", picture)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert len([*(tmp_path / "work").glob("*.npz")]) == 7
     calls = []
 
@@ -143,7 +138,6 @@ def test_killed_it_resumes_and_ends_with_the_same_bytes(tmp_path):
         calls.append(len(images_nhwc))
         return brightness(images_nhwc)
 
-    picture = Picture("a", noise(90, 130))
     resumed = predicted(tmp_path / "work", picture, (20, 20), answer)
     undisturbed = predicted(tmp_path / "undisturbed", picture, (20, 20))
     assert len(calls) == len(undisturbed.grid.groups()) - 7
