@@ -120,7 +120,7 @@ def _find(path: Path, *, recursive: bool) -> Iterator[tuple[str, Path]]:
         yield scene.relative_to(path).as_posix(), scene
 
 
-def read(path: Path, name: str, reading: Reading) -> "Picture":
+def open_scene(path: Path, name: str, reading: Reading) -> "Picture":
     """Read a picture as stage 0 would, if files of its name can be written.
 
     Raises:
@@ -162,7 +162,7 @@ def predict_scenes(
     try:
         for name, path in scenes.items():
             try:
-                scene = read(path, name, task.reading)
+                scene = open_scene(path, name, task.reading)
                 count = _predict(scene, model, out, block_px)
             except DataError as error:
                 LOG.error("%s", error)
@@ -183,31 +183,29 @@ def _predict(scene: "Picture", model: "Model", out: Path, block_px: int) -> int:
     """
     record = out / RECORDS / scene.name.replace("/", "_/")
     done, work = record / DONE, record / "windows"
-    if done.exists():
-        before = read_json(done)
-        if before["pixels"] != scene.identity:
-            raise DataError(
-                f"{shown(scene.name)}: expected the pixels whose objects are in {out}, got others: "
-                f"the file, or how it is read, has changed. Give another --out; or delete {record} "
-                "to write its objects anew."
-            )
-    if not done.exists() or not all((out / name).exists() for name in before["files"]):
+    result = read_json(done) if done.exists() else None
+    if result is not None and result["pixels"] != scene.identity:
+        raise DataError(
+            f"{shown(scene.name)}: expected the pixels whose objects are in {out}, got others: the "
+            f"file, or how it is read, has changed. Give another --out; or delete {record} to have "
+            "it predicted anew."
+        )
+    if result is None or not all((out / name).exists() for name in result["files"]):
         found = [*model.find(scene, work, block_px=block_px, progress=True)]
         objects = {name: [one for one in found if one.class_id == name] for name in model.classes}
-        rows = [
-            (class_id, text)
-            for class_id, of_class in objects.items()
-            for text in [one.rle for one in of_class] or [""]
-        ]
-        before = {
+        result = {
             "name": scene.name,
             "pixels": scene.identity,
             "files": _write(out, scene, objects),
-            "rows": rows,
+            "rows": [
+                (class_id, text)
+                for class_id, of_class in objects.items()
+                for text in [one.rle for one in of_class] or [""]
+            ],
         }
-        write_json(done, before)
+        write_json(done, result)
     shutil.rmtree(work, ignore_errors=True)
-    return sum(text != "" for _, text in before["rows"])
+    return sum(text != "" for _, text in result["rows"])
 
 
 def _write_table(out: Path, classes: Sequence[str]) -> None:

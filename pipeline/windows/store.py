@@ -7,7 +7,7 @@ ever in memory.
 
 import zlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -65,7 +65,7 @@ class Windows:
         self.computed = np.zeros(grid.shape, np.bool_)
         self._heads = np.full(grid.shape, np.nan)
         room = max(1, CACHE_BYTES // (channels * grid.weights_hw.size))
-        self._window = lru_cache(room)(self._unpack)
+        self._window = lru_cache(room)(partial(_unpack, folder, grid.group))
         wanted = {"grid": [VERSION, *grid.shape, *grid.window, grid.group], **identity}
         refuse_others(folder / MANIFEST, wanted, "the windows")
         write_json(folder / MANIFEST, wanted)
@@ -96,12 +96,9 @@ class Windows:
                 self._add(group, pixels, answer)
                 bar.update(len(group.columns))
 
-    def _file(self, row: int, first: int) -> Path:
-        return self._folder / f"{row}-{first}.npz"
-
     def _found(self, group: Group) -> bool:
         """Take in which windows of a group were predicted, if it is there."""
-        path = self._file(group.row, group.columns[0])
+        path = _file(self._folder, group.row, group.columns[0])
         if not path.exists():
             return False
         columns, heads = _read(path, "columns", "heads")
@@ -128,15 +125,10 @@ class Windows:
                 for n, levels_chw in zip(seen, levels_nchw, strict=True)
             }
         write_atomic(
-            self._file(group.row, group.columns[0]),
+            _file(self._folder, group.row, group.columns[0]),
             lambda file: np.savez_compressed(file, columns=columns, heads=heads, **levels),
         )
         self._enter(group.row, columns, heads)
-
-    def _unpack(self, row: int, column: int) -> Levels:
-        path = self._file(row, column - column % self.grid.group)
-        (levels_chw,) = _read(path, f"levels{column}")
-        return levels_chw
 
     def levels(self, box: Box) -> Levels:
         """Return the blended levels of a box within the image, uint8 (c, h, w).
@@ -201,6 +193,15 @@ def refuse_others(path: Path, wanted: dict[str, Any], what: str) -> None:
             f"{path.parent}: expected {what} of the same {' and '.join(differ)}, got those of "
             "another. Give another --out; or delete that folder, if it is not needed."
         )
+
+
+def _file(folder: Path, row: int, first: int) -> Path:
+    return folder / f"{row}-{first}.npz"
+
+
+def _unpack(folder: Path, group: int, row: int, column: int) -> Levels:
+    (levels_chw,) = _read(_file(folder, row, column - column % group), f"levels{column}")
+    return levels_chw
 
 
 def _read(path: Path, *names: str) -> list[npt.NDArray[Any]]:
