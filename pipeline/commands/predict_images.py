@@ -29,6 +29,7 @@ from pipeline.data.images import ENDINGS, list_images, name_defect, shown
 from pipeline.errors import DataError, about
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
+from pipeline.jobs.lock import Lock
 
 if TYPE_CHECKING:
     from pipeline.package.model import FoundObject, Model
@@ -155,22 +156,23 @@ def predict_scenes(
 
     task = model.config.task
     claim, of_model = out / RECORDS / "model.json", {"model": model.identity}
-    refuse_others(claim, of_model, "objects")
-    write_json(claim, of_model)
-    LOG.info("predicting on %s", model.device)
     failed: list[str] = []
-    try:
-        for name, path in scenes.items():
-            try:
-                scene = open_scene(path, name, task.reading)
-                count = _predict(scene, model, out, block_px)
-            except DataError as error:
-                LOG.error("%s", error)
-                failed.append(shown(name))
-            else:
-                LOG.info("%s: %d %s", path, count, task.object_name[count != 1])
-    finally:  # stopped on the way, too: what was found is kept
-        _write_table(out, task.classes)
+    with Lock(out / RECORDS / "lock", str(out)).take(wait=True):
+        refuse_others(claim, of_model, "objects")
+        write_json(claim, of_model)
+        LOG.info("predicting on %s", model.device)
+        try:
+            for name, path in scenes.items():
+                try:
+                    scene = open_scene(path, name, task.reading)
+                    count = _predict(scene, model, out, block_px)
+                except DataError as error:
+                    LOG.error("%s", error)
+                    failed.append(shown(name))
+                else:
+                    LOG.info("%s: %d %s", path, count, task.object_name[count != 1])
+        finally:  # stopped on the way, too: what was found is kept
+            _write_table(out, task.classes)
     if failed:
         raise DataError(f"{len(failed)} of {len(scenes)} were not predicted: {', '.join(failed)}.")
 

@@ -152,8 +152,7 @@ class Model:
         """Return the maps of each class in a picture, whole, and the objects that `find` finds."""
         with tempfile.TemporaryDirectory() as work:
             windows = self.windows(picture, Path(work))
-            whole = windows.grid.whole
-            maps = as_layers(windows.levels(whole), windows.image_prob(whole), self.config)
+            maps = as_layers(windows.levels(windows.grid.whole), None, self.config)
             objects = [*self.find(picture, Path(work))]  # which goes on with these windows
         return dict(zip(self.classes, maps, strict=True)), objects
 

@@ -126,6 +126,16 @@ def test_a_cell_keeps_or_loses_its_objects_alone():
     assert (labels_hw > 0).sum() == 200
 
 
+@pytest.mark.parametrize("name", ["demo", "whole_masks"])
+def test_where_nothing_is_valid_nothing_is_found(tmp_path, name):
+    class Invalid(Picture):
+        def read(self, box):
+            return super().read(box)[0], np.zeros(box.shape, bool)
+
+    picture = Invalid("a", np.full((70, 90, 3), 255, np.uint8))
+    assert [*model_of(ALL, name).find(picture, tmp_path)] == []
+
+
 def test_a_model_resumes_no_other_models_windows(tmp_path):
     picture = Picture("a", blobs(40, 40, 0, 0.4))
     [*model_of(ALL).find(picture, tmp_path)]
