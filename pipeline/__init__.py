@@ -15,7 +15,7 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.watch            a run that trains         -> its curves in a browser, as epochs end
 commands.compare          two or more runs          -> a page of what differs, and where one wins
-commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
+commands.predict_images   images of any size        -> overlays, instances, GeoJSON
 commands.export_model     a finished run            -> a model in one file, for `load_model`
 commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold
@@ -28,8 +28,8 @@ commands.predict_package  that package, test images -> the same submission, with
 Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
 and `jobs`; `masks` and `metrics`; `data`, `competitions`, a file each, and `annotations`;
 `networks`, `training` and `inference`, from images to maps (`maps.py`); `separation`, `selection`
-and `calibration`, from maps to instances; `report`, `kaggle` and `package`. No room imports one
-above it, and none imports a stage.
+and `calibration`, from maps to instances; `windows`, both for images larger than memory; `report`,
+`kaggle` and `package`. No room imports one above it, and none imports a stage.
 """
 
 import os

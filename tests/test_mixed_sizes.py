@@ -16,7 +16,7 @@ import toy_training
 from pipeline import s7_report
 from pipeline.calibration.problem import Problem
 from pipeline.calibration.search import image_sums
-from pipeline.commands.predict_image import find_pictures, predict_pictures
+from pipeline.commands.predict_images import find_scenes, predict_scenes
 from pipeline.config.competitions import Rle
 from pipeline.config.load import load_config
 from pipeline.data.catalog import SIZES, Catalog
@@ -341,7 +341,7 @@ def test_a_package_and_single_pictures_get_what_the_run_found(finished, tmp_path
     expected = read_instances(run.folder / "submit" / "submission.csv")
     pd.testing.assert_frame_equal(read_instances(tmp_path / "submission.csv"), expected)
     (root / "test_images" / "8.png").unlink()
-    predict_pictures(find_pictures(root / "test_images"), Model(Package.of_run(run)), tmp_path)
+    predict_scenes(find_scenes([root / "test_images"]), Model(Package.of_run(run)), tmp_path)
     single = read_instances(tmp_path / "instances.csv")
     ordered = expected[expected.ImageId != "8.png"].reset_index(drop=True)
     pd.testing.assert_frame_equal(single, ordered)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import s6_submit, s7_report
-from pipeline.commands.predict_image import predict_pictures
+from pipeline.commands.predict_images import find_scenes, predict_scenes
 from pipeline.config.load import load_config
 from pipeline.data.files import fingerprint
 from pipeline.data.stand_in import render_stand_in
@@ -64,8 +64,8 @@ def test_pictures_read_as_told_make_the_same_run(plain, caplog):
     assert len([*Path("data/.verified").iterdir()]) == 3, "of each folder as it was read"
 
     for each in (plain, run):
-        pictures = sorted(each.config.data_folder.glob("images/*"))
-        predict_pictures(pictures, Model(Package.of_run(each)), each.folder / "pictures")
+        pictures = find_scenes([each.config.data_folder / "images"])
+        predict_scenes(pictures, Model(Package.of_run(each)), each.folder / "pictures")
     tables = [each.folder / "pictures" / "instances.csv" for each in (plain, run)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
 

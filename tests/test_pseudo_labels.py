@@ -18,6 +18,7 @@ from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import decode_labels
 from pipeline.package.contents import Package
+from pipeline.package.model import describe
 from tests.all_stages import do_parts, run_stages
 
 pytestmark = pytest.mark.contract
@@ -45,15 +46,13 @@ def label(tmp_path, monkeypatch):
         def __init__(self, package):
             self.config, self.weights = package.config, package.weights
 
-        def maps(self, picture_hwc, _):
-            bright_hw = picture_hwc[..., 1]
-            return {"ship": ImageMaps(bright_hw if self.weights == (0,) else 255 - bright_hw)}
+        def look(self, picture):
+            bright_hw = picture.image_hwc[..., 1]
+            maps = ImageMaps(bright_hw if self.weights == (0,) else 255 - bright_hw)
+            _, labels_hw = cv2.connectedComponents((maps.prob_hw >= 128).astype(np.uint8))
+            return {"ship": maps}, describe("ship", labels_hw, maps)
 
-        def find(self, maps):
-            found_hw = (maps["ship"].prob_hw >= 128).astype(np.uint8)
-            return {"ship": cv2.connectedComponents(found_hw)[1]}
-
-    package = Package(make_run("name=first").config, {}, None, (1, 1), weights=(0, 1))
+    package = Package(make_run("name=first").config, {}, None, (1, 1), weights=(0, 1), made_of={})
     monkeypatch.setattr("pipeline.package.model.Model", Model)
     monkeypatch.setattr(Package, "of_run", lambda _: package)
 

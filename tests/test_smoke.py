@@ -290,7 +290,7 @@ def test_the_report_shows_the_run_and_predict_image_takes_any_picture(finished, 
     for path in pictures:
         shutil.copy(path, tmp_path)
     (tmp_path / "broken.jpg").write_text("no picture")
-    arguments = ["pipeline.commands.predict_image", str(tmp_path), "--run", "tiny"]
+    arguments = ["pipeline.commands.predict_images", str(tmp_path), "--run", "tiny"]
     told = checkout.run_module(*arguments, "--out", "found", code=2)
     assert "broken.jpg: not decodable: 10 bytes" in told
     out = checkout.folder / "found"

@@ -20,7 +20,7 @@ from all_stages import STAGES, do_parts, run_stages
 import pipeline
 from pipeline import s2_train
 from pipeline.commands._runs import open_run
-from pipeline.commands.predict_image import find_pictures, predict_pictures
+from pipeline.commands.predict_images import find_scenes, predict_scenes
 from pipeline.config.schema import Ensemble
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.errors import ArtifactError
@@ -95,7 +95,7 @@ def assert_same_objects(found, expected):
 def assert_predicts_as_then(run):
     (pictures,) = Path("data").glob("demo-*/test_v2")
     model = Model(Package.of_run(run))
-    predict_pictures(find_pictures(pictures), model, Path("out"))
+    predict_scenes(find_scenes([pictures]), model, Path("out"))
     found, then = (read_instances(Path(name) / "instances.csv") for name in ("out", "found"))
     assert (then.EncodedPixels != "").sum() > 5
     assert_same_objects(found, then)

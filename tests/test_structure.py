@@ -35,14 +35,15 @@ ALLOWED = {
     "separation": {"masks"},
     "selection": {"compute", "config", "masks", "metrics", "separation"},
     "calibration": {"config", "masks", "metrics", "selection", "separation"},
+    "windows": {"config", "data", "inference", "jobs", "masks", "selection"},
     "package": {
         *("compute", "config", "data", "inference", "jobs", "kaggle", "masks", "metrics"),
-        *("networks", "selection"),
+        *("networks", "selection", "windows"),
     },
     "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
     "commands": {
         *("annotations", "compute", "config", "data", "jobs", "kaggle", "masks", "metrics"),
-        *("networks", "package", "report", "selection"),
+        *("networks", "package", "report", "selection", "windows"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}

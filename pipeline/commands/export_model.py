@@ -1,7 +1,7 @@
 """A finished run as a model in one file: `./run.sh export_model NAME --out ships.zip`.
 
 Reads the fine-tuned weights of all folds and the calibrated rules. Writes a zip with both, the
-configuration and a card with the scores. `predict_image --model` and `pipeline.load_model` use it,
+configuration and a card with the scores. `predict_images --model` and `pipeline.load_model` use it,
 without the run.
 """
 

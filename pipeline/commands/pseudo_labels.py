@@ -171,12 +171,19 @@ def _defects(images: Mapping[str, Path], reading: "Reading") -> dict[str, str]:
 
 def _labeller(model: "Model", limits: Mapping[str, float]) -> "Labeller":
     """Return what labels an image: pixels, objects, how sure they are, and if that is enough."""
+    from pipeline.masks.rle import decode_labels
     from pipeline.selection.certainty import certainty
+    from pipeline.windows import pixels
 
     def label(path: Path) -> "tuple[Picture, dict[str, Labels], Certainty, bool]":
         picture_hwc = read_picture(path, model.config.task.reading)
-        maps = model.maps(picture_hwc, path)
-        found = model.find(maps)
+        maps, objects = model.look(pixels.Picture(str(path), picture_hwc))
+        found = {
+            class_id: decode_labels(
+                [one.rle for one in objects if one.class_id == class_id], *picture_hwc.shape[:2]
+            )
+            for class_id in maps
+        }
         sure = certainty(maps, found, limits["low"], limits["high"])
         kept = sure.suffices(limits["min_iou"], limits["max_empty"])
         return picture_hwc, found, sure, kept

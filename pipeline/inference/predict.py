@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -150,24 +151,45 @@ def as_maps(mean: Chances, paths: Sequence[Path], config: Config) -> Iterator[li
     Raises:
         ArtifactError: A probability is not a number.
     """
+    for levels_chw, image_prob in zip(*to_levels(mean, paths), strict=True):
+        yield as_layers(levels_chw, image_prob, config)
+
+
+def to_levels(
+    mean: Chances, names: Sequence[object]
+) -> tuple[npt.NDArray[np.uint8], list[float | None]]:
+    """Return levels, uint8 (N, C, H, W), and the probabilities of any object.
+
+    Args:
+        mean: The networks' answers.
+        names: Of the images, in their order, for messages.
+
+    Raises:
+        ArtifactError: A probability is not a number.
+    """
     maps_nchw, image = mean
-    heads = [None] * len(maps_nchw) if image is None else image.tolist()
     # A NaN would become the byte 0, which is a sure "no object". One in a map makes the sum one.
     wrong = ~maps_nchw.flatten(1).sum(1).isfinite()
     wrong = (wrong if image is None else wrong | ~image.isfinite()).nonzero()
     if len(wrong):
         raise ArtifactError(
-            f"{paths[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
+            f"{names[int(wrong[0])]}: expected probabilities, got NaN or infinity from the "
             "networks. Weights are damaged, or half precision overflows: then start over with "
             "machine.amp=false."
         )
+    # Rounded here, so that it is the same with and without a file in between.
+    heads = [None] * len(maps_nchw) if image is None else [round(p, 6) for p in image.tolist()]
+    return as_levels(maps_nchw).cpu().numpy(), heads
+
+
+def as_layers(
+    levels_chw: npt.NDArray[np.uint8], image_prob: float | None, config: Config
+) -> list[ImageMaps]:
+    """Return the maps of each class, of one image's levels, uint8 (C, H, W)."""
     classes = len(config.task.classes)
-    for maps_chw, chance in zip(as_levels(maps_nchw).cpu().numpy(), heads, strict=True):
-        # Rounded here, so that it is the same with and without a file in between.
-        image_prob = None if chance is None else round(chance, 6)
-        contacts = [*maps_chw[classes:]] or [None] * classes
-        layers = [
-            ImageMaps(prob_hw, contact_hw, image_prob)
-            for prob_hw, contact_hw in zip(maps_chw[:classes], contacts, strict=True)
-        ]
-        yield exclusive(layers) if config.task.objects else layers
+    contacts = [*levels_chw[classes:]] or [None] * classes
+    layers = [
+        ImageMaps(prob_hw, contact_hw, image_prob)
+        for prob_hw, contact_hw in zip(levels_chw[:classes], contacts, strict=True)
+    ]
+    return exclusive(layers) if config.task.objects else layers

@@ -60,6 +60,10 @@ class Box(NamedTuple):
         """Return the smallest rectangle that holds both."""
         return Box(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
 
+    def shared(self, other: Self) -> "Box":
+        """Return what it has in common with one that it touches."""
+        return Box(*map(max, self[:2], other[:2]), *map(min, self[2:], other[2:]))
+
     def within(self, other: Self) -> "Box":
         """Return the rectangle as it lies in one that holds it."""
         top, left = other[:2]

@@ -22,7 +22,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
-from pipeline.package.contents import CONFIG, MANIFEST, RULES, weights_name
+from pipeline.package.contents import CONFIG, MANIFEST, RULES, made_of, weights_name
 from pipeline.package.notebook import NOTEBOOK, dataset_metadata, notebook, notebook_metadata
 from pipeline.package.wheels import add_wheels
 
@@ -132,8 +132,6 @@ def manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         "look": None if look is None else asdict(look),
         "height": height,
         "width": width,
-        "made_of": {
-            str(job.folder.relative_to(run.folder)): job.identity for job in [*trained, calibrated]
-        },
+        "made_of": made_of(run, [*trained, calibrated]),
         "files": files,
     }

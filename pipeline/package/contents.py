@@ -8,7 +8,7 @@ of wheels, and never code.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.inference.regions import Look
 from pipeline.inference.second_look import look_of_run
 from pipeline.jobs.artifacts import read_json
+from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 from pipeline.networks.weight_files import read_tensors
 from pipeline.selection.classes import read_classes
@@ -73,6 +74,7 @@ class Package:
         look: Where the run computed all passes over test images; None: everywhere.
         size: Height and width of the images it learned from, or the largest of both, px.
         weights: What reads the weights of each fold's network.
+        made_of: Identity of the jobs that made weights and rules, by their folders.
     """
 
     config: Config
@@ -80,6 +82,7 @@ class Package:
     look: Look | None
     size: tuple[int, int]
     weights: tuple[Callable[[], dict[str, Tensor]], ...]
+    made_of: dict[str, str]
 
     @classmethod
     def of_run(cls, run: Run) -> "Package":
@@ -89,14 +92,15 @@ class Package:
             ArtifactError: The run is not finished, or damaged.
             ConfigError: It has no networks of its own.
         """
-        trained = trained_networks(run)
-        source = run.result("calibrate").checked("rules.json")
+        trained, calibrated = trained_networks(run), run.result("calibrate")
+        source = calibrated.checked("rules.json")
         return cls(
             config=run.config,
             rules=read_classes(read_json(source), run.config.task.classes, str(source)),
             look=look_of_run(run),
             size=Catalog.of(run).sizes.largest,
             weights=tuple(partial(trained_state, job) for job in trained),
+            made_of=made_of(run, [*trained, calibrated]),
         )
 
     @classmethod
@@ -143,12 +147,18 @@ class Package:
                 partial(read_tensors, folder / weights_name(fold))
                 for fold in range(config.folds.count)
             ),
+            made_of=manifest["made_of"],
         )
 
     def states(self) -> Iterator[dict[str, Tensor]]:
         """Yield the weights of each fold's network."""
         for read in self.weights:
             yield read()
+
+
+def made_of(run: Run, jobs: Iterable[Job]) -> dict[str, str]:
+    """Return the identity of each job, by its folder in the run's."""
+    return {str(job.folder.relative_to(run.folder)): job.identity for job in jobs}
 
 
 def read_manifest(path: Path, maker: str) -> dict[str, Any]:

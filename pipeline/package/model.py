@@ -1,34 +1,38 @@
-"""An image as an array -> the objects in it, by the networks and rules of a run or a package.
+"""An image of any extent -> the objects in it, by the networks and rules of a run or a package.
 
-An image of any size: a large one is predicted in windows as large as the images that the run
-learned from; filters and areas of the rules hold for the whole image.
+It is predicted in windows as large as the images that the run learned from, and what the rules
+decide of a whole image holds for cells of that size: see `pipeline.windows`.
 """
 
 import math
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pipeline.compute.device import Device
+from pipeline.config.fields import CHANNELS
 from pipeline.errors import ConfigError
 from pipeline.inference.mean_network import MeanNetwork
-from pipeline.inference.predict import as_maps
-from pipeline.inference.windows import predict_windows
+from pipeline.inference.predict import as_layers, to_levels
 from pipeline.maps import MAX_LEVEL, ImageMaps
 from pipeline.masks.outlines import Polygon, polygons
-from pipeline.masks.rle import Labels, encode_labels
+from pipeline.masks.rle import Labels, Within, encode_labels, encode_runs, parse_rows
+from pipeline.masks.rle_forms import unite
 from pipeline.package.contents import Package
-from pipeline.selection.rules import find_objects
 from pipeline.selection.thresholds import Rules
+from pipeline.windows.cells import find_in_cells
+from pipeline.windows.grid import Grid
+from pipeline.windows.pixels import Image, Picture, Pixels
+from pipeline.windows.store import BLOCK_PX, Windows
 
-Layers = Mapping[str, ImageMaps]
-"""The maps of each class."""
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -83,6 +87,7 @@ class Model:
     Attributes:
         config: The run's configuration.
         classes: Of objects.
+        identity: JSON values: what decides the objects in an image, beside the device.
         device: Where to compute.
 
     Raises:
@@ -103,6 +108,7 @@ class Model:
         self.device = Device.choose(machine)
         self._network = MeanNetwork(self.config, self.device, package.states(), package.look)
         self._lock, self._size, self._rules = threading.Lock(), package.size, package.rules
+        self.identity = {"size": [*package.size], **package.made_of}
         shape = self.config.task.mask_shape
         if shape is not None:  # areas were calibrated in smaller masks
             times = math.prod(package.size) / math.prod(shape)
@@ -138,58 +144,113 @@ class Model:
                 f"image_hwc: expected the shape (h, w, 3), RGB, got {image_hwc.shape}. Give one "
                 "image, channels last; of grey values, numpy.dstack([grey] * 3)."
             )
-        layers = self.maps(image_hwc, Path("image_hwc"))
-        return [
-            one
-            for class_id, labels_hw in self.find(layers).items()
-            for one in describe(class_id, labels_hw, layers[class_id])
-        ]
+        with tempfile.TemporaryDirectory() as work:
+            found = self.find(Picture("image_hwc", image_hwc), Path(work))
+            return sorted(found, key=lambda one: self.classes.index(one.class_id))
 
-    def maps(self, image_hwc: npt.NDArray[np.uint8], path: Path) -> Layers:
-        """Return the probability maps of an image, which errors name as `path`.
+    def look(self, picture: Picture) -> tuple[dict[str, ImageMaps], list[FoundObject]]:
+        """Return the maps of each class in a picture, whole, and the objects that `find` finds."""
+        with tempfile.TemporaryDirectory() as work:
+            windows = self.windows(picture, Path(work))
+            maps = as_layers(windows.levels(windows.grid.whole), None, self.config)
+            objects = [*self.find(picture, Path(work))]  # which goes on with these windows
+        return dict(zip(self.classes, maps, strict=True)), objects
+
+    def windows(
+        self, pixels: Pixels, work: Path, *, block_px: int = BLOCK_PX, progress: bool = False
+    ) -> Windows:
+        """Predict an image window by window.
+
+        Args:
+            pixels: The image.
+            work: Folder to keep the windows in. Whoever was killed resumes with what is there, and
+                gets the same to the byte. Delete it when it is no longer needed.
+            block_px: Side of what is read of the maps at a time; decides memory, and nothing else.
+            progress: Whether to show how far it is.
 
         Raises:
-            ArtifactError: A probability is not a number.
+            ArtifactError: A probability is not a number; or `work` holds windows of something else,
+                or what is damaged.
             ConfigError: Memory does not suffice.
+            DataError: Pixels cannot be read.
         """
-        height, width = self._size
-        with self._lock:
-            mean = predict_windows(
-                self._network,
-                image_hwc,
-                height=height,
-                width=width,
-                batch_size=self._network.batch_size,
+        sides = zip(self._size, (pixels.height, pixels.width), strict=True)
+        height, width = (min(both) for both in sides)
+        grid = Grid(pixels.height, pixels.width, (height, width), self._network.batch_size)
+        layers = len(self.classes) * min(CHANNELS[self.config.targets.kind], 2)  # with contact
+        made_of = {"pixels": pixels.identity, "model": self.identity, "device": str(self.device)}
+        windows = Windows(work, grid, layers, made_of, block_px=block_px)
+
+        def answer(images_nhwc: Image) -> tuple[Image, list[float | None]]:
+            images_nchw = np.ascontiguousarray(images_nhwc.transpose(0, 3, 1, 2))
+            with self._lock:
+                mean = self._network(torch.from_numpy(images_nchw))
+            return to_levels(mean, [pixels.name] * len(images_nhwc))
+
+        windows.predict(pixels, answer, progress=progress)
+        return windows
+
+    def find(
+        self, pixels: Pixels, work: Path, *, block_px: int = BLOCK_PX, progress: bool = False
+    ) -> Iterator[FoundObject]:
+        """Find the objects in an image that need not fit in memory.
+
+        Memory holds a block of the maps, or what one object spans if that is larger.
+
+        Args:
+            pixels: The image.
+            work: As in `windows`.
+            block_px: The same.
+            progress: The same.
+
+        Yields:
+            The objects, window-sized cell by cell, row by row. Where the competition asks for one
+            mask a class, that is one object.
+
+        Raises:
+            ArtifactError: As in `windows`.
+            ConfigError: The same.
+            DataError: The same; or more than 65,534 components in a cell.
+        """
+        windows = self.windows(pixels, work, block_px=block_px, progress=progress)
+        if self.config.task.objects:
+            yield from self._describe_each(windows)
+            return
+        parts: dict[str, list[FoundObject]] = {}
+        for one in self._describe_each(windows):
+            parts.setdefault(one.class_id, []).append(one)
+        for of_class in parts.values():
+            yield unite_objects(of_class, pixels.height, pixels.width)
+
+    def _describe_each(self, windows: Windows) -> Iterator[FoundObject]:
+        for found in find_in_cells(windows, self._rules, self.config):
+            rows, columns = (
+                np.arange(first, after)
+                for first, after in zip(found.box[:2], found.box[2:], strict=True)
             )
-        return dict(zip(self.classes, next(as_maps(mean, [path], self.config)), strict=True))
-
-    def find(self, layers: Layers) -> dict[str, Labels]:
-        """Cut an image's maps into the objects of each class by the rules.
-
-        Returns:
-            int32 (h, w) of each class: 0 for background, 1..n for objects, or 1 for a mask.
-        """
-        found = {}
-        for class_id, maps in layers.items():
-            labels_hw = find_objects(maps, self._rules[class_id])
-            if labels_hw is None:
-                labels_hw = np.zeros_like(maps.prob_hw, np.int32)
-            found[class_id] = labels_hw if self.config.task.objects else np.minimum(labels_hw, 1)
-        return found
+            within = (rows, columns, windows.grid.height)
+            yield from describe(found.class_id, found.labels_hw, found.maps, within)
 
 
-def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObject]:
+def describe(
+    class_id: str, labels_hw: Labels, maps: ImageMaps, within: Within | None = None
+) -> list[FoundObject]:
     """Return the objects of a class.
 
     Args:
         class_id: The class.
         labels_hw: int32 (h, w), 0 for background, 1..n for objects.
         maps: The class's maps.
+        within: If these are a part of an image: as `pipeline.masks.rle.label_runs` has it.
     """
+    corner_xy = np.array([0, 0] if within is None else [within[1][0], within[0][0]])
     area_px = np.bincount(labels_hw.ravel())[1:]
     sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / MAX_LEVEL)[1:]
+    outlines = [
+        [[ring + corner_xy for ring in rings] for rings in parts] for parts in polygons(labels_hw)
+    ]
     found = zip(
-        encode_labels(labels_hw), polygons(labels_hw), area_px.tolist(), sums.tolist(), strict=True
+        encode_labels(labels_hw, within), outlines, area_px.tolist(), sums.tolist(), strict=True
     )
     return [
         FoundObject(
@@ -203,6 +264,26 @@ def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObj
         )
         for rle, parts, area, total in found
     ]
+
+
+def unite_objects(objects: Sequence[FoundObject], height: int, width: int) -> FoundObject:
+    """Return objects of one class, which do not touch, as one mask of an image."""
+    if len(objects) == 1:
+        return objects[0]
+    runs, owners = parse_rows([one.rle for one in objects], height, width)
+    parts = [rings for one in objects for rings in one.polygons]
+    areas_px = [one.area_px for one in objects]
+    return replace(
+        objects[0],
+        rle=encode_runs(unite(runs, np.zeros_like(owners), height * width)[0]),
+        box_xyxy=_box(parts),
+        polygons=parts,
+        mean_probability=float(
+            np.average([one.mean_probability for one in objects], weights=areas_px)
+        ),
+        area_px=sum(areas_px),
+        rectangle=_rectangle(parts),
+    )
 
 
 def _box(parts: Sequence[Polygon]) -> tuple[int, int, int, int]:

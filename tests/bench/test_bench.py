@@ -28,6 +28,7 @@ NEEDS = {
     "demo_statistics": ["data/demo-b6d8e587"],
     "picture": ["--run", "tiny", "--out", "picture.jpg"],
     "predict": ["runs/tiny"],
+    "scenes": ["runs/tiny"],
     "screenshot": ["--run", "tiny", "--out", "screenshot.png"],
     "ships": ["24"],
     "stages": ["runs/losses-bce-0"],

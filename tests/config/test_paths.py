@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands import compare, find_overlaps, list_networks, predict_image, predict_package
+from pipeline.commands import compare, find_overlaps, list_networks, predict_images, predict_package
 from pipeline.config.load import load_config
 from pipeline.config.paths import CALLER, expanded, of_caller
 from pipeline.errors import ConfigError
@@ -138,7 +138,7 @@ def test_names_too_long_for_a_file_are_refused(tmp_path):
         (find_overlaps, ["~/tiles", "out"], "{home}/tiles: expected a folder with images"),
         (find_overlaps, ["~no-such/x", "out"], "~no-such/x: expected ~ or ~user"),
         (
-            predict_image,
+            predict_images,
             ["p.jpg", "--run", "a", "--out", "o"],
             "{caller}/p.jpg: expected",
         ),

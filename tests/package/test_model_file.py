@@ -20,7 +20,7 @@ from hypothesis.extra.numpy import arrays
 
 import pipeline
 from pipeline import load_model
-from pipeline.commands import export_model, predict_image
+from pipeline.commands import export_model, predict_images
 from pipeline.commands._runs import open_run
 from pipeline.config.load import load_config
 from pipeline.errors import ArtifactError, ConfigError
@@ -81,17 +81,18 @@ def test_the_file_is_the_same_each_time_and_its_manifest_is_last(exported, tmp_p
 
 def test_the_command_writes_the_same_files_by_run_and_by_model(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(exported)
-    call(predict_image, "pictures", "--run", "tiny", "--out", tmp_path / "run")
-    call(predict_image, "pictures", "--model", "ships.zip", "--out", tmp_path / "model")
-    names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert len(names) == 5
+    call(predict_images, "pictures", "--run", "tiny", "--out", tmp_path / "run")
+    call(predict_images, "pictures", "--model", "ships.zip", "--out", tmp_path / "model")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    names = [str(path.relative_to(tmp_path / "run")) for path in files if path.name != "lock"]
+    assert len(names) == 8  # with a record of the model and of each picture
     for name in names:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
 
 
 def test_the_function_finds_what_the_command_finds(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(exported)
-    call(predict_image, "pictures", "--run", "tiny", "--out", tmp_path)
+    call(predict_images, "pictures", "--run", "tiny", "--out", tmp_path)
     monkeypatch.chdir(tmp_path)
     model = load_model(exported / "ships.zip", device="cpu")
     table = read_instances(tmp_path / "instances.csv")

@@ -52,10 +52,11 @@ def main(code: Path, folder: Path) -> None:
     for path in sorted((code / "pipeline").glob("s[0-6]_*.py")):
         python(f"pipeline.{path.stem}", "--config", str(config), *overrides)
     (pictures,) = folder.glob("data/demo-*/test_v2")
-    (command,) = (code / "pipeline").rglob("predict_image.py")
+    (command,) = (code / "pipeline").rglob("predict_image*.py")
     module = ".".join(command.relative_to(code).with_suffix("").parts)
     python(module, str(pictures.relative_to(folder)), "--run", "tiny", "--out", "found")
-    leftovers = [*folder.glob("found/*.*.*"), *folder.glob("data/.*"), *folder.glob("folds/.*")]
+    found = [*folder.glob("found/*.*.*"), *folder.glob("found/.*")]
+    leftovers = [*found, *folder.glob("data/.*"), *folder.glob("folds/.*")]
     for leftover in (*leftovers, folder / "runs" / "tiny" / "locks", folder / "submissions"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     kept = folder / "runs" / "tiny" / "train" / "fold1" / "last.pt"

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from pixel_model import ALL, Channels, blobs, model_of
 
-from pipeline.commands import build_package, compare, predict_image
+from pipeline.commands import build_package, compare, predict_images
 from pipeline.commands._runs import open_run, run_folder
-from pipeline.commands.predict_image import find_pictures
+from pipeline.commands.predict_images import find_scenes, predict_scenes
 from pipeline.config.load import as_stored, load_config
 from pipeline.data.verify import verify_images
-from pipeline.errors import ConfigError, DataError
-from pipeline.maps import ImageMaps
+from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.masks.instances import read_instances
 from pipeline.report.overlay import overlay
 
@@ -29,15 +29,16 @@ def predicted(tmp_path):
     """Predict the pictures in a folder, and give the ImageIds with a result, and the error."""
     model = SimpleNamespace(
         config=load_config(ROOT / "configs" / "demo.yaml", []),
+        classes=("ship",),
         device="cpu",
-        maps=lambda picture_hwc, _: {"ship": ImageMaps(np.zeros(picture_hwc.shape[:2], np.uint8))},
-        find=lambda layers: {"ship": np.zeros(layers["ship"].prob_hw.shape, np.int32)},
+        identity={"made_of": "nothing"},
+        find=lambda *_, **__: iter(()),
     )
 
     def predict(pictures, out=tmp_path / "out"):
         said = ""
         try:
-            predict_image.predict_pictures(find_pictures(pictures), model, out)
+            predict_images.predict_scenes(find_scenes([pictures]), model, out)
         except DataError as error:
             said = str(error)
         return read_instances(out / "instances.csv").ImageId.tolist(), said
@@ -54,7 +55,7 @@ def test_pictures_that_cannot_be_used_are_told_as_stage_0_tells_them(tmp_path, p
     names = ["cut.jpg", "deep.png", "print.tif", "text.png"]
     ids, said = predicted(tmp_path)
     assert ids == ["a.jpg"]
-    assert said == "4 of 5 pictures were not read: cut.jpg, deep.png, print.tif, text.png."
+    assert said == "4 of 5 were not predicted: cut.jpg, deep.png, print.tif, text.png."
     reasons = verify_images([tmp_path / name for name in names], None, jobs=1).defect
     for name, reason in zip(names, reasons, strict=True):
         assert f"{tmp_path / name}: {reason}" in caplog.text
@@ -69,7 +70,7 @@ def test_names_of_any_bytes_keep_all_other_results(tmp_path, predicted, caplog):
     (tmp_path / "nan").rename(tmp_path / "nan.png")
     ids, said = predicted(tmp_path)
     assert ids == [name.replace("nan", "nan.png") for name in good]
-    assert said.startswith("3 of 8 pictures were not read: 'new\\nline.png', xxx")
+    assert said.startswith("3 of 8 were not predicted: 'new\\nline.png', xxx")
     assert said.endswith(r"x.png, '\udcff.png'.")
     assert caplog.text.count("not UTF-8. Rename the file") == 2
     assert "its name is 1 bytes too long. Rename the file" in caplog.text
@@ -86,7 +87,7 @@ def test_an_error_of_the_system_keeps_all_other_results(tmp_path, predicted, mon
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    assert predicted(tmp_path) == (["a.png", "c.png"], "1 of 3 pictures were not read: b.png.")
+    assert predicted(tmp_path) == (["a.png", "c.png"], "1 of 3 were not predicted: b.png.")
     assert f"{tmp_path / 'b.png'}: cannot be read: Permission denied" in caplog.text
 
 
@@ -100,12 +101,84 @@ def test_its_own_files_are_no_pictures(tmp_path, predicted):
 def test_a_folder_gives_its_pictures_by_name(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_pictures(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [*find_scenes([tmp_path])] == ["a.jpg", "b.PNG"]
     with pytest.raises(DataError, match="found nothing"):
-        find_pictures(tmp_path / "gone")
+        find_scenes([tmp_path / "gone"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="a folder without pictures"):
-        find_pictures(tmp_path / "empty")
+        find_scenes([tmp_path / "empty"])
+
+
+def test_folders_in_folders_and_names_that_two_scenes_have(tmp_path):
+    for name in ("a.png", "north/a.png", "south/a.png", "south/.hidden/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    assert [*find_scenes([tmp_path])] == ["a.png"]
+    found = find_scenes([tmp_path, tmp_path / "a.png"], recursive=True)
+    assert found == {name: tmp_path / name for name in ("a.png", "north/a.png", "south/a.png")}
+    with pytest.raises(DataError, match=r"south/a\.png: .*north/a\.png has it, too\. Rename one"):
+        find_scenes([tmp_path / "north", tmp_path / "south"])
+
+
+def pictures_in(folder):
+    for number, (name, side) in enumerate([("b.png", 90), ("sub/a.png", 30), ("c.png", 200)]):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(blobs(side, side, number, 0.4)).save(folder / name)
+    return find_scenes([folder], recursive=True)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def test_stopped_it_goes_on_and_what_is_finished_is_not_predicted_again(tmp_path, monkeypatch):
+    scenes = pictures_in(tmp_path / "pictures")
+    predict_scenes(scenes, model_of(ALL), tmp_path / "whole")
+    expected = contents(tmp_path / "whole")
+    assert len(expected) == 1 + 3 * 3 + 1
+    network, calls = Channels.__call__, []
+
+    def stop(self, images_nchw):
+        calls.append(len(images_nchw))
+        if len(calls) in (3, 9):
+            raise KeyboardInterrupt
+        return network(self, images_nchw)
+
+    monkeypatch.setattr(Channels, "__call__", stop)
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            predict_scenes(scenes, model_of(ALL), out)
+    assert read_instances(out / "instances.csv").ImageId.unique().tolist() == ["b.png"]
+    assert [*out.rglob("windows/*.npz")]
+    predict_scenes(scenes, model_of(ALL), out, block_px=70)
+    assert contents(out) == expected
+    before = len(calls)
+    (out / "c.png.overlay.png").unlink()
+    predict_scenes(scenes, model_of(ALL), out)
+    assert contents(out) == expected
+    assert len(calls) > before
+    before = len(calls)
+    predict_scenes({"b.png": scenes["b.png"]}, model_of(ALL), out)
+    assert contents(out) == expected, "the table keeps what was found before"
+    assert len(calls) == before
+
+
+def test_what_another_model_or_other_pixels_gave_is_not_mixed_in(tmp_path, caplog):
+    scenes = pictures_in(tmp_path / "pictures")
+    predict_scenes(scenes, model_of(ALL), tmp_path / "out")
+    expected = contents(tmp_path / "out")
+    with pytest.raises(ArtifactError, match=r"objects of the same model, .* Give another --out"):
+        predict_scenes(scenes, model_of(ALL, made_of={"calibrate": "again"}), tmp_path / "out")
+    Image.new("RGB", (90, 90)).save(scenes["b.png"])
+    with pytest.raises(DataError, match=r"1 of 3 were not predicted: b\.png"):
+        predict_scenes(scenes, model_of(ALL), tmp_path / "out")
+    assert "b.png: expected the pixels whose objects are in" in caplog.text
+    assert contents(tmp_path / "out") == expected
 
 
 @pytest.fixture
