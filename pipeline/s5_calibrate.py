@@ -120,7 +120,8 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
 
 def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
     """Log which rules of a class were tried and kept, and of several classes its score."""
-    from pipeline.metrics.summaries import headline, in_words
+    from pipeline.metrics import summaries
+    from pipeline.selection.confidence import in_words
     from pipeline.selection.thresholds import Rules
 
     metric = found.matches.metric
@@ -131,14 +132,14 @@ def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
             "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
             "kept" if trial.kept else "not kept",
         )
-    LOG.info("%s: confidence: %s", where, found.confidence)
+    LOG.info("%s: confidence: %s", where, in_words(found.confidence.to_json()))
     if image_head and isinstance(found.rules, Rules):
         LOG.warning(
             "%s: the image head is not used: only candidate selection would, not kept", where
         )
     if where != "calibrate":
-        figures = (found.scores[name] for name in headline(metric))
-        LOG.info("%s: %s", where, in_words(metric, *figures))
+        figures = (found.scores[name] for name in summaries.headline(metric))
+        LOG.info("%s: %s", where, summaries.in_words(metric, *figures))
 
 
 def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":

@@ -53,7 +53,7 @@ def label(tmp_path, monkeypatch):
             found_hw = (maps["ship"].prob_hw >= 128).astype(np.uint8)
             return {"ship": cv2.connectedComponents(found_hw)[1]}
 
-    package = Package(make_run("name=first").config, {}, None, (1, 1), weights=(0, 1))
+    package = Package(make_run("name=first").config, None, (0, 1), (), {}, None, (1, 1))
     monkeypatch.setattr("pipeline.package.model.Model", Model)
     monkeypatch.setattr(Package, "of_run", lambda _: package)
 

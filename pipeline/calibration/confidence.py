@@ -42,15 +42,6 @@ class ConfidenceFit:
     right: int
     reliability: dict[str, Any] | None
 
-    def __str__(self) -> str:
-        found = f"{self.right} of {self.objects} objects found are true"
-        if self.reliability is None:
-            return f"none: {found}; it needs {MIN_OBJECTS} objects outside of each fold"
-        return (
-            "{found}; Brier score {brier:.4f} ({brier_of_share:.4f} if all were as likely), "
-            "calibration error {calibration_error:.4f} ({calibration_error_by_chance:.4f} if true)"
-        ).format(found=found, **self.reliability)
-
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         return asdict(self)

@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from pipeline.compute.device import Device
 from pipeline.errors import ConfigError
+from pipeline.inference.ensemble_network import EnsembleNetwork, Network
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import as_maps
 from pipeline.inference.windows import predict_windows
 from pipeline.maps import MAX_LEVEL, ImageMaps
 from pipeline.masks.outlines import Polygon, polygons
 from pipeline.masks.rle import Labels, encode_labels
-from pipeline.package.contents import Package
+from pipeline.package.contents import Networks, Package
+from pipeline.selection.confidence import Confidence, object_levels
 from pipeline.selection.rules import find_objects
 from pipeline.selection.thresholds import Rules
 
@@ -60,6 +62,8 @@ class FoundObject:
         polygons: Its parts along the edges of its pixels, each an outer ring and its holes, int64
             (k, 2) of [x, y]; see `pipeline.masks.outlines.polygons`.
         mean_probability: Of its pixels, 0..1. How sure the networks are; not calibrated.
+        confidence: How likely its IoU with a true object is above 0.5, 0..1, calibrated on objects
+            that the networks did not learn from; None where the run does not know.
         area_px: How many pixels it has.
         rectangle: The smallest around it.
     """
@@ -69,6 +73,7 @@ class FoundObject:
     box_xyxy: tuple[int, int, int, int]
     polygons: list[Polygon]
     mean_probability: float
+    confidence: float | None
     area_px: int
     rectangle: Rectangle
 
@@ -77,12 +82,13 @@ class Model:
     """Finds the objects in images; one image at a time, from any number of threads.
 
     Args:
-        package: Its networks, all of which are averaged, and its rules.
+        package: Its networks, all of which are averaged, its rules and confidence.
         device: Where to compute: auto, cpu or cuda; None: as the run was configured.
 
     Attributes:
         config: The run's configuration.
         classes: Of objects.
+        confidence: Of each class, for `describe`.
         device: Where to compute.
 
     Raises:
@@ -101,7 +107,8 @@ class Model:
                 )
             machine = machine.model_copy(update={"device": device})
         self.device = Device.choose(machine)
-        self._network = MeanNetwork(self.config, self.device, package.states(), package.look)
+        self.confidence = package.confidence or dict.fromkeys(self.classes)
+        self._network = mean_network(package, self.device)
         self._lock, self._size, self._rules = threading.Lock(), package.size, package.rules
         shape = self.config.task.mask_shape
         if shape is not None:  # areas were calibrated in smaller masks
@@ -142,7 +149,7 @@ class Model:
         return [
             one
             for class_id, labels_hw in self.find(layers).items()
-            for one in describe(class_id, labels_hw, layers[class_id])
+            for one in describe(class_id, labels_hw, layers[class_id], self.confidence[class_id])
         ]
 
     def maps(self, image_hwc: npt.NDArray[np.uint8], path: Path) -> Layers:
@@ -178,18 +185,43 @@ class Model:
         return found
 
 
-def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObject]:
+def mean_network(
+    networks: Networks, device: Device, shape: tuple[int, int] | None = None
+) -> Network:
+    """Return a package's networks as one.
+
+    Args:
+        networks: Of a run, or of several that are averaged.
+        device: Where to compute.
+        shape: See `EnsembleNetwork`.
+
+    Raises:
+        ArtifactError: Weights are damaged, or of another network.
+    """
+    config, ensemble = networks.config, networks.config.predict.ensemble
+    if ensemble is None:
+        return MeanNetwork(config, device, networks.states(), networks.look)
+    each = [mean_network(member, device, shape) for member in networks.members]
+    return EnsembleNetwork(config, ensemble, each, shape)
+
+
+def describe(
+    class_id: str, labels_hw: Labels, maps: ImageMaps, confidence: Confidence | None = None
+) -> list[FoundObject]:
     """Return the objects of a class.
 
     Args:
         class_id: The class.
         labels_hw: int32 (h, w), 0 for background, 1..n for objects.
         maps: The class's maps.
+        confidence: The class's.
     """
-    area_px = np.bincount(labels_hw.ravel())[1:]
-    sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / MAX_LEVEL)[1:]
+    levels = object_levels(labels_hw, maps.prob_hw)
+    chances = [None] * len(levels) if confidence is None else confidence.of(levels).tolist()
+    mean = (levels[:, 0] / MAX_LEVEL).tolist()
+    area_px = np.bincount(labels_hw.ravel())[1:].tolist()
     found = zip(
-        encode_labels(labels_hw), polygons(labels_hw), area_px.tolist(), sums.tolist(), strict=True
+        *(encode_labels(labels_hw), polygons(labels_hw), area_px, mean, chances), strict=True
     )
     return [
         FoundObject(
@@ -197,11 +229,12 @@ def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObj
             rle=rle,
             box_xyxy=_box(parts),
             polygons=parts,
-            mean_probability=total / area,
+            mean_probability=mean_probability,
+            confidence=chance,
             area_px=area,
             rectangle=_rectangle(parts),
         )
-        for rle, parts, area, total in found
+        for rle, parts, area, mean_probability, chance in found
     ]
 
 
