@@ -121,7 +121,7 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
 def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
     """Log which rules of a class were tried and kept, and of several classes its score."""
     from pipeline.metrics import summaries
-    from pipeline.selection.confidence import in_words
+    from pipeline.metrics.reliability import in_words
     from pipeline.selection.thresholds import Rules
 
     metric = found.matches.metric

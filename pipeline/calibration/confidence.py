@@ -13,14 +13,12 @@ import pandas as pd
 
 from pipeline.metrics.matching import Matches
 from pipeline.metrics.metric import Floats, Integers
-from pipeline.seeds import generator
+from pipeline.metrics.reliability import reliability
 from pipeline.selection.confidence import Confidence, logits
 from pipeline.selection.submission import Drawn
 
 MIN_OBJECTS = 50
 """To fit a line on."""
-BINS = 10
-DRAWS = 200
 
 Right = npt.NDArray[np.bool_]
 
@@ -89,42 +87,3 @@ def _fit(levels: Floats, right: Right) -> Confidence:
     twice, outcome = np.tile(logits(levels), (2, 1)), np.repeat([True, False], len(right))
     model = LogisticRegression().fit(twice, outcome, np.concatenate([target, 1 - target]))
     return Confidence(float(model.intercept_[0]), *model.coef_[0].tolist())
-
-
-def reliability(chance: Floats, right: Right) -> dict[str, Any]:
-    """Compare chances with what came true, as a JSON object.
-
-    It has the Brier score, beside that of the same share for all objects; the expected calibration
-    error over ten bins of equal width, beside its mean and its 95th percentile were the chances
-    true, since it is above 0 even then; and the bins.
-    """
-    place = np.minimum((chance * BINS).astype(int), BINS - 1)
-    count = np.bincount(place, minlength=BINS)
-    total = np.bincount(place, chance, BINS)
-    hits = np.bincount(place, right, BINS)
-
-    def error(hits: npt.NDArray[Any]) -> float:
-        return float(np.abs(hits - total).sum() / len(right))
-
-    rng = generator(0, "calibration error of true chances")
-    draws = [
-        error(np.bincount(place, rng.random(len(chance)) < chance, BINS)) for _ in range(DRAWS)
-    ]
-    share = right.mean()
-    return {
-        "brier": float(np.mean((chance - right) ** 2)),
-        "brier_of_share": float(share * (1 - share)),
-        "calibration_error": error(hits),
-        "calibration_error_by_chance": float(np.mean(draws)),
-        "calibration_error_by_chance_p95": float(np.quantile(draws, 0.95)),
-        "bins": [
-            {
-                "from": bin_ / BINS,
-                "to": (bin_ + 1) / BINS,
-                "objects": int(count[bin_]),
-                "confidence": float(total[bin_] / count[bin_]) if count[bin_] else None,
-                "right": float(hits[bin_] / count[bin_]) if count[bin_] else None,
-            }
-            for bin_ in range(BINS)
-        ],
-    }

@@ -24,6 +24,7 @@ from pipeline.jobs.artifacts import json_bytes, read_json, write_atomic
 from pipeline.jobs.run import Run
 from pipeline.metrics import summaries
 from pipeline.metrics.registry import find_metric
+from pipeline.metrics.reliability import in_words
 from pipeline.package.build import contents, manifest
 from pipeline.package.contents import (
     CONFIDENCE,
@@ -34,7 +35,6 @@ from pipeline.package.contents import (
     runs_of,
 )
 from pipeline.package.model import Model
-from pipeline.selection.confidence import in_words
 
 LOG = logging.getLogger(__name__)
 

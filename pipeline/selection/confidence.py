@@ -57,20 +57,6 @@ class Confidence:
         return chance
 
 
-def in_words(record: dict[str, Any] | None) -> str:
-    """Say how true a class's confidence is, from what confidence.json holds of it."""
-    if record is None:
-        return "unknown, calibrated by a version without it"
-    found = f"{record['right']} of {record['objects']} objects found are true"
-    if record["reliability"] is None:
-        return f"none: {found}, too few objects to fit it on"
-    return (
-        "{found}; Brier score {brier:.4f} ({brier_of_share:.4f} if all were as likely), "
-        "calibration error {calibration_error:.4f} ({calibration_error_by_chance:.4f} if it were "
-        "true)"
-    ).format(found=found, **record["reliability"])
-
-
 def read_confidence(
     value: dict[str, Any], classes: Sequence[str], source: str
 ) -> dict[str, Confidence | None]:
