@@ -43,6 +43,7 @@ def _averaged(tmp_path_factory):
     shutil.copytree(STORED, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("pipeline.calibration.confidence.MIN_OBJECTS", 4)
         tiny = open_run("tiny")
         other = renamed(tiny, "other", tta="none", floor=0.3)
         for stage in ("data", "split", "train", "finetune"):
@@ -71,6 +72,7 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
         card = archive.read("card.md").decode()
     assert said["format"] == 2
     assert sum(each.endswith(".safetensors") for each in said["files"]) == networks
+    assert "objects found are true; Brier score" in card
     assert f"average of 2 runs, by {AVERAGES[name].mean}" in card
     sent = submitted(name)
     assert not sent.equals(submitted("tiny"))
@@ -79,6 +81,7 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
     assert {*pictures} == {*sent.ImageId}
     for image_id, path in pictures.items():
         found = model.predict(cv2.imread(str(path))[..., ::-1])
+        assert all(0 < one.confidence < 1 for one in found)
         expected = sent.EncodedPixels[sent.ImageId == image_id].tolist()
         assert [one.rle for one in found] or expected == [""]
 
