@@ -1,7 +1,8 @@
 """Stage 5: every threshold and rule of each class, and the out-of-fold score.
 
 Reads the out-of-fold maps and the truth. Writes `runs/<name>/calibrate/`: rules.json (for the test
-images, and the cross-fitted ones of each fold), oof_instances.csv, scores.json. Rules are fitted on
+images, and the cross-fitted ones of each fold), oof_instances.csv, scores.json, and
+confidence.json, which says how likely an object that was found is a true one. Rules are fitted on
 K-1 folds and scored on the held one, so the score printed here is one a leaderboard could give.
 """
 
@@ -52,7 +53,7 @@ def stage(run: Run) -> None:
     if run.begin(job):
         scores = _calibrate(run, job.folder, metric)
         job.finish(
-            ["rules.json", "oof_instances.csv", "scores.json"],
+            ["rules.json", "oof_instances.csv", "scores.json", "confidence.json"],
             {name: scores[name] for name in names},
         )
     metrics = job.manifest["metrics"]
@@ -112,12 +113,15 @@ def _calibrate(run: Run, folder: Path, metric: "Metric") -> dict[str, Any]:
     # Dice, Jaccard and cosine of the same predictions, beside the metric in force.
     write_json(folder / "scores.json", scores | {"coefficients": score_pixels(matches)})
     write_instances(folder / "oof_instances.csv", instances)
+    confidence = {class_id: each.confidence.to_json() for class_id, each in found.items()}
+    write_json(folder / "confidence.json", confidence)
     return scores
 
 
 def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
     """Log which rules of a class were tried and kept, and of several classes its score."""
-    from pipeline.metrics.summaries import headline, in_words
+    from pipeline.metrics import summaries
+    from pipeline.metrics.reliability import in_words
     from pipeline.selection.thresholds import Rules
 
     metric = found.matches.metric
@@ -128,13 +132,14 @@ def _tell(found: "Calibration", where: str, *, image_head: bool) -> None:
             "unknown" if trial.standard_error is None else f"{trial.standard_error:.4f}",
             "kept" if trial.kept else "not kept",
         )
+    LOG.info("%s: confidence: %s", where, in_words(found.confidence.to_json()))
     if image_head and isinstance(found.rules, Rules):
         LOG.warning(
             "%s: the image head is not used: only candidate selection would, not kept", where
         )
     if where != "calibrate":
-        figures = (found.scores[name] for name in headline(metric))
-        LOG.info("%s: %s", where, in_words(metric, *figures))
+        figures = (found.scores[name] for name in summaries.headline(metric))
+        LOG.info("%s: %s", where, summaries.in_words(metric, *figures))
 
 
 def candidates(settings: Calibrate, *, contact: bool) -> "RuleGrid":

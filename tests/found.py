@@ -8,4 +8,4 @@ def find_instances(foregrounds, rules, *, objects=True, jobs=1):
     """Instances of `(ImageId, fold, foreground)`s, by the rules of each fold."""
     layers = (((image_id,), rules[fold], packed) for image_id, fold, packed in foregrounds)
     with workers(jobs) as those:
-        return draw_instances(layers, those, objects=objects)
+        return draw_instances(layers, those, objects=objects).instances

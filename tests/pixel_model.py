@@ -38,7 +38,7 @@ def model_of(rules, name="demo", *overrides, made_of=None):
     config = load_config(ROOT / "configs" / f"{name}.yaml", [*overrides])
     each = dict.fromkeys(config.task.classes, rules)
     with patch("pipeline.package.model.MeanNetwork", Channels):
-        return Model(Package(config, each, None, WINDOW, (), made_of or {}), device="cpu")
+        return Model(Package(config, None, (), (), each, None, WINDOW, made_of or {}), device="cpu")
 
 
 def blobs(height, width, seed, share):

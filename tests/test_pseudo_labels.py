@@ -18,7 +18,7 @@ from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps
 from pipeline.masks.rle import decode_labels
 from pipeline.package.contents import Package
-from pipeline.package.model import describe
+from pipeline.package.found import describe
 from tests.all_stages import do_parts, run_stages
 
 pytestmark = pytest.mark.contract
@@ -52,7 +52,7 @@ def label(tmp_path, monkeypatch):
             _, labels_hw = cv2.connectedComponents((maps.prob_hw >= 128).astype(np.uint8))
             return {"ship": maps}, describe("ship", labels_hw, maps)
 
-    package = Package(make_run("name=first").config, {}, None, (1, 1), weights=(0, 1), made_of={})
+    package = Package(make_run("name=first").config, None, (0, 1), (), {}, None, (1, 1), {})
     monkeypatch.setattr("pipeline.package.model.Model", Model)
     monkeypatch.setattr(Package, "of_run", lambda _: package)
 

@@ -126,6 +126,17 @@ def test_a_run_is_used_as_it_was_left(stored, request, caplog):
     assert_predicts_as_then(stored)
 
 
+def test_a_run_without_confidence_says_how_it_gets_one(tmp_path, monkeypatch, caplog):
+    run = copied("0.6.0", tmp_path, monkeypatch)
+    assert Package.of_run(run).confidence is None
+    assert "tiny: calibrated by a version without confidence" in caplog.text
+    assert "--from calibrate --restart" in caplog.text
+    run_stages(Run(run.config, restart=True), ["s5_calibrate"])
+    caplog.clear()
+    assert Package.of_run(run).confidence == {"ship": None}  # of so few objects
+    assert caplog.text == ""
+
+
 def test_an_unfinished_fold_resumes(stored):
     folder = stored.folder / "train" / "fold1"
     whole = torch.load(folder / "final.pt", weights_only=True)["model"]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.calibration.confidence import ConfidenceFit, confidence_of
 from pipeline.calibration.gain import Trial
 from pipeline.calibration.kinds import Fitted, learn, or_nothing, try_learnt, try_rules
 from pipeline.calibration.problem import Maps, Problem
@@ -59,6 +60,7 @@ class Calibration:
         in_sample: What it takes to say the latter.
         instances: The cross-fitted out-of-fold objects, in the maps' order.
         matches: How they compare to the truth, object by object.
+        confidence: How likely such an object is a true one.
     """
 
     rules: AnyRules
@@ -69,6 +71,7 @@ class Calibration:
     in_sample: Sums
     instances: pd.DataFrame
     matches: Matches
+    confidence: ConfidenceFit
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules and what was tried as a JSON object."""
@@ -130,15 +133,16 @@ def calibrate(
             learnt = learn(problem, measured, plain, learning, those, group=group, seed=seed)
             kept = try_learnt(measured, plain, *learnt, trials, group=group, seed=seed)
         kept = or_nothing(measured, candidates, plain, kept, trials, group=group, seed=seed)
-        instances = problem.objects(kept.fold_rules, kept.chosen)
-    matches = match_objects(truth, instances, sizes, metric)
+        drawn = problem.objects(kept.fold_rules, kept.chosen)
+    matches = match_objects(truth, drawn.instances, sizes, metric)
     place = pd.Index(measured.image_ids).get_indexer(pd.Index(matches.images["ImageId"]))
     scores = summarise(matches, measured.folds[place], group[place])
     truths = measured.n_true, measured.true_px
-    sides = (kept.sums, *truths), (kept.in_sample, *truths), instances, matches
+    sides = (kept.sums, *truths), (kept.in_sample, *truths), drawn.instances, matches
     scores[f"{metric.key}_in_sample"] = score(metric.terms(*sides[1]))
     scores["by_threshold"] = by_threshold(candidates, sums, metric.key)
-    return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, *sides)
+    confidence = confidence_of(drawn, matches, measured.folds[place])
+    return Calibration(kept.rules, {**kept.fold_rules}, trials, scores, *sides, confidence)
 
 
 def _two_or_more(folds: list[int]) -> list[int]:

@@ -25,7 +25,7 @@ from pipeline.masks.sizes import Sizes
 from pipeline.metrics.metric import Metric
 from pipeline.selection.candidates import Chosen, LearntSelection
 from pipeline.selection.rules import AnyRules
-from pipeline.selection.submission import draw_instances
+from pipeline.selection.submission import Drawn, draw_instances
 from pipeline.selection.thresholds import Rules
 from pipeline.selection.workers import Workers
 from pipeline.separation.foreground import Packed, pack
@@ -85,8 +85,8 @@ class Problem:
         self,
         fold_rules: Mapping[int, Rules] | Mapping[int, AnyRules],
         chosen: Mapping[int, tuple[int, ...]],
-    ) -> pd.DataFrame:
-        """Return the instances that each fold's rules find in what `measure` has read.
+    ) -> Drawn:
+        """Return what each fold's rules find in what `measure` has read.
 
         Args:
             fold_rules: Of each fold.

@@ -32,7 +32,8 @@ from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.lock import Lock
 
 if TYPE_CHECKING:
-    from pipeline.package.model import FoundObject, Model
+    from pipeline.package.found import FoundObject
+    from pipeline.package.model import Model
     from pipeline.windows.pixels import Picture
 
 LOG = logging.getLogger("pipeline.commands.predict_images")

@@ -12,7 +12,6 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +129,6 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
 
     Raises:
         ArtifactError: The run is not finished.
-        ConfigError: It has no networks of its own.
         DataError: `out` is there already, or a network is sure of no image.
     """
     import pandas as pd
@@ -146,13 +144,13 @@ def label_images(run: Run, images: dict[str, Path], out: Path, limits: dict[str,
             LOG.warning("left out: %s: %s", shown(name), defect)
         usable = {name: path for name, path in images.items() if name not in unusable}
         tables = []
-        for fold, weights in enumerate(package.weights):
-            label = _labeller(Model(replace(package, weights=(weights,))), limits)
+        for fold in range(run.config.folds.count):
+            label = _labeller(Model(package.of_fold(fold)), limits)
             tables.append(_label_fold(fold, usable, label, folder, task))
         table = pd.concat(tables).to_csv(index=False, lineterminator="\n")
         write_atomic(folder / "confidence.csv", table.encode())
         made_by = {"run": run.config.name, "classes": [*task.classes], "objects": task.objects}
-        of_folds = {"folds": len(package.weights), "folds_sha256": sha256_file(folds)}
+        of_folds = {"folds": run.config.folds.count, "folds_sha256": sha256_file(folds)}
         write_json(folder / PSEUDO, made_by | of_folds | limits | {"unusable": unusable})
     LOG.info("%s", out)
 

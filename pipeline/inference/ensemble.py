@@ -109,9 +109,22 @@ def predict_ensemble(
     for image_id in part.of(image_ids):
         if image_id not in written:
             each = [reader.read_all(image_id) or reader.background(image_id) for reader in readers]
-            layers = [_mean_of(of_class, ensemble.mean) for of_class in zip(*each, strict=True)]
-            writer.add(image_id, exclusive(layers) if task.objects else layers)
+            writer.add(image_id, mean_layers(each, ensemble, objects=task.objects))
     writer.end(image_ids, "cpu")
+
+
+def mean_layers(
+    each: Sequence[Sequence[ImageMaps]], ensemble: Ensemble, *, objects: bool
+) -> list[ImageMaps]:
+    """Return the mean of several runs' maps of an image, one a class.
+
+    Args:
+        each: Of each run, the maps of the classes.
+        ensemble: Says what is averaged.
+        objects: Whether a pixel is of one class only.
+    """
+    layers = [_mean_of(of_class, ensemble.mean) for of_class in zip(*each, strict=True)]
+    return exclusive(layers) if objects else layers
 
 
 def _mean_of(each: Sequence[ImageMaps], mean: Mean) -> ImageMaps:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ from pipeline.jobs.progress import Progress
 from pipeline.jobs.run import Run
 from pipeline.maps import ImageMaps, as_levels, exclusive
 from pipeline.masks.sizes import Sizes
+
+if TYPE_CHECKING:
+    from pipeline.inference.ensemble_network import Network
 
 LOG = logging.getLogger(__name__)
 
@@ -109,7 +113,7 @@ def trained_state(source: Job) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def predict_maps(
-    network: MeanNetwork, paths: Sequence[Path], sizes: npt.ArrayLike
+    network: "Network", paths: Sequence[Path], sizes: npt.ArrayLike
 ) -> Iterator[list[ImageMaps]]:
     """Yield the probability maps of each image, one a class.
 

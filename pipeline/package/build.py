@@ -18,11 +18,18 @@ from pipeline.errors import ConfigError
 from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.inference.second_look import look_of_run
 from pipeline.jobs.artifacts import json_bytes, read_json, sha256_file, write_atomic, write_json
-from pipeline.jobs.job import Job
 from pipeline.jobs.lock import Lock
 from pipeline.jobs.run import Run
 from pipeline.kaggle.publish import DATASET_METADATA, NOTEBOOK_METADATA
-from pipeline.package.contents import CONFIG, MANIFEST, RULES, made_of, weights_name
+from pipeline.package.contents import (
+    CONFIDENCE,
+    CONFIG,
+    MANIFEST,
+    RULES,
+    made_of,
+    runs_of,
+    weights_name,
+)
 from pipeline.package.notebook import NOTEBOOK, dataset_metadata, notebook, notebook_metadata
 from pipeline.package.wheels import add_wheels
 
@@ -42,13 +49,13 @@ def build_package(run: Run, owner: str, wheels: Sequence[str]) -> Path:
         The folder that holds `dataset/` and `notebook/`.
 
     Raises:
-        ArtifactError: The run is not finished, was made for another configuration, or is damaged;
-            or a wheel cannot be had.
-        ConfigError: Kaggle would not take the name of the account or of the run; or the run has no
-            networks of its own; or `wheels` names something that is not here.
+        ArtifactError: The run, or one that it averages, is not finished, was made for another
+            configuration, or is damaged; or a wheel cannot be had.
+        ConfigError: Kaggle would not take the name of the account or of the run; or `wheels` names
+            something that is not here.
     """
     dataset, name = _names(owner, run.config.name)
-    _trained(run)  # without it not even a lock is made
+    made_of(run)  # without them not even a lock is made
     folder = run.folder / "package"
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with Lock(run.folder / "locks" / "package", f"{run.folder}: package").take():
@@ -88,11 +95,6 @@ def _names(owner: str, run: str) -> tuple[str, str]:
     return f"{owner}/{dataset}", f"{owner}/{name}"
 
 
-def _trained(run: Run) -> tuple[list[Job], Job]:
-    """Return where the networks and the rules are."""
-    return trained_networks(run), run.result("calibrate")
-
-
 def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
     """Write weights, rules, configuration and wheels, and at last the manifest."""
     for name, content in contents(run):
@@ -103,35 +105,44 @@ def _fill_dataset(run: Run, folder: Path, wheels: Sequence[str]) -> None:
 
 
 def contents(run: Run) -> Iterator[tuple[str, bytes]]:
-    """Yield what predicts, as names and bytes: weights, rules, configuration, a network's code.
+    """Yield what predicts, as names and bytes: weights, configuration, a network's code, rules.
 
     Raises:
-        ArtifactError: The run is not finished, or damaged.
-        ConfigError: It has no networks of its own.
+        ArtifactError: The run, or one that it averages, is not finished, or damaged.
     """
-    trained, calibrated = _trained(run)
-    for fold, source in enumerate(trained):
-        # Training leaves kernels with the channels last, which the format does not know.
-        state = {name: value.contiguous() for name, value in trained_state(source).items()}
-        yield weights_name(fold), save(state)
+    calibrated = run.result("calibrate")
+    for prefix, each in runs_of(run):
+        yield f"{prefix}{CONFIG}", (each.folder / "config.yaml").read_bytes()
+        if each.config.predict.ensemble is not None:
+            continue
+        for fold, source in enumerate(trained_networks(each)):
+            # Training leaves kernels with the channels last, which the format does not know.
+            state = {name: value.contiguous() for name, value in trained_state(source).items()}
+            yield f"{prefix}{weights_name(fold)}", save(state)
+        file = CodeFile.named(each.config.network.arch)
+        if file is not None:
+            yield f"{prefix}{file.path.name}", file.read()
     rules = read_json(calibrated.checked("rules.json"))
     yield RULES, json_bytes(rules.get("rules", rules))  # with several classes, all of them
-    yield CONFIG, (run.folder / "config.yaml").read_bytes()
-    file = CodeFile.named(run.config.network.arch)
-    if file is not None:
-        yield file.path.name, file.read()
+    if calibrated.writes(CONFIDENCE):
+        yield CONFIDENCE, calibrated.checked(CONFIDENCE).read_bytes()
 
 
 def manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
     """Return what a package's manifest says, given the SHA-256 of its files."""
-    trained, calibrated = _trained(run)
-    look = look_of_run(run)
     height, width = Catalog.of(run).sizes.largest
+    (_, look), *looks = ((prefix, _look(each)) for prefix, each in runs_of(run))
     return {
         "run": run.config.name,
-        "look": None if look is None else asdict(look),
+        "look": look,
+        **({"looks": dict(looks)} if looks else {}),
         "height": height,
         "width": width,
-        "made_of": made_of(run, [*trained, calibrated]),
+        "made_of": made_of(run),
         "files": files,
     }
+
+
+def _look(run: Run) -> dict[str, Any] | None:
+    look = None if run.config.predict.ensemble is not None else look_of_run(run)
+    return None if look is None else asdict(look)

@@ -7,12 +7,9 @@ decide of a whole image holds for cells of that size: see `pipeline.windows`.
 import math
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,13 +17,12 @@ import torch
 from pipeline.compute.device import Device
 from pipeline.config.fields import CHANNELS
 from pipeline.errors import ConfigError
+from pipeline.inference.ensemble_network import EnsembleNetwork, Network
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import as_layers, to_levels
-from pipeline.maps import MAX_LEVEL, ImageMaps
-from pipeline.masks.outlines import Polygon, polygons
-from pipeline.masks.rle import Labels, Within, encode_labels, encode_runs, parse_rows
-from pipeline.masks.rle_forms import unite
-from pipeline.package.contents import Package
+from pipeline.maps import ImageMaps
+from pipeline.package.contents import Networks, Package
+from pipeline.package.found import FoundObject, describe, unite_objects
 from pipeline.selection.thresholds import Rules
 from pipeline.windows.cells import find_in_cells
 from pipeline.windows.grid import Grid
@@ -36,58 +32,18 @@ from pipeline.windows.store import BLOCK_PX, Windows
 DEVICES = ("auto", "cpu", "cuda")
 
 
-class Rectangle(NamedTuple):
-    """The smallest rectangle around an object, turned as it may be.
-
-    Attributes:
-        centre_xy: Its centre, px.
-        length_px: Of the longer side.
-        width_px: Of the shorter side.
-        angle_deg: From the x axis to the longer side, clockwise as one sees it, in [0, 180).
-    """
-
-    centre_xy: tuple[float, float]
-    length_px: float
-    width_px: float
-    angle_deg: float
-
-
-@dataclass(frozen=True)
-class FoundObject:
-    """An object in an image. Coordinates: x to the right, y down from the first pixel's corner.
-
-    Attributes:
-        class_id: Its class.
-        rle: Its pixels as one-based `start length` pairs, column by column. `decode_mask` of
-            `pipeline.masks.rle` makes a mask of it.
-        box_xyxy: Left, top, right and bottom edge of its pixels.
-        polygons: Its parts along the edges of its pixels, each an outer ring and its holes, int64
-            (k, 2) of [x, y]; see `pipeline.masks.outlines.polygons`.
-        mean_probability: Of its pixels, 0..1. How sure the networks are; not calibrated.
-        area_px: How many pixels it has.
-        rectangle: The smallest around it.
-    """
-
-    class_id: str
-    rle: str
-    box_xyxy: tuple[int, int, int, int]
-    polygons: list[Polygon]
-    mean_probability: float
-    area_px: int
-    rectangle: Rectangle
-
-
 class Model:
     """Finds the objects in images; one image at a time, from any number of threads.
 
     Args:
-        package: Its networks, all of which are averaged, and its rules.
+        package: Its networks, all of which are averaged, its rules and confidence.
         device: Where to compute: auto, cpu or cuda; None: as the run was configured.
 
     Attributes:
         config: The run's configuration.
         classes: Of objects.
         identity: JSON values: what decides the objects in an image, beside the device.
+        confidence: Of each class, for `describe`.
         device: Where to compute.
 
     Raises:
@@ -106,7 +62,8 @@ class Model:
                 )
             machine = machine.model_copy(update={"device": device})
         self.device = Device.choose(machine)
-        self._network = MeanNetwork(self.config, self.device, package.states(), package.look)
+        self.confidence = package.confidence or dict.fromkeys(self.classes)
+        self._network = mean_network(package, self.device)
         self._lock, self._size, self._rules = threading.Lock(), package.size, package.rules
         self.identity = {"size": [*package.size], **package.made_of}
         shape = self.config.task.mask_shape
@@ -229,75 +186,25 @@ class Model:
                 for first, after in zip(found.box[:2], found.box[2:], strict=True)
             )
             within = (rows, columns, windows.grid.height)
-            yield from describe(found.class_id, found.labels_hw, found.maps, within)
+            confidence = self.confidence[found.class_id]
+            yield from describe(found.class_id, found.labels_hw, found.maps, confidence, within)
 
 
-def describe(
-    class_id: str, labels_hw: Labels, maps: ImageMaps, within: Within | None = None
-) -> list[FoundObject]:
-    """Return the objects of a class.
+def mean_network(
+    networks: Networks, device: Device, shape: tuple[int, int] | None = None
+) -> Network:
+    """Return a package's networks as one.
 
     Args:
-        class_id: The class.
-        labels_hw: int32 (h, w), 0 for background, 1..n for objects.
-        maps: The class's maps.
-        within: If these are a part of an image: as `pipeline.masks.rle.label_runs` has it.
+        networks: Of a run, or of several that are averaged.
+        device: Where to compute.
+        shape: See `EnsembleNetwork`.
+
+    Raises:
+        ArtifactError: Weights are damaged, or of another network.
     """
-    corner_xy = np.array([0, 0] if within is None else [within[1][0], within[0][0]])
-    area_px = np.bincount(labels_hw.ravel())[1:]
-    sums = np.bincount(labels_hw.ravel(), maps.prob_hw.ravel() / MAX_LEVEL)[1:]
-    outlines = [
-        [[ring + corner_xy for ring in rings] for rings in parts] for parts in polygons(labels_hw)
-    ]
-    found = zip(
-        encode_labels(labels_hw, within), outlines, area_px.tolist(), sums.tolist(), strict=True
-    )
-    return [
-        FoundObject(
-            class_id=class_id,
-            rle=rle,
-            box_xyxy=_box(parts),
-            polygons=parts,
-            mean_probability=total / area,
-            area_px=area,
-            rectangle=_rectangle(parts),
-        )
-        for rle, parts, area, total in found
-    ]
-
-
-def unite_objects(objects: Sequence[FoundObject], height: int, width: int) -> FoundObject:
-    """Return objects of one class, which do not touch, as one mask of an image."""
-    if len(objects) == 1:
-        return objects[0]
-    runs, owners = parse_rows([one.rle for one in objects], height, width)
-    parts = [rings for one in objects for rings in one.polygons]
-    areas_px = [one.area_px for one in objects]
-    return replace(
-        objects[0],
-        rle=encode_runs(unite(runs, np.zeros_like(owners), height * width)[0]),
-        box_xyxy=_box(parts),
-        polygons=parts,
-        mean_probability=float(
-            np.average([one.mean_probability for one in objects], weights=areas_px)
-        ),
-        area_px=sum(areas_px),
-        rectangle=_rectangle(parts),
-    )
-
-
-def _box(parts: Sequence[Polygon]) -> tuple[int, int, int, int]:
-    corners_xy = np.concatenate([rings[0] for rings in parts])
-    (left, top), (right, bottom) = corners_xy.min(0).tolist(), corners_xy.max(0).tolist()
-    return left, top, right, bottom
-
-
-def _rectangle(parts: Sequence[Polygon]) -> Rectangle:
-    corners_xy = np.concatenate([rings[0] for rings in parts])
-    # In single precision, which is finer near 0.
-    origin_xy = corners_xy.min(0)
-    (x, y), (one, other), angle = cv2.minAreaRect((corners_xy - origin_xy).astype(np.float32))
-    if other > one:
-        one, other, angle = other, one, angle + 90
-    centre_xy = (x + float(origin_xy[0]), y + float(origin_xy[1]))
-    return Rectangle(centre_xy, one, other, angle % 180)
+    config, ensemble = networks.config, networks.config.predict.ensemble
+    if ensemble is None:
+        return MeanNetwork(config, device, networks.states(), networks.look)
+    each = [mean_network(member, device, shape) for member in networks.members]
+    return EnsembleNetwork(config, ensemble, each, shape)

@@ -6,13 +6,15 @@ same bytes. It holds tensors and text, no code. `manifest.json` is written last 
 
 import errno
 import hashlib
+import logging
 import re
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline import __version__
 from pipeline.config.code_file import CodeFile
@@ -20,15 +22,25 @@ from pipeline.config.schema import Config
 from pipeline.errors import ArtifactError, ConfigError, DataError, PipelineError
 from pipeline.jobs.artifacts import json_bytes, read_json, write_atomic
 from pipeline.jobs.run import Run
+from pipeline.metrics import summaries
 from pipeline.metrics.registry import find_metric
-from pipeline.metrics.summaries import headline, in_words
+from pipeline.metrics.reliability import in_words
 from pipeline.package.build import contents, manifest
-from pipeline.package.contents import MANIFEST, Package
+from pipeline.package.contents import (
+    CONFIDENCE,
+    MANIFEST,
+    NO_CONFIDENCE,
+    Networks,
+    Package,
+    runs_of,
+)
 from pipeline.package.model import Model
 
+LOG = logging.getLogger(__name__)
+
 CARD = "card.md"
-FORMAT = 1
-"""Of a model file: a reader refuses a higher one."""
+FORMAT = 2
+"""Of a model file: a reader refuses a higher one. An average of runs has 2, one run still 1."""
 EXPORT = "python -m pipeline.commands.export_model"
 MADE_WITH = ("torch", "segmentation-models-pytorch", "timm")
 """Distributions whose versions a model file names beside the pipeline's own."""
@@ -40,17 +52,17 @@ def export_model(run: Run, path: Path) -> None:
     """Write a run's networks and rules into one file.
 
     Args:
-        run: Fine-tuned on all folds, and calibrated.
+        run: Fine-tuned on all folds, or an average of such runs, and calibrated.
         path: The zip to write.
 
     Raises:
-        ArtifactError: The run is not finished, or damaged.
-        ConfigError: It has no networks of its own, or their code is in a file of one's own.
+        ArtifactError: The run, or one that it averages, is not finished, or damaged.
+        ConfigError: The code of its networks is in a file of one's own.
         DataError: `path` exists.
     """
     if path.exists():
         raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
-    _refuse_code(run.config, run.config.name, ConfigError)
+    _refuse_code((each.config for _, each in runs_of(run)), run.config.name, ConfigError)
     package = Package.of_run(run)
     files: dict[str, str] = {}
 
@@ -63,19 +75,22 @@ def export_model(run: Run, path: Path) -> None:
             _add(archive, CARD, content)
             files[CARD] = hashlib.sha256(content).hexdigest()
             versions = {"pipeline": __version__} | {name: version(name) for name in MADE_WITH}
-            own = {"format": FORMAT, "versions": versions, "classes": [*run.config.task.classes]}
+            form = FORMAT if package.members else 1
+            own = {"format": form, "versions": versions, "classes": [*run.config.task.classes]}
             _add(archive, MANIFEST, json_bytes(own | manifest(run, files)))
 
     write_atomic(path, write)
 
 
-def _refuse_code(config: Config, where: str, error: type[PipelineError]) -> None:
-    """Refuse a network of one's own: whoever loads a model does not expect to run its code."""
-    if CodeFile.named(config.network.arch) is not None:
-        raise error(
-            f"{where}: network.arch: {config.network.arch}: a model file holds no code. A package "
-            "(./run.sh build_package) carries it."
-        )
+def _refuse_code(configs: Iterable[Config], where: str, error: type[PipelineError]) -> None:
+    """Refuse networks of one's own: whoever loads a model does not expect to run their code."""
+    for config in configs:
+        arch = config.network.arch
+        if config.predict.ensemble is None and CodeFile.named(arch) is not None:
+            raise error(
+                f"{where}: network.arch: {arch}: a model file holds no code. A package "
+                "(./run.sh build_package) carries it."
+            )
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -87,26 +102,25 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 def _card(run: Run, package: Package) -> str:
     """Say what the model is, what it learned from, and how good it is."""
     config, task = run.config, run.config.task
-    scores = read_json(run.result("calibrate").checked("scores.json"))
+    calibrated = run.result("calibrate")
+    scores = read_json(calibrated.checked("scores.json"))
     metric = find_metric(task.metric)
     error = scores.get(f"{metric.key}_standard_error")
     height, width = package.size
-    encoder = f", encoder {config.network.encoder}" if config.network.encoder else ""
-    look = (
-        "everywhere"
-        if package.look is None
-        else f"where the first gives a probability of {package.look.threshold:g} or more"
-    )
+    names = summaries.headline(metric)
+    networks = "\n".join(_networks(package))
+    known = read_json(calibrated.checked(CONFIDENCE)) if package.confidence is not None else {}
+    confidence = "\n".join(_reliability(known, task.classes))
     return f"""\
 # {config.name}
 
 Finds {task.object_name[1]} in RGB images: {", ".join(task.classes)}.
 
-- Networks: {config.folds.count}, one a fold, whose mean is taken: {config.network.arch}{encoder}
-- Passes: {config.predict.tta}, {look}
+{networks}
 - Learned from images of {height} x {width} px, and predicts larger ones in windows of that size
-- Out-of-fold {in_words(metric, *(scores[name] for name in headline(metric)))}
+- Out-of-fold {summaries.in_words(metric, *(scores[name] for name in names))}
 - Standard error of that score: {"unknown" if error is None else f"{error:.4f}"}
+{confidence}
 - Made by version {__version__} of the pipeline
 
 ```python
@@ -115,6 +129,32 @@ from pipeline import load_model
 objects = load_model("THIS_FILE.zip").predict(image_hwc)  # uint8 (h, w, 3), RGB
 ```
 """
+
+
+def _networks(networks: Networks) -> Iterator[str]:
+    """Say what predicts, a line for each run and what is done in it."""
+    config, ensemble = networks.config, networks.config.predict.ensemble
+    if ensemble is not None:
+        yield f"- An average of {len(ensemble.runs)} runs, by {ensemble.mean}:"
+        for member in networks.members:
+            yield from (f"  {line}" for line in _networks(member))
+        return
+    encoder = f", encoder {config.network.encoder}" if config.network.encoder else ""
+    look = (
+        "everywhere"
+        if networks.look is None
+        else f"where the first gives a probability of {networks.look.threshold:g} or more"
+    )
+    count = f"{config.folds.count}, one a fold, each the EMA at the end of its training"
+    yield f"- Networks: {count}, whose mean is taken: {config.network.arch}{encoder}"
+    yield f"- Passes: {config.predict.tta}, {look}"
+
+
+def _reliability(known: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
+    """Say how true the confidence of each class is."""
+    for class_id in classes:
+        of = f" of {class_id}" if len(classes) > 1 else ""
+        yield f"- Out-of-fold confidence{of}: {in_words(known.get(class_id))}"
 
 
 def load_model(path: Path, device: str = "auto") -> Model:
@@ -135,7 +175,9 @@ def load_model(path: Path, device: str = "auto") -> Model:
         try:
             _unpack(path, folder)
             package = Package.open(folder, EXPORT)
-            _refuse_code(package.config, str(path), ArtifactError)
+            _refuse_code(package.configs(), str(path), ArtifactError)
+            if package.confidence is None:
+                LOG.warning(NO_CONFIDENCE, path)
             return Model(package, device)
         except PipelineError as error:
             raise type(error)(str(error).replace(str(folder), str(path))) from None
@@ -160,9 +202,9 @@ def _unpack(path: Path, folder: Path) -> None:
             archive.extract(MANIFEST, folder)
             says = read_json(folder / MANIFEST)
             found = says.get("format") if isinstance(says, dict) else None
-            if found != FORMAT:
+            if found not in range(1, FORMAT + 1):
                 raise ArtifactError(
-                    f"{path}: expected a model file of format {FORMAT}, which version "
+                    f"{path}: expected a model file of format 1 to {FORMAT}, which version "
                     f"{__version__} of the pipeline reads, got {found}. Use the version that wrote "
                     "it, or a newer one."
                 )

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from pipeline.compute.device import Device
 from pipeline.data.catalog import Catalog
 from pipeline.data.check import check_test_folder
-from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.predict import predict_maps
 from pipeline.inference.probmaps import rises_above
 from pipeline.maps import ImageMaps
 from pipeline.package.contents import Package
+from pipeline.package.model import mean_network
 from pipeline.selection.submission import submit_maps, write_submission
 
 LOG = logging.getLogger("pipeline.package.predict")
@@ -69,7 +69,7 @@ def _maps(package: Package, catalog: Catalog) -> Iterator[tuple[str, list[ImageM
     device = Device.choose(config.machine)
     LOG.info("predicting %d images on %s", len(usable), device)
     maps = predict_maps(
-        MeanNetwork(config, device, package.states(), package.look),
+        mean_network(package, device, config.task.mask_shape),
         [catalog.test_path(name) for name in usable],
         catalog.test_sizes.of(usable),
     )

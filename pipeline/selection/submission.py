@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from pipeline.masks.sizes import Sizes
 from pipeline.masks.table_writing import to_rows
 from pipeline.masks.tables import read_sample
 from pipeline.selection.candidates import Chosen
+from pipeline.selection.confidence import Floats, object_levels
 from pipeline.selection.rules import AnyRules
 from pipeline.selection.workers import Workers, workers
 from pipeline.separation.foreground import Packed, pack, unpack
@@ -26,6 +28,18 @@ NAMED = 5  # offenders that a message names
 
 Key = tuple[str, ...]
 """Of a layer: ImageId, and ClassId where there are several classes."""
+
+
+class Drawn(NamedTuple):
+    """What rules find.
+
+    Attributes:
+        instances: In the order of the layers.
+        levels: `object_levels` of the objects among them, float64 (n, 2).
+    """
+
+    instances: pd.DataFrame
+    levels: Floats
 
 
 def submit_maps(
@@ -63,7 +77,7 @@ def submit_maps(
 
     objects, classes = competition.objects, competition.classes
     with workers(jobs) as those:
-        submission = draw_instances(layers(), those, objects=objects)
+        submission = draw_instances(layers(), those, objects=objects).instances
     check_submission(submission, sample_ids, sizes, classes=classes, objects=objects)
     return submission
 
@@ -73,28 +87,28 @@ def draw_instances(
     those: Workers,
     *,
     objects: bool = True,
-) -> pd.DataFrame:
-    """Return the instances that rules find.
+) -> Drawn:
+    """Return the instances that rules find, and the levels of their pixels.
 
     Args:
         layers: Key of each layer, what finds its objects, and the foreground of all that may be
             kept.
         those: Processes to cut with.
         objects: Whether each object has a row; else a layer has one mask, the union of all.
-
-    Returns:
-        Instances in the order given.
     """
     find = partial(_find_chunk, objects=objects)
-    rows = [row for rows in those.in_order(find, layers) for row in rows]
+    chunks = list(those.in_order(find, layers))
+    rows = [row for rows, _ in chunks for row in rows]
     columns = COLUMNS if not rows or len(rows[0]) == len(COLUMNS) else CLASS_COLUMNS
-    return pd.DataFrame(rows, columns=columns, dtype=str)
+    levels = np.concatenate([np.zeros((0, 2)), *(each for _, each in chunks)])
+    return Drawn(pd.DataFrame(rows, columns=columns, dtype=str), levels)
 
 
 def _find_chunk(
     layers: list[tuple[Key, AnyRules | Chosen, Packed | None]], *, objects: bool
-) -> list[Key]:
-    rows = []
+) -> tuple[list[Key], Floats]:
+    rows: list[Key] = []
+    levels = [np.zeros((0, 2))]
     for key, rules, packed in layers:
         texts: list[str] = []
         if packed is not None:
@@ -104,8 +118,9 @@ def _find_chunk(
             if labels_hw is not None:
                 labels_hw = labels_hw if objects else np.minimum(labels_hw, 1)
                 texts = encode_labels(labels_hw, foreground.within)
+                levels.append(object_levels(labels_hw, foreground.maps.prob_hw))
         rows += [(*key, text) for text in texts or [""]]
-    return rows
+    return rows, np.concatenate(levels)
 
 
 def check_submission(

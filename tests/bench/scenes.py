@@ -81,7 +81,7 @@ def mib(name):
 def model_of(config, rules, size):
     with patch("pipeline.package.model.MeanNetwork", Stub):
         each = dict.fromkeys(config.task.classes, rules)
-        return Model(Package(config, each, None, size, (), {}), device="cpu")
+        return Model(Package(config, None, (), (), each, None, size, {}), device="cpu")
 
 
 def measure(scene, blocks_px):

@@ -30,7 +30,8 @@ from pipeline.maps import ImageMaps
 from pipeline.masks.instances import read_instances
 from pipeline.masks.rle import decode_mask
 from pipeline.package import model_file
-from pipeline.package.model import describe
+from pipeline.package.found import describe
+from pipeline.selection.confidence import Confidence, object_levels
 
 pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
@@ -147,8 +148,8 @@ def without(held, left_out):
             r"expected manifest",
         ),
         (
-            lambda held: held | {"manifest.json": b'{"format": 2}'},
-            "expected a model file of format 1, .* got 2. Use the version that wrote it",
+            lambda held: held | {"manifest.json": b'{"format": 3}'},
+            "expected a model file of format 1 to 2, .* got 3. Use the version that wrote it",
         ),
         (
             lambda held: held | {"manifest.json": b'{"format": 1}'},
@@ -180,15 +181,6 @@ def test_a_file_of_changed_bytes_is_refused(exported, tmp_path):
             load_model(path)
     with pytest.raises(ArtifactError, match=r"gone\.zip: expected a model file, found none"):
         load_model(tmp_path / "gone.zip")
-
-
-def test_a_run_of_other_runs_maps_has_no_networks_to_export(tmp_path, monkeypatch):
-    ensemble = "predict.ensemble={runs: [a, b], mean: logit}"
-    config = load_config(ROOT / "tests" / "tiny.yaml", ["name=both", ensemble])
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"run both: .* the maps of a, b\. Give one of them"):
-        model_file.export_model(Run(config, restart=False), tmp_path / "x.zip")
-    assert not (tmp_path / "x.zip").exists()
 
 
 def with_code(held):
@@ -230,12 +222,31 @@ def test_the_example_of_the_documents_runs(exported, tmp_path, monkeypatch, caps
     assert capsys.readouterr().out.startswith("ship ")
 
 
+def test_the_notebook_of_the_documents_runs(exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    shutil.copy(exported / "ships.zip", "ships.zip")
+    shutil.copy(exported / "pictures" / "small.png", "harbour.png")
+    page = json.loads((ROOT / "docs" / "model.ipynb").read_text())
+    cells = [cell for cell in page["cells"] if cell["cell_type"] == "code"]
+    known = {}
+    for cell in cells:
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)
+        exec("".join(cell["source"]), known)
+    assert len(known["table"]) == len(known["objects"]) > 0
+    assert sum(line != "\n" for cell in cells for line in cell["source"]) <= 25
+    lines = known["plt"].gca().lines
+    assert len(lines) == sum(len(part) for one in known["objects"] for part in one.polygons)
+    known["plt"].close("all")
+
+
 @pytest.mark.unit
 @settings(max_examples=30, deadline=None)
 @given(arrays(np.uint8, st.tuples(*[st.integers(1, 12)] * 2), elements=st.integers(0, 1)))
 def test_an_object_is_described_by_its_pixels(mask_hw):
     prob_hw = np.arange(mask_hw.size, dtype=np.uint8).reshape(mask_hw.shape)
-    objects = describe("a", mask_hw.astype(np.int32), ImageMaps(prob_hw))
+    line = Confidence(-1.0, 0.5, 0.25)
+    objects = describe("a", mask_hw.astype(np.int32), ImageMaps(prob_hw), line)
     assert len(objects) == mask_hw.any()
     for one in objects:
         assert (decode_mask(one.rle, *mask_hw.shape) == mask_hw).all()
@@ -244,6 +255,8 @@ def test_an_object_is_described_by_its_pixels(mask_hw):
         assert one.box_xyxy == box
         assert one.area_px == mask_hw.sum()
         assert one.mean_probability == pytest.approx(prob_hw[mask_hw > 0].mean() / 255)
+        chance = line.of(object_levels(mask_hw.astype(np.int32), prob_hw))
+        assert one.confidence == chance[0]
         corners = shapely.MultiPoint(np.concatenate([rings[0] for rings in one.polygons]))
         around = one.rectangle
         assert around.length_px >= around.width_px

@@ -147,14 +147,6 @@ def test_a_run_that_is_not_finished_makes_no_package(tmp_path, monkeypatch):
     assert not (run.folder / "package").exists()
 
 
-def test_a_run_of_other_runs_maps_makes_no_package(tmp_path, monkeypatch):
-    ensemble = "predict.ensemble={runs: [a, b], mean: logit}"
-    config = load_config(ROOT / "tests" / "tiny.yaml", ["name=both", ensemble])
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"run both: .* the maps of a, b\. Give one of them"):
-        build_package(Run(config, restart=False), "me", [])
-
-
 def test_the_notebook_is_python_and_of_the_notebook_format():
     made = notebook("run", "me/run-package", "slug", "0" * 64)
     assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)

@@ -16,6 +16,7 @@ from pipeline.masks.rle import decode_labels, encode_mask
 from pipeline.masks.sizes import Sizes
 from pipeline.metrics.matching import match_objects
 from pipeline.metrics.registry import find_metric
+from pipeline.metrics.reliability import reliability
 from pipeline.metrics.summaries import summarise
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,9 @@ def write_run(
     rules = {"rules": rule, "cross_fitted": cross_fitted, "tried": tried}
     rules = {"classes": dict.fromkeys(classes, rules)} if len(classes) > 1 else rules
     _json(run / "calibrate" / "rules.json", rules)
+    known = {"objects": 60, "right": 40}
+    known["reliability"] = reliability(np.linspace(0, 1, 60), np.arange(60) >= 20)
+    _json(run / "calibrate" / "confidence.json", dict.fromkeys(classes, known))
     predicted.to_csv(run / "calibrate" / "oof_instances.csv", index=False)
     images = f"data.root={root / 'data' / name}"
     config = load_config(ROOT / "configs" / "demo.yaml", [f"name={name}", f"seed={seed}", images])

@@ -11,7 +11,7 @@ from pixel_model import ALL, FILTERED, WINDOW, blobs, model_of
 from pipeline.errors import ArtifactError
 from pipeline.inference.predict import as_layers
 from pipeline.masks.rle import decode_labels
-from pipeline.package.model import describe
+from pipeline.package.found import describe
 from pipeline.selection.rules import find_objects
 from pipeline.selection.thresholds import Rules
 from pipeline.separation.separate import Separation
