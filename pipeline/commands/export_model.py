@@ -1,8 +1,9 @@
 """A finished run as a model in one file: `./run.sh export_model NAME --out ships.zip`.
 
-Reads the fine-tuned weights of all folds and the calibrated rules. Writes a zip with both, the
-configuration and a card with the scores. `predict_images --model` and `pipeline.load_model` use it,
-without the run.
+Reads the fine-tuned weights of all folds, of an average of runs those of all of them, the rules and
+the confidence. Writes a zip with these, the configuration and a card with the scores. The networks
+stay apart: the mean of what they predict is taken. `predict_images --model` and
+`pipeline.load_model` use it, without the run.
 """
 
 import logging

@@ -28,6 +28,8 @@ def confidence(key: str, title: str, outcomes: Outcomes, records: Records) -> Pa
         "kept, and their pixels not counted."
     )
     known, tables = _known(records), []
+    if known:
+        lead += " Confidence is that of all objects, each judged by what was fitted on other folds."
     for class_id, each in known.items():
         bins = each["reliability"]["bins"]
         drawings.append(_of_objects(class_id, bins, task))
