@@ -48,8 +48,7 @@ def export_model(run: Run, path: Path) -> None:
         ConfigError: It has no networks of its own, or their code is in a file of one's own.
         DataError: `path` exists.
     """
-    if path.exists():
-        raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
+    expect_free(path)
     _refuse_code(run.config, run.config.name, ConfigError)
     package = Package.of_run(run)
     files: dict[str, str] = {}
@@ -67,6 +66,12 @@ def export_model(run: Run, path: Path) -> None:
             _add(archive, MANIFEST, json_bytes(own | manifest(run, files)))
 
     write_atomic(path, write)
+
+
+def expect_free(path: Path) -> None:
+    """Raise DataError where something is at `path`."""
+    if path.exists():
+        raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
 
 
 def _refuse_code(config: Config, where: str, error: type[PipelineError]) -> None:
