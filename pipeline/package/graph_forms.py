@@ -62,6 +62,8 @@ def _save_onnx(graph: Graph, file: Path, metadata: Metadata) -> None:
     model = exported.model
     metadata = {**metadata, "opset": model.opset_imports[""]}
     model.metadata_props.update({name: json.dumps(value) for name, value in metadata.items()})
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # how it was traced, which differs from time to time
     exported.save(file)  # with weights of more than 1.5 GiB in another beside it
     onnx.checker.check_model(file, full_check=True)
 
