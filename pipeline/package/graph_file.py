@@ -23,7 +23,7 @@ from pipeline import __version__
 from pipeline.config.fields import CHANNELS
 from pipeline.data.catalog import Catalog
 from pipeline.data.images import Images
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.mean_network import build_networks
 from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.run import Run
@@ -57,12 +57,16 @@ def export_graph(run: Run, path: Path, form: str, size: Size | None) -> float:
     Raises:
         ArtifactError: The run is not finished, or damaged; or what was written does not agree.
         ConfigError: It has no networks of its own, or they cannot be exported; or a package is not
-            installed.
+            installed, or the file named otherwise.
         DataError: `path` exists, or an image cannot be read.
     """
     expect_free(path)
-    check, save, read = FORMS[form]
+    check, ending, save, read = FORMS[form]
     check()
+    if path.suffix != ending:
+        raise ConfigError(
+            f"--out: expected a name that ends in {ending}, for --as {form}, got {path}. Rename it."
+        )
     graph, weights_sha256 = _graph(run, size)
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         file = Path(name) / path.name

@@ -24,11 +24,13 @@ class Form(NamedTuple):
 
     Attributes:
         check: Raises ConfigError where a package is missing.
+        ending: Of the names of such files, without which torch warns of its own.
         save: Writes a graph and what is said of it, into a file and perhaps others beside it.
         read: Returns what computes the outputs of such a file.
     """
 
     check: Callable[[], None]
+    ending: str
     save: Callable[[Graph, Path, Metadata], None]
     read: Callable[[Path], Function]
 
@@ -90,8 +92,8 @@ def _read_program(file: Path) -> Function:
 
 
 FORMS = {
-    "onnx": Form(_check_onnx, _save_onnx, _read_onnx),
-    "torch-export": Form(lambda: None, _save_program, _read_program),
+    "onnx": Form(_check_onnx, ".onnx", _save_onnx, _read_onnx),
+    "torch-export": Form(lambda: None, ".pt2", _save_program, _read_program),
 }
 
 
@@ -106,7 +108,7 @@ def largest_difference(graph: Graph, function: Function, batches: Iterable[Tenso
     Raises:
         ArtifactError: The function fails.
     """
-    difference = 0.0
+    differences = []
     for images in batches:
         try:
             outputs = function(images)
@@ -117,5 +119,5 @@ def largest_difference(graph: Graph, function: Function, batches: Iterable[Tenso
                 f"{' '.join(str(error).split())[:400]}. Nothing was written. {graph.advice}"
             ) from error
         for expected, got in zip(graph(images), outputs, strict=True):
-            difference = max(difference, float((got - expected).abs().max()))
-    return difference
+            differences.append((got - expected).abs().max())
+    return float(torch.stack(differences).max())  # NaN if one is
