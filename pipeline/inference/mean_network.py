@@ -18,7 +18,7 @@ from pipeline.config.schema import Config
 from pipeline.data.targets import without_borders
 from pipeline.inference.regions import Look, Region, find_regions
 from pipeline.inference.tta import SYMMETRIES, Chances, mean_probability
-from pipeline.networks.build import build_trained
+from pipeline.networks.build import SegmentationNetwork, build_trained
 
 
 class Batching(NamedTuple):
@@ -106,14 +106,7 @@ class MeanNetwork:
         self._kind = config.targets.kind
         self.batch_size = config.predict.batch_size
         self._symmetries = SYMMETRIES[config.predict.tta]
-        outputs = channels(self._kind, len(config.task.classes))
-        image_head = config.image_head.weight > 0
-        self._networks = [
-            device.place(
-                build_trained(config.network, outputs, state, image_head=image_head)
-            ).eval()
-            for state in states
-        ]
+        self._networks = [device.place(built).eval() for built in build_networks(config, states)]
         self._batching = BATCHING["cuda" if device.is_cuda else "cpu"]
         self.batches_at_once = 1 if look is None else self._batching.batches_at_once
         self.work = Work(len(self._networks) * len(self._symmetries))
@@ -190,6 +183,19 @@ class MeanNetwork:
             for (n, one), mean_chw in zip(some, total_nchw, strict=True):
                 maps_nchw[n, :, *one.core.slices] = mean_chw[:, *one.core.within(one.window).slices]
         return Chances(maps_nchw, torch.cat(heads) if heads else None)
+
+
+def build_networks(
+    config: Config, states: Iterable[dict[str, Tensor]]
+) -> Iterator[SegmentationNetwork]:
+    """Yield a run's networks, each with a state of its own.
+
+    Raises:
+        ArtifactError: A state is that of another network.
+    """
+    outputs = channels(config.targets.kind, len(config.task.classes))
+    for state in states:
+        yield build_trained(config.network, outputs, state, image_head=config.image_head.weight > 0)
 
 
 def _batches(

@@ -71,7 +71,7 @@ class SegmentationNetwork(nn.Module):
         padded = normalise(pad_to_multiple(images, self.stride), self.mean_255, self.std_255)
         output = self.body(padded)
         logits, image_logits = output if isinstance(output, tuple) else (output, None)
-        expected = len(padded), self.channels, *padded.shape[2:]
+        expected = padded.shape[0], self.channels, *padded.shape[2:]
         if not isinstance(logits, Tensor) or logits.shape != expected:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ConfigError(

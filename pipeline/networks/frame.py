@@ -33,14 +33,21 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """
     for axis in (2, 3):
         size_px = images.shape[axis]
-        padded_px = -(-size_px // multiple) * multiple
+        padded_px = next_multiple(size_px, multiple)
         if padded_px != size_px:
-            images = images.index_select(axis, _mirrored(size_px, padded_px, images.device))
+            images = images.index_select(axis, mirrored(size_px, padded_px, images.device))
     return images
 
 
-def _mirrored(size_px: int, padded_px: int, device: torch.device) -> Tensor:
-    """Return 0, 1, ..., n-1, n-2, ..., 1, 0, 1, ... for n = `size_px`."""
-    period = max(2 * (size_px - 1), 1)
+def next_multiple(size_px: int, multiple: int) -> int:
+    """Return the least multiple of `multiple` that is no less than `size_px`."""
+    # Not -(-n // m), which torch's exporter to ONNX divides towards zero.
+    return (size_px + multiple - 1) // multiple * multiple
+
+
+def mirrored(size_px: int, padded_px: int, device: torch.device) -> Tensor:
+    """Return the first `padded_px` of 0, 1, ..., n-1, n-2, ..., 1, 0, 1, ... for n = `size_px`."""
+    # A tensor, since torch's exporter to ONNX knows no remainder by a length.
+    period = torch.full((), max(2 * (size_px - 1), 1), device=device)
     position = torch.arange(padded_px, device=device) % period
-    return torch.minimum(position, period - position) if size_px > 1 else position
+    return torch.minimum(position, period - position)

@@ -60,8 +60,7 @@ def export_model(run: Run, path: Path) -> None:
         ConfigError: The code of its networks is in a file of one's own.
         DataError: `path` exists.
     """
-    if path.exists():
-        raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
+    expect_free(path)
     _refuse_code((each.config for _, each in runs_of(run)), run.config.name, ConfigError)
     package = Package.of_run(run)
     files: dict[str, str] = {}
@@ -80,6 +79,12 @@ def export_model(run: Run, path: Path) -> None:
             _add(archive, MANIFEST, json_bytes(own | manifest(run, files)))
 
     write_atomic(path, write)
+
+
+def expect_free(path: Path) -> None:
+    """Raise DataError where something is at `path`."""
+    if path.exists():
+        raise DataError(f"{path}: exists. Expected a free name: give another, or delete it first.")
 
 
 def _refuse_code(configs: Iterable[Config], where: str, error: type[PipelineError]) -> None:

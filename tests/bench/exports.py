@@ -1,0 +1,177 @@
+"""Which networks can be exported, how far the files are from torch, and how fast they are.
+
+    python -m tests.bench.exports          every configuration and architecture, random weights
+    python -m tests.bench.exports speed    two networks at 768 px, in torch and in ONNX Runtime
+
+Prints Markdown tables. The first holds the largest difference of a probability from the networks'
+own, as `export_model` computes it, of noise of several sizes; BatchNorm's statistics are estimated
+on noise before, since without them random weights make numbers of any size. The second holds the
+least time of rounds in which all take turns, for TIMED_S and three rounds at least, and its ratio
+to torch in float32.
+"""
+
+import copy
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.config.architectures import architectures
+from pipeline.config.fields import channels
+from pipeline.config.load import load_config
+from pipeline.config.networks import Network
+from pipeline.errors import PipelineError
+from pipeline.networks.build import build_network
+from pipeline.package.graph import Graph
+from pipeline.package.graph_forms import FORMS, largest_difference
+from tests.bench.machine import processor
+from tests.bench.sizes import sized
+
+TIMED_S = sized(150, 0)
+SIDE_PX, BATCHES = sized(768, 96), sized((1, 4), (1,))
+SMALL = Network(
+    arch="unet_original", encoder=None, weights="none", options={"width": 2, "depth": 1}
+)
+TIMED = {
+    "demo": Path("configs/demo.yaml"),
+    "unet, resnet34": Path("configs/airbus.yaml"),
+}
+
+
+def main():
+    table() if sys.argv[1:] == [] else speed()
+
+
+def networks():
+    """Yield (name, network's section, its kind of target, classes, image head), each kind once."""
+    if sized(False, True):
+        yield "small", SMALL, "object_contact", 1, True
+        return
+    seen = set()
+    for path in sorted(Path("configs").rglob("*.yaml")):
+        config = load_config(path, ["network.weights=none"])
+        kind, classes = config.targets.kind, len(config.task.classes)
+        one = config.network, kind, classes, config.image_head.weight > 0
+        known = repr((config.network, kind, one[-1]))  # more classes are more of the same
+        if known not in seen:
+            seen.add(known)
+            yield path.stem, *one
+    for arch, known in architectures().items():
+        if not Path(f"configs/networks/{arch}.yaml").exists():
+            encoder = known.shown_with or "resnet34"
+            section = Network(arch=arch, encoder=encoder, weights="none", options={})
+            yield f"network.arch={arch}", section, "object", 1, False
+
+
+def settled(network):
+    """Return a network whose BatchNorms know the statistics of noise."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean of all batches
+    side_px = max(128, 2 * network.stride)
+    with torch.inference_mode():
+        for _ in range(3):
+            network.train()(noise(2, side_px, side_px))
+    return network.eval()
+
+
+def noise(count, height, width):
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
+
+
+def agreement(network, kind, form, size):
+    """Export, read back, compare; return the largest difference, or why there is none."""
+    graph = Graph([network], kind, size)
+    least, stride = graph.least_px, graph.stride
+    free = [(least, least), (3 * stride, 4 * stride), (2 * stride + 3, 3 * stride + 1)]
+    sizes = [size] if size else free
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        file = Path(folder) / f"file{form.ending}"
+        try:
+            form.save(graph, file, {})
+            batches = [noise(count, *one) for one in sizes for count in (1, 2)]
+            return f"{largest_difference(graph, form.read(file), batches):.0e}"
+        except PipelineError as error:
+            return f"no: {error}"
+
+
+def table():
+    print("| configuration | network | ONNX, one size | ONNX, any size | torch, one | torch, any |")
+    print("|---|---|---|---|---|---|")
+    for name, section, kind, classes, head in networks():
+        torch.manual_seed(0)
+        network = settled(build_network(section, channels(kind, classes), head))
+        fixed = (2 * network.stride + 3, 3 * network.stride)
+        cells = [
+            agreement(network, kind, form, size)
+            for form in FORMS.values()
+            for size in (fixed, None)
+        ]
+        shown = " ".join(filter(None, (section.arch, section.encoder, head * "+ image head")))
+        print(f"| {name} | {shown} | {' | '.join(cells)} |", flush=True)
+
+
+def variants(network, folder):
+    """Return what computes a network from uint8 images, by name."""
+    size = SIDE_PX, SIDE_PX
+    graph = Graph([network], "object", size)
+    last = Graph([copy.deepcopy(network)], "object", size).to(memory_format=torch.channels_last)
+
+    def half(images):
+        with torch.autocast("cpu", torch.bfloat16):
+            return last(images)
+
+    found = {
+        "torch": graph,
+        "torch, channels last": last,
+        "torch, channels last, bfloat16": half,
+        "torch.compile": torch.compile(graph),
+    }
+    for form, shown in (("torch-export", "torch.export"), ("onnx", "ONNX Runtime")):
+        for one, words in ((size, "one size"), (None, "any size")):
+            _, ending, save, read = FORMS[form]
+            file = folder / f"{words}{ending}"
+            save(Graph([network], "object", one), file, {})
+            found[f"{shown}, {words}"] = read(file)
+    return found
+
+
+def speed():
+    torch.set_num_threads(2)
+    print(
+        f"{processor()}, 2 threads, {SIDE_PX} x {SIDE_PX} px, least of the rounds in {TIMED_S} s\n"
+    )
+    print("| network | images | by | wall ms an image | times torch | processor ms | times torch |")
+    print("|---|---|---|---|---|---|---|")
+    for name, path in TIMED.items():
+        torch.manual_seed(0)
+        section = load_config(path, ["network.weights=none"]).network
+        network = settled(build_network(section, 1))
+        for count in BATCHES:
+            with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+                found = variants(network, Path(folder))
+                images = noise(count, SIDE_PX, SIDE_PX)
+                taken = {by: [] for by in found}
+                began = time.perf_counter()
+                while len(taken["torch"]) < 4 or time.perf_counter() - began < TIMED_S:
+                    for by, function in found.items():
+                        start = time.perf_counter(), time.process_time()
+                        function(images)
+                        end = time.perf_counter(), time.process_time()
+                        taken[by].append([b - a for a, b in zip(start, end, strict=True)])
+            least = {by: np.array(each[1:]).min(0) / count for by, each in taken.items()}
+            for by, (wall_s, processor_s) in least.items():
+                faster = least["torch"] / (wall_s, processor_s)
+                cells = (
+                    f"{wall_s * 1e3:.0f} | {faster[0]:.2f}",
+                    f"{processor_s * 1e3:.0f} | {faster[1]:.2f}",
+                )
+                print(f"| {name} | {count} | {by} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
