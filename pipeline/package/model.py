@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -62,6 +62,7 @@ class FoundObject:
         mean_probability: Of its pixels, 0..1. How sure the networks are; not calibrated.
         area_px: How many pixels it has.
         rectangle: The smallest around it.
+        confidence: The calibrated probability that it is a true object, 0..1; None: unknown.
     """
 
     class_id: str
@@ -71,6 +72,7 @@ class FoundObject:
     mean_probability: float
     area_px: int
     rectangle: Rectangle
+    confidence: float | None = None
 
 
 class Model:
@@ -199,7 +201,7 @@ def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObj
             polygons=parts,
             mean_probability=total / area,
             area_px=area,
-            rectangle=_rectangle(parts),
+            rectangle=smallest_rectangle(np.concatenate([rings[0] for rings in parts])),
         )
         for rle, parts, area, total in found
     ]
@@ -211,8 +213,8 @@ def _box(parts: Sequence[Polygon]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _rectangle(parts: Sequence[Polygon]) -> Rectangle:
-    corners_xy = np.concatenate([rings[0] for rings in parts])
+def smallest_rectangle(corners_xy: npt.NDArray[Any]) -> Rectangle:
+    """Return the smallest rectangle around points, (k, 2) of x and y, y down."""
     # In single precision, which is finer near 0.
     origin_xy = corners_xy.min(0)
     (x, y), (one, other), angle = cv2.minAreaRect((corners_xy - origin_xy).astype(np.float32))
