@@ -52,7 +52,8 @@ class Georeference:
 
     def lonlat(self, xy: Points) -> Points:
         """Return longitude and latitude (WGS 84, degrees) of coordinates, (n, 2)."""
-        return np.column_stack(self._to_wgs84.transform(*xy.T))
+        lon, lat = self._to_wgs84.transform(*xy.T)
+        return np.column_stack([np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon), lat])
 
     def metres_per_px(self, xy_px: Points) -> npt.NDArray[np.float64]:
         """Return how the ground changes with the pixel, (n, 2, 2).

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.shutil import copy
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasters import GCPS, PLACES, at, control_points, write
@@ -62,7 +63,7 @@ def test_every_format_gives_its_own_pixels(tmp_path, name):
 def test_a_vrt_is_read_and_its_sources_belong_to_it(tmp_path):
     values = noise((3, 40, 50))
     write(tmp_path / "a.tif", values)
-    rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
     with open_raster(tmp_path / "a.vrt") as raster:
         assert {file["name"] for file in raster.identity["files"]} == {"a.tif", "a.vrt"}
         assert np.array_equal(
