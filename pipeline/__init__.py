@@ -27,8 +27,8 @@ commands.predict_package  that package, test images -> the same submission, with
 Stages only wire; the rooms below hold the knowledge, from the lowest floor up: `config`, `compute`
 and `jobs`; `masks` and `metrics`; `data`, `competitions`, a file each, and `annotations`;
 `networks`, `training` and `inference`, from images to maps (`maps.py`); `separation`, `selection`
-and `calibration`, from maps to instances; `report`, `kaggle` and `package`; `scenes`, from rasters to
-maps of the ground. No room imports one above it, and none imports a stage.
+and `calibration`, from maps to instances; `report`, `kaggle` and `package`; and `scenes`, from
+rasters to maps of the ground. No room imports one above it, and none imports a stage.
 """
 
 import os

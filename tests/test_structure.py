@@ -40,7 +40,7 @@ ALLOWED = {
         *("networks", "selection"),
     },
     "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
-    "scenes": {"inference", "jobs", "masks", "package", "report"},
+    "scenes": {"config", "inference", "jobs", "masks", "package", "report"},
     "commands": {
         *("annotations", "compute", "config", "data", "jobs", "kaggle", "masks", "metrics"),
         *("networks", "package", "report", "selection"),

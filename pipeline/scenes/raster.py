@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config.data import Data
 from pipeline.errors import ConfigError, DataError, about
 from pipeline.inference.regions import Box
 from pipeline.scenes.gdal import gdal
@@ -176,13 +177,14 @@ def open_raster(
     return raster
 
 
-def compare_gsd(raster: Raster, trained: float | None) -> None:
+def compare_gsd(raster: Raster, data: Data) -> None:
     """Warn where a raster's pixels are not as large as those that networks learned from.
 
     Args:
         raster: The raster.
-        trained: Metres a pixel of the training images, `data.gsd`; None: unknown.
+        data: Of the run's configuration; `gsd` is what its networks learned from.
     """
+    trained = data.gsd
     if trained is None or raster.gsd_xy is None:
         return
     if max(abs(own / trained - 1) for own in raster.gsd_xy) > MAX_DIFFERENT_GSD:

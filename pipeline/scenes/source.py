@@ -83,9 +83,9 @@ class Source:
         """
         for step in sorted({self._step, 1}, reverse=True):
             parts = []
-            for box in self._strips(step):
+            for box in self._rows(step):
                 values, valid_hw = self.read(box)
-                parts.append(values[:, ::step, ::step][:, valid_hw[::step, ::step]])
+                parts.append(values[..., ::step][:, valid_hw[:, ::step]])
             found = np.concatenate(parts, axis=1)
             if found.size:
                 break
@@ -101,7 +101,7 @@ class Source:
             return None
         step = self._step
         values = np.concatenate(
-            [self._read(box, alpha)[::step, ::step].ravel() for box in self._strips(step)]
+            [self._read(box, alpha)[:, ::step].ravel() for box in self._rows(step)]
         )
         share = np.mean((values > 0) & (values < values.max()))
         if share <= MAX_TRANSLUCENT:
@@ -117,11 +117,11 @@ class Source:
     def _step(self) -> int:
         return math.ceil(max(self.size) / SAMPLE_PX)
 
-    def _strips(self, step: int) -> Iterator[Box]:
-        """Yield the whole scene in strips, all but the last of a multiple of `step` rows."""
+    def _rows(self, step: int) -> Iterator[Box]:
+        """Yield every `step`-th row of the scene; all rows several at a time."""
         width, height = self.size
-        rows = max(READ_PX // width // step, 1) * step
-        for top in range(0, height, rows):
+        rows = max(READ_PX // width, 1) if step == 1 else 1
+        for top in range(0, height, max(rows, step)):
             yield Box(top, 0, min(top + rows, height), width)
 
     def _read(self, box: Box, bands: int | list[int], *, masks: bool = False) -> Values:

@@ -1,6 +1,7 @@
 """Rasters of every kind are read as they are, whatever window is asked for, or refused."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasters import GCPS, PLACES, at, control_points, write
 
+from pipeline.config.load import load_config
 from pipeline.errors import ConfigError, DataError
 from pipeline.inference.regions import Box
 from pipeline.scenes.bands import choose_bands, parse_bands
@@ -21,6 +23,8 @@ pytestmark = [
     pytest.mark.unit,
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
+
+DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 
 def noise(shape, dtype="uint8", seed=0):
@@ -277,18 +281,22 @@ def test_pixels_of_another_size_than_trained_are_warned_of(tmp_path, caplog):
     path = write(tmp_path / "a.tif", noise((1, 80, 90)), "EPSG:4326", at(24.9, 60, 2e-5, tall=0.5))
     with open_raster(path) as raster:
         assert raster.gsd_xy == pytest.approx((1.116, 1.114), rel=1e-3)
-        compare_gsd(raster, 1.2)
-        compare_gsd(raster, None)
+        compare_gsd(raster, trained_at(1.2))
+        compare_gsd(raster, trained_at(None))
         assert not caplog.records
-        compare_gsd(raster, 1.5)
+        compare_gsd(raster, trained_at(1.5))
         assert "1.11" in caplog.text
         assert "1.5 m" in caplog.text
         assert "--gsd 1.5" in caplog.text
         with open_raster(path, gsd=1.115) as same:
             assert same.width == 90
     with open_raster(path, gsd=1.5) as raster:
-        compare_gsd(raster, 1.5)
+        compare_gsd(raster, trained_at(1.5))
     assert len(caplog.records) == 1
+
+
+def trained_at(gsd):
+    return load_config(DEMO, []).data.model_copy(update={"gsd": gsd})
 
 
 def test_metres_need_coordinates(tmp_path, caplog):
