@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from pipeline.errors import ConfigError
 
-CACHE_MIB = 256
+CACHE_BYTES = 256 * 2**20  # rasterio takes bytes, GDAL itself MiB
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def gdal() -> Iterator[None]:
             'Install them with `pip install --constraint requirements.lock ".[geo]"`.'
         ) from None
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, GDAL_ERROR_ON_LIBJPEG_WARNING=True),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_ERROR_ON_LIBJPEG_WARNING=True),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

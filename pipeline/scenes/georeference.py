@@ -5,7 +5,6 @@ the ground are x (east, or longitude) before y, whatever order a reference syste
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,14 @@ class Georeference:
         return Georeference(self.crs, lambda xy_px: self.locate(xy_px * scale_xy), affine)
 
 
-def of_raster(dataset: Any, path: Path) -> Georeference | None:  # noqa: ANN401  rasterio's
+def of_raster(dataset: Any) -> Georeference | None:  # noqa: ANN401  rasterio's
     """Return where a raster's pixels lie, None where it does not say.
 
     Ground control points, where there is no matrix, are joined by a thin plate spline.
 
     Raises:
-        DataError: Only a sensor's model says it (RPC), or its reference system relates to no other.
+        DataError: Only a sensor's model says it (RPC), there are too few control points, or the
+            reference system relates to no other. The message does not name the file.
     """
     import pyproj
 
@@ -94,8 +94,8 @@ def of_raster(dataset: Any, path: Path) -> Georeference | None:  # noqa: ANN401 
     if not crs or not (has_matrix or control_points):
         if dataset.rpcs is not None:
             raise DataError(
-                f"{path}: expected coordinates of the pixels, got a sensor's model alone (RPC). "
-                f"Lay it on the ground first: gdalwarp -rpc -t_srs EPSG:4326 {path.name} ground.tif"
+                "expected coordinates of the pixels, got a sensor's model alone (RPC). Lay it on "
+                "the ground first: gdalwarp -rpc -t_srs EPSG:4326 IN.tif OUT.tif"
             )
         return None
     try:
@@ -106,14 +106,19 @@ def of_raster(dataset: Any, path: Path) -> Georeference | None:  # noqa: ANN401 
         return Georeference(system, lambda xy: xy @ affine[:, :2].T + affine[:, 2], affine)
     except pyproj.exceptions.ProjError as error:
         raise DataError(
-            f"{path}: its reference system has no known relation to longitude and latitude "
-            f"({error}). Assign the true one, or none: gdal_edit -a_srs EPSG:32633 {path.name}"
+            f"its reference system has no known relation to longitude and latitude ({error}). "
+            "Assign the true one, or none: gdal_edit -a_srs EPSG:32633 FILE"
         ) from error
 
 
 def _spline(control_points: Any) -> Callable[[Points], Points]:  # noqa: ANN401  rasterio's
     from rasterio.transform import GCPTransformer
 
+    if np.linalg.matrix_rank([[1, point.row, point.col] for point in control_points]) < 3:
+        raise DataError(
+            f"expected three ground control points that are not on a line, or more, got "
+            f"{len(control_points)}. Remove them (gdal_edit -unsetgcp FILE), or add some."
+        )
     transformer = GCPTransformer(control_points, tps=True)
 
     def to_crs(xy_px: Points) -> Points:

@@ -17,10 +17,13 @@ MAX_SIDE_PX = 4096
 SHIFT = 4  # fractional bits of a point as OpenCV takes it
 
 
-def write_quicklook(out: Path, scene: Raster, objects: Sequence[FoundObject]) -> None:
-    """Write `<name>.overlay.png`, and where the scene has a matrix the world file beside it.
+def write_quicklook(out: Path, scene: Raster, objects: Sequence[FoundObject]) -> list[str]:
+    """Write `<name>.overlay.png`, and the world file beside it where the scene has a matrix.
 
     One pixel is the mean of as many of the scene's as make the longer side 4096 px at most.
+
+    Returns:
+        The files' names.
 
     Raises:
         ArtifactError: The disk is full.
@@ -43,11 +46,13 @@ def write_quicklook(out: Path, scene: Raster, objects: Sequence[FoundObject]) ->
         points = [np.rint((ring / step - 0.5) * 2**SHIFT).astype(np.int32) for ring in rings]
         colour = COLOURS[number % len(COLOURS)].tolist()
         cv2.polylines(image_hwc, points, True, colour, 1, cv2.LINE_8, SHIFT)
-    name = out / f"{scene.name}.overlay.png"
+    files = [f"{scene.name}.overlay.png"]
     written = cv2.imencode(".png", cv2.cvtColor(image_hwc, cv2.COLOR_RGB2BGR))[1]
     if scene.georeference is not None and (matrix := scene.georeference.affine) is not None:
         (a, b, c), (d, e, f) = (matrix * [step, step, 1]).tolist()
         centre = (c + (a + b) / 2, f + (d + e) / 2)
         lines = "".join(f"{number!r}\n" for number in (a, d, b, e, *centre))
-        write_atomic(name.with_suffix(".pgw"), lines.encode())
-    write_atomic(name, written.tobytes())
+        files.append(f"{scene.name}.overlay.pgw")
+        write_atomic(out / files[-1], lines.encode())
+    write_atomic(out / files[0], written.tobytes())
+    return files

@@ -28,6 +28,10 @@ SAME_GSD = 0.01
 MAX_DIFFERENT_GSD = 0.1
 NOT_PIXELS = (".ovr", ".aux.xml")
 """Files beside a raster that do not decide its pixels, and that viewers write."""
+PNG_END = b"IEND\xaeB`\x82"
+"""Without it, GDAL 3.10 returns memory that it never filled."""
+PLAIN = ("EHdr", "ENVI")
+"""Formats of bare values, of which GDAL takes missing ones for 0."""
 
 
 class Raster:
@@ -62,7 +66,7 @@ class Raster:
     ) -> None:
         self.name, self._dataset = name, dataset
         self._source = Source(path, dataset, bands)
-        whole = of_raster(dataset, path)
+        whole = of_raster(dataset)
         self._scale_xy, self.gsd_xy = _scale(whole, self._source.size, gsd)
         sides = np.rint(self._source.size / self._scale_xy).astype(int)
         self.width, self.height = np.maximum(sides, 1).tolist()
@@ -164,8 +168,8 @@ def open_raster(
                 "or get the file again."
             ) from error
         try:
-            _refuse_containers(dataset, path)
             with about(str(path)):
+                _refuse_unreadable(dataset, path)
                 raster = Raster(
                     dataset, path, name or path.name, bands=bands, stretch=stretch, gsd=gsd
                 )
@@ -209,6 +213,11 @@ def _scale(
     (jacobian,) = georeference.metres_per_px(np.array([size]) / 2)
     own_xy = np.hypot(*jacobian)
     across_m, down_m = own_xy.tolist()
+    if not 0 < across_m * down_m < np.inf:
+        raise DataError(
+            f"expected coordinates on the earth, got pixels of {across_m:.4g} x {down_m:.4g} m at "
+            "the scene's centre. Correct its matrix or reference system with gdal_edit."
+        )
     if gsd is not None and not (gsd > 0 and (size * own_xy / gsd).max() <= MAX_SIDE_PX):
         raise ConfigError(
             f"--gsd {gsd:g}: expected metres a pixel of which a side has at most {MAX_SIDE_PX} px, "
@@ -220,11 +229,17 @@ def _scale(
     return gsd / own_xy, (gsd, gsd)
 
 
-def _refuse_containers(dataset: Any, path: Path) -> None:  # noqa: ANN401  rasterio's
+def _refuse_unreadable(dataset: Any, path: Path) -> None:  # noqa: ANN401  rasterio's
+    """Refuse what GDAL opens but cannot read, or would read wrongly without a word."""
+    values = dataset.width * dataset.height * sum(np.dtype(one).itemsize for one in dataset.dtypes)
+    if (dataset.driver == "PNG" and not path.read_bytes().endswith(PNG_END)) or (
+        dataset.driver in PLAIN and path.stat().st_size < values
+    ):
+        raise DataError("a file that is cut short. Get it again.")
     if dataset.count == 0:
         inner = "; ".join(dataset.subdatasets) or "none"
         raise DataError(
-            f"{path}: expected a raster, got a file that only names others: {inner}. Make a "
+            f"expected a raster, got a file that only names others: {inner}. Make a "
             f"file of the one that you mean: gdal_translate -of VRT 'NAME' scene.vrt"
         )
 

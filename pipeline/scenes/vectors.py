@@ -22,8 +22,8 @@ DEGREE_DECIMALS = 9  # 0.1 mm
 
 def write_scene(
     out: Path, scene: Raster, objects: Sequence[FoundObject], classes: Sequence[str]
-) -> None:
-    """Write `<name>.gpkg` and `<name>.geojson`, each whole or not at all, the latter last.
+) -> list[str]:
+    """Write `<name>.gpkg` and `<name>.geojson`, each whole or not at all; return the files' names.
 
     The GeoPackage has the layer `objects` in the scene's reference system, a row an object, with
     the columns of `measure`. The GeoJSON is that of RFC 7946, in longitude and latitude; its member
@@ -35,18 +35,20 @@ def write_scene(
     """
     table = measure(scene.name, objects, scene.georeference, classes)
     outlines = [one.polygons for one in objects]
-    georeference = scene.georeference
+    georeference, files = scene.georeference, [f"{scene.name}.geojson"]
     if georeference is None:
         shapes = draw(outlines, lambda xy_px: xy_px)
     else:
         content = _geopackage(table, draw(outlines, georeference.locate), scene)
-        write_atomic(out / f"{scene.name}.gpkg", content)
+        files.append(f"{scene.name}.gpkg")
+        write_atomic(out / files[-1], content)
 
         def degrees(xy_px: Points) -> Points:
             return georeference.lonlat(georeference.locate(xy_px)).round(DEGREE_DECIMALS)
 
         shapes = _cut_at_180_degrees(draw(outlines, degrees))
-    write_atomic(out / f"{scene.name}.geojson", _geojson(table, shapes, scene.identity))
+    write_atomic(out / files[0], _geojson(table, shapes, scene.identity))
+    return files
 
 
 def write_table(path: Path, out: Path, scenes: Sequence[str]) -> None:

@@ -193,10 +193,10 @@ def test_columns_and_classes(tmp_path):
 def test_a_scene_without_coordinates_has_pixels(tmp_path):
     path = write(tmp_path / "a.tif", np.zeros((1, HEIGHT, WIDTH), np.uint8))
     with open_raster(path) as raster:
-        write_scene(tmp_path, raster, objects_of(box_labels()), ["ship"])
-        write_quicklook(tmp_path, raster, [])
-    assert not (tmp_path / "a.tif.gpkg").exists()
-    assert not (tmp_path / "a.tif.overlay.pgw").exists()
+        files = write_scene(tmp_path, raster, objects_of(box_labels()), ["ship"])
+        files += write_quicklook(tmp_path, raster, [])
+    assert files == ["a.tif.geojson", "a.tif.overlay.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tif", *files}
     features = json.loads((tmp_path / "a.tif.geojson").read_text())["features"]
     shapes = [shapely.geometry.shape(feature["geometry"]) for feature in features]
     assert [shape.bounds for shape in shapes] == BOXES

@@ -353,6 +353,38 @@ def test_a_file_that_only_names_others_names_them(tmp_path):
         open_raster(tmp_path / "two.nc")
 
 
+@pytest.mark.parametrize("driver", ["PNG", "ENVI", "JPEG", "JP2OpenJPEG", "BMP", "WEBP"])
+def test_no_format_is_cut_short_without_a_word(tmp_path, driver):
+    path = write(tmp_path / "a.dat", noise((3, 64, 64)), driver=driver)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="cut short"):
+        read(path)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_too_few_control_points_are_refused(tmp_path, number):
+    crs, transform = GCPS
+    points = control_points(transform, 20, 30)[:number]  # on a line
+    path = write(tmp_path / "a.tif", noise((3, 20, 30)), crs=crs, gcps=points)
+    with pytest.raises(
+        DataError, match=rf"a\.tif: expected three ground control .* got {number}\."
+    ):
+        open_raster(path)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "said"),
+    [
+        ("EPSG:32633", Affine(0, 0, 5, 0, 0, 6), "expected coordinates on the earth"),
+        ('LOCAL_CS["site",UNIT["metre",1]]', at(0, 0, 1), "no known relation"),
+    ],
+    ids=["no size", "local"],
+)
+def test_places_that_are_nowhere_are_refused(tmp_path, crs, transform, said):
+    with pytest.raises(DataError, match=rf"a\.tif: .*{said}"):
+        open_raster(write(tmp_path / "a.tif", noise((3, 20, 30)), crs, transform))
+
+
 @pytest.mark.parametrize("compress", ["none", "deflate", "jpeg"])
 def test_a_file_cut_short_is_refused_where_it_is_read(tmp_path, compress):
     values = noise((3, 256, 256))
