@@ -29,7 +29,8 @@ Stages only wire; the rooms below hold the knowledge, from the lowest floor up: 
 and `jobs`; `masks` and `metrics`; `data`, `competitions`, a file each, and `annotations`;
 `networks`, `training` and `inference`, from images to maps (`maps.py`); `separation`, `selection`
 and `calibration`, from maps to instances; `windows`, both for images larger than memory; `report`,
-`kaggle` and `package`. No room imports one above it, and none imports a stage.
+`kaggle` and `package`; and `scenes`, from rasters to maps of the ground. No room imports one above
+it, and none imports a stage.
 """
 
 import os

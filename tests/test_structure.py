@@ -41,9 +41,12 @@ ALLOWED = {
         *("networks", "selection", "windows"),
     },
     "report": {"annotations", "config", "data", "jobs", "kaggle", "masks", "metrics"},
+    "scenes": {
+        *("config", "data", "inference", "jobs", "masks", "package", "report", "windows"),
+    },
     "commands": {
         *("annotations", "compute", "config", "data", "jobs", "kaggle", "masks", "metrics"),
-        *("networks", "package", "report", "selection", "windows"),
+        *("networks", "package", "report", "scenes", "selection", "windows"),
     },
 }
 TRAINING_IS_USED_BY = {"s2_train.py", "s3_finetune.py"}

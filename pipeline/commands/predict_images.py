@@ -1,12 +1,13 @@
 """A trained run on images of your own: `./run.sh predict_images SCENES... --run NAME --out DIR`.
 
-Reads pictures and folders of pictures, of any size, with `--recursive` also the folders in those,
-and the run's networks and rules, or with `--model FILE` instead of `--run NAME` those of a file
-that `export_model` wrote. Writes into the folder --out for each, as soon as it is done,
-`<name>.overlay.png` and `<name>.geojson` with the objects' outlines in its pixels, x to the right
-and y down from the outer corner of the first one, and at the end `instances.csv` with the objects
-of all that is in --out, their class where there are several. A name is that of a file, or its path
-in the folder that was given.
+Reads pictures, rasters with coordinates, and folders of both, with `--recursive` also the folders
+in those, and the run's networks and rules, or with `--model FILE` instead of `--run NAME` those of
+a file that `export_model` wrote. Writes into the folder --out for each, as soon as it is done,
+`<name>.overlay.png`, and `<name>.geojson` with the objects' outlines: of a picture in pixels, x to
+the right and y down from the outer corner of the first one, of a raster in longitude and latitude,
+and then `<name>.gpkg`, too. At the end it writes `instances.csv` with the masks of all that is in
+--out, and `objects.csv` with place and size of what is in rasters. A name is that of a file, or its
+path in the folder that was given.
 
 A large image is predicted in windows as large as the images that the run learned from, and what the
 rules decide of a whole image holds for cells of that size. Stopped, the same command goes on where
@@ -17,41 +18,53 @@ import logging
 import shutil
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from math import inf
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands._runs import open_run
 from pipeline.config.paths import of_caller
-from pipeline.config.reading import Reading
-from pipeline.data.decoding import UnusableImageError
-from pipeline.data.images import ENDINGS, list_images, name_defect, shown
-from pipeline.errors import DataError, about
+from pipeline.data.images import ENDINGS, list_images, shown
+from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.lock import Lock
 
 if TYPE_CHECKING:
-    from pipeline.package.found import FoundObject
     from pipeline.package.model import Model
-    from pipeline.windows.pixels import Picture
+    from pipeline.scenes.scene import Scene
 
 LOG = logging.getLogger("pipeline.commands.predict_images")
-OVERLAY, OUTLINES = ".overlay.png", ".geojson"
+SCENES = (*ENDINGS, ".jp2", ".vrt")
+"""How files that are looked for in folders end; a file that is named may end otherwise."""
 RECORDS, DONE = ".scenes", "done.json"
 """Folder in --out with a folder for each scene, and what is written last there."""
 BLOCK_PX = 2048
+NOTHING: Mapping[str, Any] = {}
 
 
 def main() -> None:
     """Read the command line and predict."""
     parser = argument_parser(__doc__)
-    parser.add_argument("scenes", type=Path, nargs="+", help="pictures, or folders of pictures")
+    parser.add_argument(
+        "scenes", type=Path, nargs="+", help="pictures, rasters, or folders of them"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", help="a finished run, by name or folder")
     source.add_argument("--model", type=Path, help="instead of it, a file that export_model wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--recursive", action="store_true", help="also folders in folders")
+    parser.add_argument("--bands", help="of rasters: numbers of red, green and blue, such as 3,2,1")
+    parser.add_argument(
+        "--stretch",
+        help="of rasters: none, minmax:LOW,HIGH, percentile:2,98 or gain:GAIN,OFFSET: how values "
+        "become 0 to 255",
+    )
+    parser.add_argument(
+        "--gsd", type=_metres, metavar="METRES", help="resample rasters to pixels of this size"
+    )
     parser.add_argument(
         "--block",
         type=_side,
@@ -65,14 +78,34 @@ def main() -> None:
     with exit_codes(resumes=True):
         given = [of_caller(path) for path in arguments.scenes]
         scenes = find_scenes(given, recursive=arguments.recursive)
-        out = of_caller(arguments.out)
-        predict_scenes(scenes, _model(arguments), out, block_px=arguments.block)
+        how, out = _reading(arguments), of_caller(arguments.out)
+        predict_scenes(scenes, _model(arguments), out, how=how, block_px=arguments.block)
 
 
 def _side(text: str) -> int:
     if not text.isdecimal() or not 64 <= int(text) <= 2**16:
         raise ArgumentTypeError(f"expected a whole number from 64 to 65536, got {text!r}")
     return int(text)
+
+
+def _metres(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (metres := float(text)) < inf:
+            return metres
+    raise ArgumentTypeError(f"expected metres above 0, got {text!r}")
+
+
+def _reading(arguments: Namespace) -> dict[str, Any]:
+    """Return what is said of rasters, as `open_raster` takes it."""
+    from pipeline.scenes.bands import parse_bands
+    from pipeline.scenes.stretch import parse_stretch
+
+    said = {
+        "bands": arguments.bands and parse_bands(arguments.bands),
+        "stretch": arguments.stretch and parse_stretch(arguments.stretch),
+        "gsd": arguments.gsd,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _model(arguments: Namespace) -> "Model":
@@ -105,40 +138,32 @@ def find_scenes(given: Sequence[Path], *, recursive: bool = False) -> dict[str, 
 
 
 def _find(path: Path, *, recursive: bool) -> Iterator[tuple[str, Path]]:
+    from pipeline.scenes.quicklook import OVERLAY
+
     if path.is_file():
         yield path.name, path
         return
-    found = list_images(path, "**/*" if recursive else "*") if path.is_dir() else []
+    found = list_images(path, "**/*" if recursive else "*", SCENES) if path.is_dir() else []
     scenes = [scene for scene in found if not scene.name.endswith(OVERLAY)]
     if len(scenes) < len(found):
         LOG.info("%s: *%s are written by this command, and left out", path, OVERLAY)
     if not scenes:
-        what = "a folder without pictures" if path.is_dir() else "nothing"
+        what = "a folder without any" if path.is_dir() else "nothing"
         raise DataError(
-            f"{path}: expected a picture, or a folder of pictures ({', '.join(ENDINGS)}), found "
-            f"{what}. Correct the path{'' if recursive else ', or give --recursive'}."
+            f"{path}: expected a picture, a raster, or a folder of them ({', '.join(SCENES)}), "
+            f"found {what}. Correct the path{'' if recursive else ', or give --recursive'}."
         )
     for scene in scenes:
         yield scene.relative_to(path).as_posix(), scene
 
 
-def open_scene(path: Path, name: str, reading: Reading) -> "Picture":
-    """Read a picture as stage 0 would, if files of its name can be written.
-
-    Raises:
-        DataError: It cannot be read, or its name not be used.
-    """
-    from pipeline.windows.pixels import Picture
-
-    with about(shown(path)):
-        defect = name_defect(name, OVERLAY)
-        if defect:
-            raise UnusableImageError(f"{defect}. Rename the file")
-        return Picture.from_file(path, name, reading)
-
-
 def predict_scenes(
-    scenes: Mapping[str, Path], model: "Model", out: Path, *, block_px: int = BLOCK_PX
+    scenes: Mapping[str, Path],
+    model: "Model",
+    out: Path,
+    *,
+    how: Mapping[str, Any] = NOTHING,
+    block_px: int = BLOCK_PX,
 ) -> None:
     """Write the objects of each scene.
 
@@ -146,6 +171,7 @@ def predict_scenes(
         scenes: Path of each by its name.
         model: Finds the objects.
         out: Folder to write to; it may hold what this model found before.
+        how: As in `open_scene`.
         block_px: Side of what memory holds of the maps at a time.
 
     Raises:
@@ -153,6 +179,7 @@ def predict_scenes(
         DataError: Some scenes cannot be read, or changed since their objects were written; the
             others are written.
     """
+    from pipeline.scenes.scene import open_scene
     from pipeline.windows.store import refuse_others
 
     task = model.config.task
@@ -165,8 +192,8 @@ def predict_scenes(
         try:
             for name, path in scenes.items():
                 try:
-                    scene = open_scene(path, name, task.reading)
-                    count = _predict(scene, model, out, block_px)
+                    with open_scene(path, name, model.config.data, how) as scene:
+                        count = _predict(scene, model, out, block_px)
                 except DataError as error:
                     LOG.error("%s", error)
                     failed.append(shown(name))
@@ -178,12 +205,14 @@ def predict_scenes(
         raise DataError(f"{len(failed)} of {len(scenes)} were not predicted: {', '.join(failed)}.")
 
 
-def _predict(scene: "Picture", model: "Model", out: Path, block_px: int) -> int:
+def _predict(scene: "Scene", model: "Model", out: Path, block_px: int) -> int:
     """Write the objects of a scene, unless they are there; return how many there are.
 
     Raises:
         DataError: There are those of other pixels.
     """
+    from pipeline.scenes.scene import write_files
+
     record = out / RECORDS / scene.name.replace("/", "_/")
     done, work = record / DONE, record / "windows"
     result = read_json(done) if done.exists() else None
@@ -199,7 +228,7 @@ def _predict(scene: "Picture", model: "Model", out: Path, block_px: int) -> int:
         result = {
             "name": scene.name,
             "pixels": scene.identity,
-            "files": _write(out, scene, objects),
+            **write_files(out, scene, objects),
             "rows": [
                 (class_id, text)
                 for class_id, of_class in objects.items()
@@ -223,40 +252,11 @@ def _write_table(out: Path, classes: Sequence[str]) -> None:
         table = pd.DataFrame(rows, columns=CLASS_COLUMNS, dtype=str)
         write_instances(out / "instances.csv", table[columns_of(classes)])
         LOG.info("%s", out)
+    rasters = [each["name"] for each in done if each["is_raster"]]
+    if rasters:
+        from pipeline.scenes.vectors import write_table
 
-
-def _write(
-    out: Path, scene: "Picture", objects: "Mapping[str, Sequence[FoundObject]]"
-) -> list[str]:
-    """Write outlines of a picture's objects, and a picture of them; return the files' names."""
-    import cv2
-    import numpy as np
-
-    from pipeline.jobs.artifacts import write_atomic
-    from pipeline.masks.outlines import to_geojson
-    from pipeline.masks.rle import fill, parse_rows
-    from pipeline.report.overlay import overlay
-
-    properties = [
-        {
-            "ImageId": scene.name,
-            **({"ClassId": class_id} if len(objects) > 1 else {}),
-            "object": number,
-            "area_px": one.area_px,
-            "mean_probability": float(np.round(one.mean_probability, 4)),
-        }
-        for class_id, of_class in objects.items()
-        for number, one in enumerate(of_class, 1)
-    ]
-    every = [one for of_class in objects.values() for one in of_class]
-    files = [f"{scene.name}{ending}" for ending in (OUTLINES, OVERLAY)]
-    write_json(out / files[0], to_geojson([one.polygons for one in every], properties))
-    labels_wh = np.zeros((scene.width, scene.height), np.int32)
-    runs, owners = parse_rows([one.rle for one in every], scene.height, scene.width)
-    fill(labels_wh.ravel(), runs, owners + 1)
-    drawn_bgr = cv2.cvtColor(overlay(scene.image_hwc, labels_wh.T), cv2.COLOR_RGB2BGR)
-    write_atomic(out / files[1], cv2.imencode(".png", drawn_bgr)[1].tobytes())
-    return files
+        write_table(out / "objects.csv", out, rasters)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from pipeline.config.competitions import FIRST
 from pipeline.config.earlier import Neutral, Place, without_neutral
-from pipeline.config.fields import Count, Section, Share
+from pipeline.config.fields import Count, Positive, Section, Share
 from pipeline.config.paths import UserPath, UserPaths
 from pipeline.config.reading import Reading
 
@@ -37,12 +37,15 @@ class Data(Section):
     """Where the images are; `root: null` means the rendered demo.
 
     `extra` are folders of further images to train on in every fold, see `pipeline.data.extra`.
+    `gsd` is how many metres of ground a pixel of the training images is, if that is known: a scene
+    of another pixel size is warned of. No work depends on it.
     """
 
     root: Annotated[UserPath, Neutral(None), Place()]
     test_truth: Annotated[UserPath, Neutral(None), Place()]
     extra: Annotated[UserPaths, Neutral([]), Place()]
     max_bad_share: Annotated[Share, Neutral(1.0)]
+    gsd: Annotated[Positive | None, Neutral(None), Place()]
     reading: Reading
     demo: Demo
 

@@ -44,7 +44,7 @@ class Neutral:
 
 @dataclass(frozen=True)
 class Place:
-    """Marks where files lie: work stands for what is in them, wherever they are moved to."""
+    """Marks where files lie, and what is only noted of them: work stands for what is in them."""
 
 
 def in_0_1_0(tree: dict[str, Any]) -> dict[str, Any]:

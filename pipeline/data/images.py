@@ -52,7 +52,7 @@ def name_defect(name: str, appended: str = ".png") -> str:
     return f"its name is {excess} bytes too long" if excess > 0 else ""
 
 
-def list_images(folder: Path, pattern: str = "*") -> list[Path]:
+def list_images(folder: Path, pattern: str = "*", endings: Sequence[str] = ENDINGS) -> list[Path]:
     """Return what ends like an image in a folder, by name; with `**/*`, also in those below.
 
     Hidden files are none: systems leave their own beside images, with names like `._a.jpg`.
@@ -65,7 +65,7 @@ def list_images(folder: Path, pattern: str = "*") -> list[Path]:
             os.scandir(folder).close()  # which glob would take for an empty one
         except OSError as error:
             raise unreadable(error) from error
-    ends = (path for path in folder.glob(pattern) if path.suffix.lower() in ENDINGS)
+    ends = (path for path in folder.glob(pattern) if path.suffix.lower() in endings)
     return sorted(
         path for path in ends if not any(p[0] == "." for p in path.relative_to(folder).parts)
     )

@@ -105,7 +105,7 @@ def test_a_folder_gives_its_pictures_by_name(tmp_path):
     with pytest.raises(DataError, match="found nothing"):
         find_scenes([tmp_path / "gone"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="a folder without pictures"):
+    with pytest.raises(DataError, match="a folder without any"):
         find_scenes([tmp_path / "empty"])
 
 

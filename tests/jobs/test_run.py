@@ -244,6 +244,7 @@ def test_where_files_lie_is_no_difference(make_run):
     assert not moved.begin(data(moved))
     assert stored(moved)["data"]["root"] == "/disk/b", "where to look for them from now on"
     moved.result("data")
+    make_run("data.root=/disk/b", "data.gsd=1.5").result("data")
     with pytest.raises(ArtifactError, match=r"max_bad_share was 0\.01, now 0\.5"):
         make_run("data.root=/disk/b", "data.max_bad_share=0.5").result("data")
 
