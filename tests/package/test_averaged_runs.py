@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from all_stages import run_stages
@@ -76,6 +77,7 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
     assert f"average of 2 runs, by {AVERAGES[name].mean}" in card
     sent = submitted(name)
     assert not sent.equals(submitted("tiny"))
+    assert (sent.EncodedPixels != "").sum() > 5
     model = load_model(tmp_path / "a.zip", device="cpu")
     pictures = {path.name: path for path in Path("data").glob("*/test_v2/*")}
     assert {*pictures} == {*sent.ImageId}
@@ -83,7 +85,9 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
         found = model.predict(cv2.imread(str(path))[..., ::-1])
         assert all(0 < one.confidence < 1 for one in found)
         expected = sent.EncodedPixels[sent.ImageId == image_id].tolist()
-        assert [one.rle for one in found] or expected == [""]
+        assert [one.rle for one in found] == [text for text in expected if text]
+    large_hwc = np.tile(cv2.imread(str(path)), (2, 2, 1))[:150, :, ::-1]
+    assert model.maps(large_hwc, path)["ship"].prob_hw.shape == large_hwc.shape[:2]
 
 
 def test_a_package_predicts_what_the_run_submits(monkeypatch, tmp_path):
