@@ -1,10 +1,9 @@
 """A finished run as a package for a Kaggle notebook without internet.
 
 Reads the fine-tuned weights of all folds, of an average of runs those of all of them, and the
-calibrated rules. Writes `runs/<name>/package/`:
-`dataset/`, with weights, rules, configuration and wheels, and `notebook/`, which installs them,
-predicts the test images and writes `submission.csv`. With `--push USER` both go to that account,
-private; without it nothing leaves the machine.
+calibrated rules. Writes `runs/<name>/package/`: `dataset/`, with weights, rules, configuration and
+wheels, and `notebook/`, which installs them, predicts the test images and writes `submission.csv`.
+With `--push USER` both go to that account, private; without it nothing leaves the machine.
 """
 
 import logging

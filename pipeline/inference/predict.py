@@ -22,7 +22,7 @@ from pipeline.compute.device import Device
 from pipeline.compute.processes import ignore_signals
 from pipeline.config.schema import Config
 from pipeline.data.tiles import ImageDataset
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ArtifactError
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.inference.probmaps import MapWriter
 from pipeline.inference.regions import Look
@@ -89,15 +89,8 @@ def trained_networks(run: Run) -> list[Job]:
 
     Raises:
         ArtifactError: One is not finished.
-        ConfigError: The run has no networks of its own.
     """
-    config = run.config
-    if config.predict.ensemble is not None:
-        raise ConfigError(
-            f"run {config.name}: expected networks of its own, but it averages the maps of "
-            f"{', '.join(config.predict.ensemble.runs)}. Give one of them."
-        )
-    return [run.result("finetune", fold=fold) for fold in range(config.folds.count)]
+    return [run.result("finetune", fold=fold) for fold in range(run.config.folds.count)]
 
 
 def trained_state(source: Job) -> dict[str, Tensor]:

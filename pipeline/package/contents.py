@@ -23,7 +23,7 @@ from pipeline.config.code_file import CodeFile
 from pipeline.config.load import load_stored_config
 from pipeline.config.schema import Config
 from pipeline.data.catalog import Catalog
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.ensemble import members
 from pipeline.inference.predict import trained_networks, trained_state
 from pipeline.inference.regions import Look
@@ -105,7 +105,17 @@ class Networks:
     members: tuple["Networks", ...]
 
     def states(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the weights of each fold's network."""
+        """Yield the weights of each fold's network.
+
+        Raises:
+            ArtifactError: They are missing or damaged.
+            ConfigError: It averages runs and has no networks of its own.
+        """
+        if self.config.predict.ensemble is not None:
+            raise ConfigError(
+                f"run {self.config.name}: expected networks of its own, but it averages the maps "
+                f"of {', '.join(self.config.predict.ensemble.runs)}. Give one of them."
+            )
         for read in self.weights:
             yield read()
 

@@ -1,10 +1,11 @@
 """How likely an object that was found is a true one: P(IoU > 0.5), from the levels of its pixels.
 
-Calibration fits a straight line through the logits of their mean and of their maximum. Nothing else
-enters, so an object is as likely whatever else the image shows and however large it is drawn: area,
-the image's edge and the contour's sharpness added less to the cross-fitted log loss on the demo
-than the standard error of what they added. Source: J. Platt, "Probabilistic outputs for support
-vector machines" (1999), for the line and for the targets it is fitted to.
+Calibration fits a straight line through the logits of their mean and of their maximum, which alone
+is 255 of 255 where networks are sure. Nothing else enters, so an object is as likely whatever else
+the image shows and however large it is drawn. On the demo the area, the image's edge, the deviation
+and the mean along the contour took less off the cross-fitted log loss than the standard error of
+what they took; the pixels around the object took 1.5 of it, but are not its own. Source: J. Platt,
+"Probabilistic outputs for support vector machines" (1999), for line and targets.
 """
 
 from collections.abc import Sequence

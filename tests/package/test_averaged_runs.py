@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from all_stages import run_stages
@@ -14,7 +15,7 @@ import pipeline
 from pipeline import load_model
 from pipeline.commands._runs import open_run
 from pipeline.config.schema import Ensemble
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.jobs.run import Run
 from pipeline.masks.instances import read_instances
@@ -76,6 +77,7 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
     assert f"average of 2 runs, by {AVERAGES[name].mean}" in card
     sent = submitted(name)
     assert not sent.equals(submitted("tiny"))
+    assert (sent.EncodedPixels != "").sum() > 5
     model = load_model(tmp_path / "a.zip", device="cpu")
     pictures = {path.name: path for path in Path("data").glob("*/test_v2/*")}
     assert {*pictures} == {*sent.ImageId}
@@ -83,7 +85,9 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
         found = model.predict(cv2.imread(str(path))[..., ::-1])
         assert all(0 < one.confidence < 1 for one in found)
         expected = sent.EncodedPixels[sent.ImageId == image_id].tolist()
-        assert [one.rle for one in found] or expected == [""]
+        assert [one.rle for one in found] == [text for text in expected if text]
+    large_hwc = np.tile(cv2.imread(str(path)), (2, 2, 1))[:150, :, ::-1]
+    assert model.maps(large_hwc, path)["ship"].prob_hw.shape == large_hwc.shape[:2]
 
 
 def test_a_package_predicts_what_the_run_submits(monkeypatch, tmp_path):
@@ -100,7 +104,8 @@ def test_one_fold_of_an_average_is_that_of_each_run():
     assert [len(each.weights) for each in (*both.members, tiny)] == [1, 1, 1]
     whole = Package.of_run(open_run("tiny"))
     assert next(tiny.states()).keys() == whole.weights[1]().keys()
-    assert one.weights == ()
+    with pytest.raises(ConfigError, match=r"run nested: .* maps of both, tiny\. Give one of them"):
+        next(one.states())
 
 
 def test_a_member_that_is_not_finished_is_told(tmp_path, monkeypatch):
