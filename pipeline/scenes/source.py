@@ -16,7 +16,7 @@ from pipeline.scenes.gdal import gdal
 from pipeline.scenes.resampling import Values
 
 LOG = logging.getLogger(__name__)
-READ_PX = 2**22
+READ_PX = 2**20
 """Pixels that are read at a time where all are."""
 SAMPLE_PX = 1024
 """Of a scene's longer side, where the whole is looked at."""
