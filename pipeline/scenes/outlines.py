@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.masks.outlines import Polygon, Ring
 
 TOLERANCE_PX = 0.5
+MAX_LOST_AREA = 0.05
 Point = Sequence[float]
 Points = npt.NDArray[np.float64]
 Shapes = npt.NDArray[Any]
@@ -65,8 +66,8 @@ def simplify(ring: Ring) -> Points:
         ring: (k, 2), its corners in order, along the edges of pixels; not repeated at the end.
 
     Returns:
-        (m, 2), corners of the ring or middles of its edges. It need not be valid: of a line of
-        single pixels, too little remains.
+        (m, 2), corners of the ring or middles of its edges; the ring where that would change its
+        area by more than 5 %, as of lines of single pixels. It may meet itself or other rings.
     """
     sides = np.roll(ring, -1, axis=0) - ring
     start = int(np.abs(sides).sum(1).argmax())
@@ -89,8 +90,15 @@ def simplify(ring: Ring) -> Points:
             waiting += [(split, last), (first, split)]
     points = np.array(kept[:-1])
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    return points[turns] if turns.sum() >= 3 else turned
+    points = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    lost = abs(1 - _area(points) / _area(turned))
+    return points if lost <= MAX_LOST_AREA else turned
+
+
+def _area(ring: Points) -> float:
+    """Return the signed area of a ring, 0 for one of less than three corners."""
+    x, y = ring.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
 def _farthest(points: Sequence[Point], first: Point, last: Point) -> tuple[float, int]:
