@@ -60,9 +60,10 @@ class FoundObject:
         polygons: Its parts along the edges of its pixels, each an outer ring and its holes, int64
             (k, 2) of [x, y]; see `pipeline.masks.outlines.polygons`.
         mean_probability: Of its pixels, 0..1. How sure the networks are; not calibrated.
+        confidence: How likely its IoU with a true object is above 0.5, 0..1, calibrated on objects
+            that the networks did not learn from; None where the run does not know.
         area_px: How many pixels it has.
         rectangle: The smallest around it.
-        confidence: The calibrated probability that it is a true object, 0..1; None: unknown.
     """
 
     class_id: str
@@ -70,9 +71,9 @@ class FoundObject:
     box_xyxy: tuple[int, int, int, int]
     polygons: list[Polygon]
     mean_probability: float
+    confidence: float | None
     area_px: int
     rectangle: Rectangle
-    confidence: float | None = None
 
 
 class Model:
@@ -200,6 +201,7 @@ def describe(class_id: str, labels_hw: Labels, maps: ImageMaps) -> list[FoundObj
             box_xyxy=_box(parts),
             polygons=parts,
             mean_probability=total / area,
+            confidence=None,
             area_px=area,
             rectangle=smallest_rectangle(np.concatenate([rings[0] for rings in parts])),
         )
