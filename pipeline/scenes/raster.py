@@ -69,7 +69,7 @@ class Raster:
         stretch: Stretch | None,
         gsd: float | None,
     ) -> None:
-        self.name, self._dataset = name, dataset
+        self.name, self._path, self._dataset = name, path, dataset
         self._source = Source(path, dataset, bands)
         whole = of_raster(dataset)
         self._scale_xy, self.gsd_xy = _scale(whole, self._source.size, gsd)
@@ -116,13 +116,14 @@ class Raster:
         """
         image_hwc = np.empty((*box.shape, 3), np.uint8)
         valid_hw = np.empty(box.shape, np.bool_)
-        for part, values, part_valid_hw in self._parts(box):
-            rows = part.within(box).slices[0]
-            valid_hw[rows] = part_valid_hw
-            for channel in range(3):
-                band = channel % len(self._limits)
-                levels_hw = to_levels(values[band], *self._limits[band])
-                image_hwc[rows, :, channel] = levels_hw * part_valid_hw
+        with about(str(self._path)):
+            for part, values, part_valid_hw in self._parts(box):
+                rows = part.within(box).slices[0]
+                valid_hw[rows] = part_valid_hw
+                for channel in range(3):
+                    band = channel % len(self._limits)
+                    levels_hw = to_levels(values[band], *self._limits[band])
+                    image_hwc[rows, :, channel] = levels_hw * part_valid_hw
         return image_hwc, valid_hw
 
     def _parts(self, box: Box) -> Iterator[tuple[Box, Values, Values]]:
@@ -182,7 +183,7 @@ def open_raster(
             dataset.close()
             raise
     if raster.georeference is None:
-        LOG.info("%s: no coordinates or no reference system: positions are pixels", path)
+        LOG.warning("%s: no coordinates or no reference system: positions are pixels", path)
     return raster
 
 

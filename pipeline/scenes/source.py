@@ -16,7 +16,7 @@ from pipeline.scenes.gdal import gdal
 from pipeline.scenes.resampling import Values
 
 LOG = logging.getLogger(__name__)
-READ_PX = 2**22
+READ_PX = 2**20
 """Pixels that are read at a time where all are."""
 SAMPLE_PX = 1024
 """Of a scene's longer side, where the whole is looked at."""
@@ -28,7 +28,7 @@ class Source:
     """The chosen bands of an open raster.
 
     Args:
-        path: Of the file, for messages.
+        path: Of the file, for what is logged.
         dataset: It, as rasterio opens it.
         bands: For red, green and blue, or for grey; None: what the file says.
 
@@ -62,7 +62,7 @@ class Source:
         a finite number in one of them.
 
         Raises:
-            DataError: The file is damaged there.
+            DataError: The file is damaged there; the message does not name it.
         """
         values = self._read(box, list(self.bands))
         valid_hw: Any = np.ones(box.shape, np.bool_)
@@ -144,7 +144,7 @@ class Source:
                 yield
             except RasterioIOError as error:
                 raise DataError(
-                    f"{self._path}: rows {box.top} to {box.bottom - 1}, columns {box.left} to "
-                    f"{box.right - 1} cannot be read ({error.__cause__ or error}). The file, or "
-                    "one that it names, is cut short or damaged: get it again."
+                    f"rows {box.top} to {box.bottom - 1}, columns {box.left} to {box.right - 1} "
+                    f"cannot be read ({error.__cause__ or error}). The file, or one that it names, "
+                    "is cut short or damaged: get it again."
                 ) from error

@@ -37,16 +37,16 @@ def write_scene(
     outlines = [one.polygons for one in objects]
     georeference, files = scene.georeference, [f"{scene.name}{OUTLINES}"]
     if georeference is None:
-        shapes = draw(outlines, lambda xy_px: xy_px)
+        (shapes,) = draw(outlines, lambda xy_px: xy_px)
     else:
-        content = _geopackage(table, draw(outlines, georeference.locate), scene)
-        files.append(f"{scene.name}.gpkg")
-        write_atomic(out / files[-1], content)
 
         def degrees(xy_px: Points) -> Points:
             return georeference.lonlat(georeference.locate(xy_px)).round(DEGREE_DECIMALS)
 
-        shapes = _cut_at_180_degrees(draw(outlines, degrees))
+        mapped, shapes = draw(outlines, georeference.locate, degrees)
+        shapes = _cut_at_180_degrees(shapes)
+        files.append(f"{scene.name}.gpkg")
+        write_atomic(out / files[-1], _geopackage(table, mapped, scene))
     write_atomic(out / files[0], _geojson(table, shapes, scene.identity))
     return files
 

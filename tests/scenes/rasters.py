@@ -56,7 +56,7 @@ def control_points(transform, height, width):
     ]
 
 
-def objects_of(labels_hw, **known):
+def objects_of(labels_hw, confidence=None):
     """What a model finds: the objects of a label map."""
     return [
         FoundObject(
@@ -65,9 +65,9 @@ def objects_of(labels_hw, **known):
             box_xyxy=(0, 0, 0, 0),
             polygons=parts,
             mean_probability=0.5,
+            confidence=confidence,
             area_px=int((labels_hw == number).sum()),
             rectangle=smallest_rectangle(np.concatenate([rings[0] for rings in parts])),
-            **{"confidence": None, **known},
         )
         for number, parts in enumerate(polygons(labels_hw), start=1)
     ]

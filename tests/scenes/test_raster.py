@@ -1,6 +1,5 @@
 """Rasters of every kind are read as they are, whatever window is asked for, or refused."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -300,7 +299,7 @@ def trained_at(gsd):
 
 
 def test_metres_need_coordinates(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+
     plain = write(tmp_path / "a.tif", noise((1, 8, 9)))
     no_system = write(tmp_path / "b.tif", noise((1, 8, 9)), None, at(0, 0, 2))
     for path in (plain, no_system):
@@ -397,6 +396,8 @@ def test_a_file_cut_short_is_refused_where_it_is_read(tmp_path, compress):
         raster.read(Box(0, 0, 40, 50))
         with pytest.raises(DataError, match=r"a\.tif: rows 200 to 249, columns 10 to 255 cannot"):
             raster.read(Box(200, 10, 250, 256))
+    with pytest.raises(DataError, match=r"^\S+a\.tif: rows 0 to 255, columns 0 to 255 cannot"):
+        open_raster(path, stretch=parse_stretch("percentile:2,98"))
 
 
 def test_a_scene_of_nodata_alone_is_read(tmp_path):
