@@ -15,7 +15,7 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.compare          two or more runs          -> a page of what differs, and where one wins
 commands.predict_image    pictures of your own      -> overlays, instances, GeoJSON
-commands.export_model     a finished run            -> a model in one file, for `load_model`
+commands.export_model     a finished run            -> a model in one file, or its networks as ONNX
 commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold
 commands.find_overlaps    a folder of images        -> which of them overlap
