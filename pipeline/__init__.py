@@ -15,8 +15,8 @@ Beside them, where asked for (`./run.sh NAME`):
 
 commands.watch            a run that trains         -> its curves in a browser, as epochs end
 commands.compare          two or more runs          -> a page of what differs, and where one wins
-commands.predict_images   images of any size        -> overlays, instances, GeoJSON
-commands.export_model     a finished run            -> a model in one file, for `load_model`
+commands.predict_images   pictures, rasters         -> masks, overlays, GeoJSON, GeoPackage
+commands.export_model     a finished run            -> a model in one file, or its networks as ONNX
 commands.export_masks     masks of a run or a table -> COCO, YOLO, PNG, LabelMe, CVAT, GeoJSON
 commands.pseudo_labels    images without masks      -> a folder for `data.extra`, fold by fold
 commands.find_overlaps    a folder of images        -> which of them overlap

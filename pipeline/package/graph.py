@@ -4,14 +4,15 @@ Pixels enter as they are stored, probabilities leave: normalisation, padding and
 networks are inside. Symmetries, thresholds and rules are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pipeline.data.targets import probabilities
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.networks.build import SegmentationNetwork
 from pipeline.networks.frame import mirrored, next_multiple
 
@@ -54,11 +55,6 @@ class Graph(nn.Module):
         """
         return 2 * self.stride + 1
 
-    @property
-    def advice(self) -> str:
-        """What to do where it cannot be exported."""
-        return f"{'Change' if self.size else 'Give'} --size H,W, or use --as model."
-
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Predict.
 
@@ -87,23 +83,28 @@ class Graph(nn.Module):
 
 
 def trace(graph: Graph) -> ExportedProgram:
-    """Trace a graph, for any number of images of its size.
-
-    Raises:
-        ConfigError: torch cannot export the networks at that size.
-    """
+    """Trace a graph, for any number of images of its size."""
     # Lengths that are equal or multiples of the stride would be traced as such.
     height, width = graph.size or (4 * graph.stride - 1, 5 * graph.stride - 1)
     images = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     free = {axis: Dim.DYNAMIC(min=graph.least_px if axis else None) for axis in graph.free_axes}
-    try:
-        program = torch.export.export(graph, (images,), dynamic_shapes=(free,))
-    except Exception as error:  # whatever comes out of a network's code
-        what = f"{height} x {width} px" if graph.size else "any size"
-        raise ConfigError(
-            f"torch cannot export these networks for images of {what}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:400]}. {graph.advice}"
-        ) from error
+    program = torch.export.export(graph, (images,), dynamic_shapes=(free,))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, and half of an ONNX file
     return program
+
+
+@contextmanager
+def exporting(graph: Graph, form: str) -> Iterator[None]:
+    """Tell what torch, ONNX or ONNX Runtime cannot do with a graph as ConfigError."""
+    try:
+        yield
+    except (PipelineError, OSError):
+        raise
+    except Exception as error:  # each library has its own, and so has a network's code
+        size = " x ".join(map(str, graph.size)) + " px" if graph.size else "any size"
+        raise ConfigError(
+            f"--as {form}: these networks cannot be exported for images of {size}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}. "
+            f"{'Change' if graph.size else 'Give'} --size H,W, or use --as model."
+        ) from error

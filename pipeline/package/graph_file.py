@@ -29,7 +29,7 @@ from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.run import Run
 from pipeline.networks.frame import mirrored
 from pipeline.package.build import contents
-from pipeline.package.graph import Graph, Size
+from pipeline.package.graph import Graph, Size, exporting, trace
 from pipeline.package.graph_forms import FORMS, largest_difference
 from pipeline.package.model_file import expect_free
 from pipeline.seeds import generator
@@ -68,17 +68,21 @@ def export_graph(run: Run, path: Path, form: str, size: Size | None) -> float:
             f"--out: expected a name that ends in {ending}, for --as {form}, got {path}. Rename it."
         )
     graph, weights_sha256 = _graph(run, size)
-    with tempfile.TemporaryDirectory() as name, torch.inference_mode():
+    with tempfile.TemporaryDirectory() as name:
         file = Path(name) / path.name
-        save(graph, file, _metadata(run, graph, weights_sha256))
-        difference = largest_difference(graph, read(file), _batches(run, graph))
+        with exporting(graph, form), torch.inference_mode():
+            save(graph, trace(graph), file, _metadata(run, graph, weights_sha256))
+            difference = largest_difference(graph, read(file), _batches(run, graph))
         if not difference <= MAX_DIFFERENCE:  # nor is NaN
             raise ArtifactError(
                 f"{path}: expected probabilities within {MAX_DIFFERENCE:g} of the networks' own, "
-                f"got a difference of {difference:.1e}. Nothing was written. "
-                f"{graph.advice}"
+                f"got a difference of {difference:.1e}. Nothing was written. Give another --size, "
+                "or use --as model."
             )
-        for part in sorted(file.parent.iterdir(), key=file.__eq__):  # itself last
+        parts = sorted(file.parent.iterdir(), key=file.__eq__)  # itself last
+        for part in parts:
+            expect_free(path.with_name(part.name))
+        for part in parts:
             with part.open("rb") as source:
                 write_atomic(path.with_name(part.name), partial(shutil.copyfileobj, source))
     return difference
