@@ -88,7 +88,8 @@ class Source:
                 parts.append(values[..., ::step][:, valid_hw[:, ::step]])
             found = np.concatenate(parts, axis=1)
             if found.size:
-                break
+                return found
+        LOG.warning("%s: no pixel is valid: all are nodata, masked or transparent", self._path)
         return found
 
     def _opacity(self, meanings: list[str]) -> int | None:

@@ -1,5 +1,6 @@
 """Rasters of every kind are read as they are, whatever window is asked for, or refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -400,11 +401,12 @@ def test_a_file_cut_short_is_refused_where_it_is_read(tmp_path, compress):
         open_raster(path, stretch=parse_stretch("percentile:2,98"))
 
 
-def test_a_scene_of_nodata_alone_is_read(tmp_path):
+def test_a_scene_of_nodata_alone_is_read(tmp_path, caplog):
     path = write(tmp_path / "a.tif", np.zeros((3, 50, 60), "uint16"), nodata=0)
     image_hwc, valid_hw = read(path, stretch=parse_stretch("percentile:2,98"))
     assert not valid_hw.any()
     assert not image_hwc.any()
+    assert "a.tif: no pixel is valid" in caplog.text
 
 
 def test_identity_says_all_that_decides_the_pixels(tmp_path):
@@ -419,6 +421,7 @@ def test_identity_says_all_that_decides_the_pixels(tmp_path):
     ):
         with open_raster(path, **{"stretch": parse_stretch("minmax:0,100"), **options}) as raster:
             assert raster.identity not in seen
+            assert raster.identity == json.loads(json.dumps(raster.identity))
             seen.append(raster.identity)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
     with open_raster(path, stretch=parse_stretch("minmax:0,100")) as raster:
