@@ -46,6 +46,7 @@ class FoundObject:
         polygons: Its parts along the edges of its pixels, each an outer ring and its holes, int64
             (k, 2) of [x, y]; see `pipeline.masks.outlines.polygons`.
         mean_probability: Of its pixels, 0..1. How sure the networks are; not calibrated.
+        max_probability: The highest of its pixels, likewise.
         confidence: How likely its IoU with a true object is above 0.5, 0..1, calibrated on objects
             that the networks did not learn from; None where the run does not know.
         area_px: How many pixels it has.
@@ -57,6 +58,7 @@ class FoundObject:
     box_xyxy: tuple[int, int, int, int]
     polygons: list[Polygon]
     mean_probability: float
+    max_probability: float
     confidence: float | None
     area_px: int
     rectangle: Rectangle
@@ -81,42 +83,54 @@ def describe(
     corner_xy = np.array([0, 0] if within is None else [within[1][0], within[0][0]])
     levels = object_levels(labels_hw, maps.prob_hw)
     chances = [None] * len(levels) if confidence is None else confidence.of(levels).tolist()
-    mean = (levels[:, 0] / MAX_LEVEL).tolist()
+    probabilities = (levels / MAX_LEVEL).tolist()
     area_px = np.bincount(labels_hw.ravel())[1:].tolist()
     outlines = [
         [[ring + corner_xy for ring in rings] for rings in parts] for parts in polygons(labels_hw)
     ]
-    found = zip(*(encode_labels(labels_hw, within), outlines, area_px, mean, chances), strict=True)
+    found = zip(
+        *(encode_labels(labels_hw, within), outlines, area_px, probabilities, chances), strict=True
+    )
     return [
         FoundObject(
             class_id=class_id,
             rle=rle,
             box_xyxy=_box(parts),
             polygons=parts,
-            mean_probability=mean_probability,
+            mean_probability=mean,
+            max_probability=highest,
             confidence=chance,
             area_px=area,
             rectangle=smallest_rectangle(_outer_corners(parts)),
         )
-        for rle, parts, area, mean_probability, chance in found
+        for rle, parts, area, (mean, highest), chance in found
     ]
 
 
-def unite_objects(objects: Sequence[FoundObject], height: int, width: int) -> FoundObject:
-    """Return objects of one class, which do not touch, as one mask of an image."""
-    if len(objects) == 1:
-        return objects[0]
-    runs, owners = parse_rows([one.rle for one in objects], height, width)
+def unite_objects(
+    objects: Sequence[FoundObject], confidence: Confidence | None, shape: tuple[int, int]
+) -> FoundObject:
+    """Return objects of one class, which do not touch, as one mask of an image.
+
+    Args:
+        objects: At least one.
+        confidence: The class's.
+        shape: Height and width of the image, px.
+    """
+    runs, owners = parse_rows([one.rle for one in objects], *shape)
     parts = [rings for one in objects for rings in one.polygons]
     areas_px = [one.area_px for one in objects]
+    mean = np.average([one.mean_probability for one in objects], weights=areas_px)
+    highest = max(one.max_probability for one in objects)
+    levels = np.array([[mean, highest]]) * MAX_LEVEL
     return replace(
         objects[0],
-        rle=encode_runs(unite(runs, np.zeros_like(owners), height * width)[0]),
+        rle=encode_runs(unite(runs, np.zeros_like(owners), shape[0] * shape[1])[0]),
         box_xyxy=_box(parts),
         polygons=parts,
-        mean_probability=float(
-            np.average([one.mean_probability for one in objects], weights=areas_px)
-        ),
+        mean_probability=float(mean),
+        max_probability=highest,
+        confidence=None if confidence is None else float(confidence.of(levels)[0]),
         area_px=sum(areas_px),
         rectangle=smallest_rectangle(_outer_corners(parts)),
     )

@@ -176,8 +176,8 @@ class Model:
         parts: dict[str, list[FoundObject]] = {}
         for one in self._describe_each(windows):
             parts.setdefault(one.class_id, []).append(one)
-        for of_class in parts.values():
-            yield unite_objects(of_class, pixels.height, pixels.width)
+        for class_id, of_class in parts.items():
+            yield unite_objects(of_class, self.confidence[class_id], windows.grid.whole.shape)
 
     def _describe_each(self, windows: Windows) -> Iterator[FoundObject]:
         for found in find_in_cells(windows, self._rules, self.config):
@@ -185,8 +185,8 @@ class Model:
                 np.arange(first, after)
                 for first, after in zip(found.box[:2], found.box[2:], strict=True)
             )
-            within = (rows, columns, windows.grid.height)
             confidence = self.confidence[found.class_id]
+            within = (rows, columns, windows.grid.height)
             yield from describe(found.class_id, found.labels_hw, found.maps, confidence, within)
 
 

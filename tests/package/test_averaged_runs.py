@@ -22,6 +22,7 @@ from pipeline.masks.instances import read_instances
 from pipeline.package import build, model_file
 from pipeline.package.contents import Package
 from pipeline.package.predict import predict_package
+from pipeline.windows.pixels import Picture
 
 pytestmark = pytest.mark.contract
 STORED = Path(__file__).parents[1] / "stored_runs" / pipeline.__version__
@@ -87,7 +88,8 @@ def test_a_model_file_finds_what_the_run_submits(name, networks, tmp_path):
         expected = sent.EncodedPixels[sent.ImageId == image_id].tolist()
         assert [one.rle for one in found] == [text for text in expected if text]
     large_hwc = np.tile(cv2.imread(str(path)), (2, 2, 1))[:150, :, ::-1]
-    assert model.maps(large_hwc, path)["ship"].prob_hw.shape == large_hwc.shape[:2]
+    maps, _ = model.look(Picture("large", large_hwc))
+    assert maps["ship"].prob_hw.shape == large_hwc.shape[:2]
 
 
 def test_a_package_predicts_what_the_run_submits(monkeypatch, tmp_path):

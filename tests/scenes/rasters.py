@@ -65,6 +65,7 @@ def objects_of(labels_hw, confidence=None):
             box_xyxy=(0, 0, 0, 0),
             polygons=parts,
             mean_probability=0.5,
+            max_probability=0.7,
             confidence=confidence,
             area_px=int((labels_hw == number).sum()),
             rectangle=smallest_rectangle(np.concatenate([rings[0] for rings in parts])),
