@@ -165,16 +165,10 @@ class Windows:
         without an image head.
         """
         rows, columns = self.grid.touching(box)
-        of_box = (box.top + box.bottom, box.left + box.right)
-
-        def distance(place: tuple[int, int]) -> int:
-            window = self.grid.box(*place)
-            return (window.top + window.bottom - of_box[0]) ** 2 + (
-                window.left + window.right - of_box[1]
-            ) ** 2
-
         places = [(r, c) for r in rows for c in columns if self.computed[r, c]]
-        probability = float(self._heads[min(places, key=distance)])
+        seen = np.array([self.grid.box(*place) for place in places])
+        apart = ((seen[:, :2] + seen[:, 2:] - np.add(box[:2], box[2:])) ** 2).sum(1)
+        probability = float(self._heads[places[int(apart.argmin())]])
         return None if np.isnan(probability) else probability
 
 
