@@ -30,6 +30,7 @@ from pipeline.errors import DataError, about
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.lock import Lock
+from pipeline.windows import BLOCK_PX
 
 if TYPE_CHECKING:
     from pipeline.package.model import FoundObject, Model
@@ -39,7 +40,6 @@ LOG = logging.getLogger("pipeline.commands.predict_images")
 OVERLAY, OUTLINES = ".overlay.png", ".geojson"
 RECORDS, DONE = ".scenes", "done.json"
 """Folder in --out with a folder for each scene, and what is written last there."""
-BLOCK_PX = 2048
 
 
 def main() -> None:

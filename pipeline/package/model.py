@@ -28,10 +28,11 @@ from pipeline.masks.rle import Labels, Within, encode_labels, encode_runs, parse
 from pipeline.masks.rle_forms import unite
 from pipeline.package.contents import Package
 from pipeline.selection.thresholds import Rules
+from pipeline.windows import BLOCK_PX
 from pipeline.windows.cells import find_in_cells
 from pipeline.windows.grid import Grid
 from pipeline.windows.pixels import Image, Picture, Pixels
-from pipeline.windows.store import BLOCK_PX, Windows
+from pipeline.windows.store import Windows
 
 DEVICES = ("auto", "cpu", "cuda")
 

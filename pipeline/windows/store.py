@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Box
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
+from pipeline.windows import BLOCK_PX
 from pipeline.windows.grid import VERSION, Grid, Group, blocks
 from pipeline.windows.pixels import Pixels
 
@@ -30,7 +31,6 @@ What it says of one depends on those beside it no more than by rounding."""
 
 MANIFEST = "manifest.json"
 CACHE_BYTES = 2**27
-BLOCK_PX = 2048
 
 
 class Windows:
