@@ -31,6 +31,7 @@ from pipeline.errors import DataError
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.lock import Lock
+from pipeline.windows import BLOCK_PX
 
 if TYPE_CHECKING:
     from pipeline.package.model import Model
@@ -41,7 +42,6 @@ SCENES = (*ENDINGS, ".jp2", ".vrt")
 """How files that are looked for in folders end; a file that is named may end otherwise."""
 RECORDS, DONE = ".scenes", "done.json"
 """Folder in --out with a folder for each scene, and what is written last there."""
-BLOCK_PX = 2048
 NOTHING: Mapping[str, Any] = {}
 
 

@@ -24,10 +24,11 @@ from pipeline.maps import ImageMaps
 from pipeline.package.contents import Networks, Package
 from pipeline.package.found import FoundObject, describe, unite_objects
 from pipeline.selection.thresholds import Rules
+from pipeline.windows import BLOCK_PX
 from pipeline.windows.cells import find_in_cells
 from pipeline.windows.grid import Grid
 from pipeline.windows.pixels import Image, Picture, Pixels
-from pipeline.windows.store import BLOCK_PX, Windows
+from pipeline.windows.store import Windows
 
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -5,3 +5,6 @@ and blends it. `components` finds what is connected, block by block, and `cells`
 objects by the rules. What is found does not depend on blocks, and does not change where the image
 goes on.
 """
+
+BLOCK_PX = 2048
+"""Side of what memory holds of the maps at a time, unless said otherwise."""

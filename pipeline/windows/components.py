@@ -4,7 +4,7 @@ Blocks enter one after the other; boxes and first pixels of the connected compon
 leave, which do not depend on the blocks. Of a block only its last row and column are kept.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -30,24 +30,21 @@ class Components:
     first_yx: Integers
 
 
-@dataclass
 class Joined:
     """Components that grow while blocks are added, row by row, all of an image's.
 
-    Attributes:
+    Args:
         width: Of the image, px.
     """
 
-    width: int
-    _count: int = 0
-    _boxes: list[npt.NDArray[np.int32]] = field(default_factory=list)
-    _first: list[npt.NDArray[np.int32]] = field(default_factory=list)
-    _pairs: list[Integers] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._count = 0
+        self._boxes = [np.zeros((0, 4), np.int32)]
+        self._first = [np.zeros((0, 2), np.int32)]
+        self._pairs = [np.zeros((0, 2), np.int64)]
         # The numbers, 1 and up, of what the last row and the last column have before the next
-        # block, with a pixel of nothing before and after.
-        self._above, self._below = (np.zeros(self.width + 2, np.int64) for _ in range(2))
+        # block; those of rows with a pixel of nothing before and after.
+        self._above, self._below = (np.zeros(width + 2, np.int64) for _ in range(2))
         self._left = np.zeros(0, np.int64)
 
     def add(self, box: Box, object_hw: npt.NDArray[np.bool_]) -> None:
@@ -94,17 +91,17 @@ class Joined:
 
     def components(self) -> Components:
         """Return the components of all blocks together."""
-        pairs = np.concatenate([np.zeros((0, 2), np.int64), *self._pairs])
+        pairs = np.concatenate(self._pairs)
         graph = sparse.coo_array(
             (np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), (self._count,) * 2
         )
         count, owner = csgraph.connected_components(graph, directed=False)
-        parts = np.concatenate([np.zeros((0, 4), np.int32), *self._boxes])
+        parts = np.concatenate(self._boxes)
         boxes = np.empty((count, 4), np.int64)
         boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
         np.minimum.at(boxes[:, :2], owner, parts[:, :2])
         np.maximum.at(boxes[:, 2:], owner, parts[:, 2:])
-        first_yx = np.concatenate([np.zeros((0, 2), np.int32), *self._first])
+        first_yx = np.concatenate(self._first)
         order = np.lexsort((first_yx[:, 1], first_yx[:, 0]))[::-1]
         chosen = np.empty(count, np.int64)
         chosen[owner[order]] = order

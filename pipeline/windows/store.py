@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pipeline.errors import ArtifactError
 from pipeline.inference.regions import Box
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
+from pipeline.windows import BLOCK_PX
 from pipeline.windows.grid import VERSION, Grid, Group, blocks
 from pipeline.windows.pixels import Pixels
 
@@ -30,7 +31,6 @@ What it says of one depends on those beside it no more than by rounding."""
 
 MANIFEST = "manifest.json"
 CACHE_BYTES = 2**27
-BLOCK_PX = 2048
 
 
 class Windows:
@@ -165,16 +165,10 @@ class Windows:
         without an image head.
         """
         rows, columns = self.grid.touching(box)
-        of_box = (box.top + box.bottom, box.left + box.right)
-
-        def distance(place: tuple[int, int]) -> int:
-            window = self.grid.box(*place)
-            return (window.top + window.bottom - of_box[0]) ** 2 + (
-                window.left + window.right - of_box[1]
-            ) ** 2
-
         places = [(r, c) for r in rows for c in columns if self.computed[r, c]]
-        probability = float(self._heads[min(places, key=distance)])
+        seen = np.array([self.grid.box(*place) for place in places])
+        apart = ((seen[:, :2] + seen[:, 2:] - np.add(box[:2], box[2:])) ** 2).sum(1)
+        probability = float(self._heads[places[int(apart.argmin())]])
         return None if np.isnan(probability) else probability
 
 
