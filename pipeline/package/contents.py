@@ -87,6 +87,15 @@ def _member(number: int) -> str:
     return f"member{number}."
 
 
+def refuse_average(config: Config) -> None:
+    """Raise ConfigError where a run has no networks of its own."""
+    if config.predict.ensemble is not None:
+        raise ConfigError(
+            f"run {config.name}: expected networks of its own, but it averages the maps of "
+            f"{', '.join(config.predict.ensemble.runs)}. Give one of them."
+        )
+
+
 @dataclass(frozen=True)
 class Networks:
     """The networks of a run, or the runs whose maps it averages.
@@ -111,11 +120,7 @@ class Networks:
             ArtifactError: They are missing or damaged.
             ConfigError: It averages runs and has no networks of its own.
         """
-        if self.config.predict.ensemble is not None:
-            raise ConfigError(
-                f"run {self.config.name}: expected networks of its own, but it averages the maps "
-                f"of {', '.join(self.config.predict.ensemble.runs)}. Give one of them."
-            )
+        refuse_average(self.config)
         for read in self.weights:
             yield read()
 

@@ -29,6 +29,7 @@ from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.run import Run
 from pipeline.networks.frame import mirrored
 from pipeline.package.build import contents
+from pipeline.package.contents import refuse_average
 from pipeline.package.graph import Graph, Size, exporting, trace
 from pipeline.package.graph_forms import FORMS, largest_difference
 from pipeline.package.model_file import expect_free
@@ -60,6 +61,7 @@ def export_graph(run: Run, path: Path, form: str, size: Size | None) -> float:
             installed, or the file named otherwise.
         DataError: `path` exists, or an image cannot be read.
     """
+    refuse_average(run.config)
     expect_free(path)
     check, ending, save, read = FORMS[form]
     check()
