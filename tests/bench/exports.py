@@ -50,7 +50,7 @@ def main():
 def networks():
     """Yield (name, network's section, its kind of target, classes, image head), each kind once."""
     if sized(False, True):
-        yield "small", SMALL, "object_contact", 1, True
+        yield "small", SMALL, "object", 1, False
         return
     seen = set()
     for path in sorted(Path("configs").rglob("*.yaml")):
