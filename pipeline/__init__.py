@@ -46,7 +46,7 @@ if sys.argv[:1] == ["-m"]:
     # `python -m` of a stage or command, which begins to import: nothing needs to be saved yet.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 
 def load_model(path: str | os.PathLike[str], device: str = "auto") -> "Model":

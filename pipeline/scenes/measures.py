@@ -70,6 +70,7 @@ def measure(
     }
     if len(classes) == 1:
         del columns["class"]
-    table = pd.DataFrame(columns).round(DECIMALS)
-    table["heading_deg"] %= 180
-    return table
+    table = pd.DataFrame(columns)
+    table["heading_deg"] = table["heading_deg"].round(DECIMALS["heading_deg"]) % 180
+    in_degrees = georeference is not None and georeference.crs.is_geographic
+    return table.round(DECIMALS if in_degrees else DECIMALS | {"x": 4, "y": 4})
