@@ -19,7 +19,8 @@ from pipeline.config.code_file import CodeFile
 from pipeline.config.networks import Network
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
-from pipeline.networks.build import SegmentationNetwork, build_network, check_network
+from pipeline.networks.build import SegmentationNetwork, build_network
+from pipeline.networks.check import check_network
 
 BATCH_SIZE = 2
 """Images per measured pass: enough for any batch normalisation, few enough for a small machine."""

@@ -13,7 +13,7 @@ import timm
 from timm.models import get_arch_pretrained_cfgs
 
 from pipeline.errors import ConfigError
-from pipeline.networks.smp_networks import mean_and_std
+from pipeline.networks.encoders import mean_and_std
 
 LOG = logging.getLogger(__name__)
 

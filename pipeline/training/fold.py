@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.config.code_file import CodeFile
 from pipeline.config.schema import Optimisation, check_shares
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.jobs.job import Job
@@ -113,10 +114,15 @@ def _context(
     from pipeline.data.folds import read_folds
     from pipeline.data.tiles import CropDataset, ImageDataset
     from pipeline.data.true_objects import TrueObjects
+    from pipeline.networks.check import check_sizes
     from pipeline.training import context
     from pipeline.training.sizes import decide_sizes
 
     config, task, catalog = run.config, run.config.task, Catalog.of(run)
+    if CodeFile.named(config.network.arch) is None:
+        images = {*catalog.sizes.distinct, *catalog.test_sizes.distinct}
+        image_head = config.image_head.weight > 0
+        check_sizes(config.network, network.channels, None, images, image_head=image_head)
     shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold

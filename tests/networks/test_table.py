@@ -67,7 +67,7 @@ def test_the_command_prints_a_line_for_every_network(monkeypatch, capsys):
     main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "32 x 32 px, cpu, 2 images a batch"
-    assert [line.split()[0] for line in lines[2:]] == ["unet", "linknet", "network:"]
+    assert [line.split()[0] for line in lines[2:]] == ["unet", "linknet", "network.arch:"]
     assert "linknet cannot be built with encoder 'mit_b0'" in lines[4]
     assert all(float(number) > 0 for number in lines[2].split()[-4:])
 
