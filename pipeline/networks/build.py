@@ -62,9 +62,16 @@ class SegmentationNetwork(nn.Module):
             Logits (N, C, H, W) and image logits (N,) or None.
 
         Raises:
-            ConfigError: The body's output is not of those channels, or not as large as its input.
+            ConfigError: The images are larger than the body takes, or its output is not of those
+                channels, or not as large as its input.
         """
         padded = normalise(pad_to_multiple(images, self.stride), self.mean_255, self.std_255)
+        if self.largest_px is not None and max(padded.shape[2:]) > self.largest_px:
+            raise ConfigError(
+                f"network.encoder: expected images of at most {self.largest_px} x "
+                f"{self.largest_px} px, for which it is made, got {tuple(images.shape[2:])}. Set "
+                "network.options.img_size to a larger multiple of 32 and train again."
+            )
         output = self.body(padded)
         logits, image_logits = output if isinstance(output, tuple) else (output, None)
         expected = len(padded), self.channels, *padded.shape[2:]

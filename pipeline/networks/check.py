@@ -50,7 +50,7 @@ def check_network(
     if CodeFile.named(network.arch) is not None:
         _check_own(network, channels, crop_px, image_head=image_head)
     else:
-        check_sizes(network, channels, crop_px, images, image_head=image_head)
+        check_sizes(network, crop_px, images, channels, image_head=image_head)
     if network.weights == "imagenet":
         imagenet_source(str(network.encoder))
     elif network.weights != "none":
@@ -59,19 +59,21 @@ def check_network(
 
 def check_sizes(
     network: Network,
-    channels: int,
     crop_px: int | None,
     images: Iterable[tuple[int, int]],
+    channels: int = 1,
     *,
-    image_head: bool,
+    image_head: bool = False,
 ) -> None:
     """Check that a network, not one of one's own, can be built and takes crops and images.
 
+    Images may be turned and of many sizes: each side of one is tried once, beside another.
+
     Args:
         network: As for `check_network`, and so the others.
-        channels: The same.
         crop_px: The same.
-        images: The same. Each side is tried once, with another's: they may be turned, and of many.
+        images: The same.
+        channels: The same.
         image_head: The same.
 
     Raises:
@@ -91,7 +93,10 @@ def _check_size(
     network: Network, built: SegmentationNetwork, what: str, size: tuple[int, int]
 ) -> None:
     """Raise ConfigError where a network on the meta device does not take images of a size."""
-    problem = problem_at(built, *size)
+    if built.largest_px is not None and max(size) > built.largest_px:
+        problem: str | None = f"it is made for {built.largest_px} px"
+    else:
+        problem = problem_at(built, *size)
     if problem is None:
         return
     taken = str(InputSizes(built.stride, built.largest_px))

@@ -67,7 +67,8 @@ def made_for_px(name: str | None, img_size: int | None) -> int | None:
 
 
 def _module(name: str) -> str:
-    return timm.model_entrypoint(name.removeprefix("tu-")).__module__.rpartition(".")[2]
+    module: str = timm.model_entrypoint(name.removeprefix("tu-")).__module__
+    return module.rpartition(".")[2]
 
 
 def build_encoder(name: str, depth: int = 5, img_size: int | None = None) -> nn.Module:

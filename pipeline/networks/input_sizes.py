@@ -46,7 +46,8 @@ def on_shapes(build: Callable[[], _Module]) -> _Module:
     except (ConfigError, RuntimeError) as error:
         if "on meta tensors" not in str(error):
             raise
-    return build().to("meta").eval()
+    with torch.device("cpu"):
+        return build().to("meta").eval()
 
 
 def find_sizes(body: nn.Module, stride_px: int, side_px: int) -> InputSizes:

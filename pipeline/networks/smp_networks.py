@@ -104,5 +104,6 @@ def smp_stride_px(arch: str, body: nn.Module) -> int:
     encoder: Any = body.encoder
     stride = int(encoder.output_stride)
     if arch == "dpt":
-        return max(2 * stride, 2 ** (len(encoder.output_strides) + 1))
+        coarsest_px: int = 2 ** (len(encoder.output_strides) + 1)
+        return max(2 * stride, coarsest_px)
     return stride * 8 if arch == "pan" else stride

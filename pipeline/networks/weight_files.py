@@ -108,7 +108,8 @@ def _content(path: Path) -> Any:  # noqa: ANN401  whatever the file holds
     try:
         if is_safetensors(path):
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of which torch, too, would read the name
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         # torch's message advises to read the file all the same, which may run what is in it.
         reason = " ".join(str(error).split()).partition("Weights only load failed")[0][:200]

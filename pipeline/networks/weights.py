@@ -139,7 +139,7 @@ def _own_names(body: nn.Module, encoder: str) -> dict[str, str]:
     """Return the encoder's own names by those that do for all of its layouts; none without one."""
     if not hasattr(body, "encoder"):
         return {}
-    return {_canonical(key, encoder): key for key in body.encoder.state_dict()}  # type: ignore[operator, union-attr]
+    return {_canonical(key, encoder): key for key in body.encoder.state_dict()}  # type: ignore[union-attr]
 
 
 def _canonical(key: str, encoder: str) -> str:
@@ -157,4 +157,5 @@ def _canonical(key: str, encoder: str) -> str:
 def _timm_network(encoder: str) -> dict[str, Tensor]:
     """Return the state of timm's whole network, of which the encoder may be the first stages."""
     with torch.device("meta"):
-        return timm.create_model(encoder.removeprefix("tu-"), pretrained=False).state_dict()
+        whole: nn.Module = timm.create_model(encoder.removeprefix("tu-"), pretrained=False)
+    return whole.state_dict()

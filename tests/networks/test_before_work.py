@@ -50,7 +50,7 @@ def section(arch, encoder, weights="none", **options):
             r"tu-gcvit_xxtiny .* cannot take images of 96 x 96 px: .* at most 64 x 64 px, padded "
             r"to that\. Set an encoder .* resnet34 .*; or network\.options\.img_size=96",
         ),
-        (section("unet", "tu-inception_v4"), "not padded.* stride 2 are .* out of register"),
+        (section("unet", "tu-legacy_xception"), "not padded.* stride 2 are .* out of register"),
         (section("fpn", "dpn68b", "imagenet"), "there are no such weights for encoder dpn68b"),
         (section("fpn", "resnet18", "text.pt"), "text.pt: cannot read weights"),
         (section("fpn", "resnet18", "other.pt"), "network.weights: other.pt.* does not fit"),
