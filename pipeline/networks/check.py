@@ -12,8 +12,7 @@ from pipeline.networks.bodies import OTHERS
 from pipeline.networks.build import SegmentationNetwork, build_random
 from pipeline.networks.input_sizes import InputSizes, on_shapes, problem_at, squares_taken
 from pipeline.networks.own_class import errors_of
-from pipeline.networks.weight_files import imagenet_source
-from pipeline.networks.weights import load_start_weights
+from pipeline.networks.weights import check_imagenet, load_start_weights
 
 LOG = logging.getLogger(__name__)
 OWN_TRIED_PX = 64
@@ -52,7 +51,7 @@ def check_network(
     else:
         check_sizes(network, crop_px, images, channels, image_head=image_head)
     if network.weights == "imagenet":
-        imagenet_source(str(network.encoder))
+        check_imagenet(network)
     elif network.weights != "none":
         load_start_weights(build_random(network, channels, image_head).body, network)
 

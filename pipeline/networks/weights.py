@@ -10,6 +10,7 @@ beside the network that it wraps.
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 
 import timm
@@ -20,7 +21,12 @@ from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
 from pipeline.jobs.artifacts import sha256_file
 from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.weight_files import imagenet_file, read_tensors
+from pipeline.networks.weight_files import (
+    imagenet_file,
+    imagenet_source,
+    is_safetensors,
+    read_tensors,
+)
 from pipeline.networks.weight_layouts import CLASSIFIERS, behind_prefix, in_order
 from pipeline.networks.weight_origin import check_origin
 
@@ -60,7 +66,8 @@ def load_start_weights(body: nn.Module, network: Network) -> None:
         _load_exactly(body, state, f"{where}, as a whole {network.arch},")
         loaded = f"{_size(state)} into the whole network; {_left_over(beside)}; nothing random"
     else:
-        loaded = _load_encoder(body, state, network, where, beside)
+        ordered = not is_safetensors(path)
+        loaded = _load_encoder(body, state, network, where, beside, ordered=ordered)
     LOG.info("network.weights: %s (sha256 %s): %s", where, sha256_file(path)[:12], loaded)
 
 
@@ -96,7 +103,13 @@ def _left_over(keys: Iterable[str]) -> str:
 
 
 def _load_encoder(
-    body: nn.Module, state: dict[str, Tensor], network: Network, where: str, beside: list[str]
+    body: nn.Module,
+    state: dict[str, Tensor],
+    network: Network,
+    where: str,
+    beside: list[str],
+    *,
+    ordered: bool,
 ) -> str:
     """Copy the encoder's part of `state`; return how much it was and what was left over."""
     encoder, name = body.encoder, str(network.encoder)
@@ -104,12 +117,14 @@ def _load_encoder(
     own = encoder.state_dict()
     ours = _own_names(body, name)
     of_timm = _timm_network(name) if name.startswith("tu-") else {}
-    also = ""
-    if not any(_canonical(key, name) in ours for key in state):
+    img_size, also = network.options.get("img_size"), ""
+    if ordered and not any(_canonical(key, name) in ours for key in state):
         renamed = in_order(state, of_timm or own)
         if renamed is not None:
             state = renamed
             also = ", by order and shape, since the file has names of its own"
+    if of_timm and img_size is not None:
+        state = _interpolated(state, name, img_size)
     theirs = {_canonical(key, name): key for key in state}
     fitting = {ours[key]: state[theirs[key]] for key in theirs if key in ours}
     left = [theirs[key] for key in theirs if key not in ours]
@@ -154,8 +169,46 @@ def _canonical(key: str, encoder: str) -> str:
     return key.replace(".", "_")
 
 
-def _timm_network(encoder: str) -> dict[str, Tensor]:
+def check_imagenet(network: Network) -> None:
+    """Check that there are ImageNet weights, and that they can be had for `img_size`.
+
+    Raises:
+        ConfigError: There are none, or they are of another size and timm does not interpolate them.
+    """
+    name, img_size = str(network.encoder), network.options.get("img_size")
+    imagenet_source(name)
+    if img_size is None:
+        return
+    found = _interpolated(_timm_network(name), name, img_size)
+    unfit = [
+        key
+        for key, value in _timm_network(name, img_size=img_size).items()
+        if key not in found or found[key].shape != value.shape
+    ]
+    if unfit:
+        raise ConfigError(
+            f"network.weights: imagenet: those of encoder {name} are for images of its own size, "
+            f"and {unfit[0]} cannot be interpolated to network.options.img_size={img_size}. Leave "
+            "img_size out, set network.weights=none, or take another encoder."
+        )
+
+
+def _interpolated(state: dict[str, Tensor], encoder: str, img_size: int) -> dict[str, Tensor]:
+    """Return weights of timm's for images of another size, where timm knows how."""
+    module = import_module(timm.model_entrypoint(encoder.removeprefix("tu-")).__module__)
+    adapt = getattr(module, "checkpoint_filter_fn", None)
+    if adapt is None:
+        return state
+    adapted: dict[str, Tensor] = adapt(dict(state), _build_timm(encoder, img_size=img_size))
+    return adapted
+
+
+def _timm_network(encoder: str, **options: int) -> dict[str, Tensor]:
     """Return the state of timm's whole network, of which the encoder may be the first stages."""
+    return _build_timm(encoder, **options).state_dict()
+
+
+def _build_timm(encoder: str, **options: int) -> nn.Module:
     with torch.device("meta"):
-        whole: nn.Module = timm.create_model(encoder.removeprefix("tu-"), pretrained=False)
-    return whole.state_dict()
+        whole: nn.Module = timm.create_model(encoder.removeprefix("tu-"), **options)
+    return whole

@@ -2,7 +2,7 @@
 
     python -m tests.bench.encoders [--table TABLE.csv] [--page PAGE.md] [--only NAME,NAME]
 
-Writes pipeline/networks/encoders.csv and, of what it holds, docs/encoders.md after each encoder.
+Writes pipeline/networks/encoders.csv after each encoder and, at the end, docs/encoders.md from it.
 What is in the table is not tried again: it resumes. Shapes tell the sizes and the costs; up to 60
 million parameters a step of training at 96 px and a prediction of 101 x 75 px are computed as well.
 An hour on one core.
@@ -48,6 +48,23 @@ features: the larger, the coarser what edges are drawn from. *M*: millions of pa
 network that a gradient reaches. *GMACs*: of an image of 224 x 224 px, or of the largest.
 *weights*: whether `network.weights=imagenet` finds some. *result*: `trained` after a step and a
 prediction, `shapes` where only shapes were tried (more than 60 million parameters).
+
+## Start weights
+
+`network.weights` takes a file of PyTorch's or safetensors', whatever its name: of the encoder as
+timm, torchvision or segmentation_models_pytorch name its tensors, or of a whole network. Names may
+stand behind `module.`, `_orig_mod.`, `body.`, `model.`, `net.`, `network.` or `backbone.`, as
+wrappers, Lightning and detectors put them; of a checkpoint that holds averaged weights, too, those
+are taken. Where a file has names of its own throughout, as EfficientNet-Lite of other packages has,
+tensors are matched by order if number, shapes and kinds all agree. The log says what was taken and
+what was left over; what does not fit is refused.
+
+A file that holds more than tensors, a pickled network for instance, is refused, since to read it is
+to run it: save `network.state_dict()`. Where timm has several weights for one name, the encoder
+`tu-NAME.TAG` is one of them, with its colours; a file whose name says another tag with other
+colours, or a `tf_` network for one without, is refused, and a warning says where a name does not tell.
+
+## Table
 
 """
 
@@ -196,7 +213,7 @@ def main() -> None:
         measured.append(measure(name, size))
         print(f"{time.perf_counter() - started:5.1f} s  {' | '.join(vars(measured[-1]).values())}")
         write_encoders(measured, arguments.table)
-        arguments.page.write_text(page(measured), encoding="utf-8")
+    arguments.page.write_text(page(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

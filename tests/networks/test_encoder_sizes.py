@@ -105,7 +105,7 @@ def test_what_dpt_shows_patches_of_14_px_stays_in_register():
     shrunk = _shrink(torch.nn.Identity(), (ramp,), scale=14 / 16)
     assert shrunk.shape == (1, 1, 28, 56)
     middles = (torch.arange(56) + 0.5) * 16 / 14 - 0.5
-    assert torch.allclose(shrunk[0, 0, 0, 2:-2], middles[2:-2], atol=0.05)
+    assert torch.allclose(shrunk[0, 0, 0, 2:-2], middles[2:-2], atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.networks import weight_files
 from pipeline.networks.build import build_network
 from pipeline.networks.weight_origin import check_origin
+from pipeline.networks.weights import check_imagenet
 
 pytestmark = pytest.mark.unit
 
 TINY = "tu-test_resnet"
+SIZE = {"img_size": 96}
+IMAGENET = {"weights": "imagenet", "options": SIZE}
 create_timm = weight_files.timm.create_model  # timm may be imported only after pipeline.networks
 
 
@@ -139,8 +142,35 @@ def test_efficientnet_lite_of_another_package_is_matched_by_order(tmp_path, capl
     names = list(state)
     swapped = {name: state[name] for name in [*names[5:], *names[:5]]}
     torch.save(swapped, tmp_path / "swapped.pth")
-    with pytest.raises(ConfigError, match=r"belongs nowhere|is missing"):
-        encoder_from(tmp_path / "swapped.pth", "tu-tf_efficientnet_lite0")
+    save_file(state, tmp_path / "lite0.safetensors")  # which keeps no order
+    for file in ("swapped.pth", "lite0.safetensors"):
+        with pytest.raises(ConfigError, match=r"belongs nowhere|is missing"):
+            encoder_from(tmp_path / file, "tu-tf_efficientnet_lite0")
+
+
+def test_weights_for_another_size_are_interpolated_as_timm_does(tmp_path):
+    from timm.models.maxxvit import checkpoint_filter_fn
+
+    torch.save(source("test_coatnet").state_dict(), tmp_path / "a.pth")
+    section = Network(
+        arch="fpn", encoder="tu-test_coatnet", weights=str(tmp_path / "a.pth"), options=SIZE
+    )
+    whole = create_timm("test_coatnet", img_size=96)
+    given = torch.load(tmp_path / "a.pth", weights_only=True)
+    whole.load_state_dict(checkpoint_filter_fn(given, whole))
+    encoder = build_network(section, 1).body.encoder.eval()
+    image = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        theirs = whole.eval().forward_intermediates(image, intermediates_only=True)
+        assert torch.allclose(encoder(image)[-1], theirs[-1], atol=1e-5)
+
+
+def test_imagenet_weights_that_cannot_be_had_for_a_size_are_refused():
+    check_imagenet(Network(arch="fpn", encoder="tu-swin_tiny_patch4_window7_224", **IMAGENET))
+    with pytest.raises(
+        ConfigError, match=r"tu-efficientformerv2_s0 .* cannot be interpolated .*=96"
+    ):
+        check_imagenet(Network(arch="fpn", encoder="tu-efficientformerv2_s0", **IMAGENET))
 
 
 @pytest.mark.parametrize(
