@@ -13,8 +13,7 @@ from pipeline.compute.device import Device
 from pipeline.config.load import load_config
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.networks.measured import COLUMNS, read_encoders
-from pipeline.networks.table import BATCH_SIZE, Row
-from pipeline.networks.table import rows as measured_rows
+from pipeline.networks.table import BATCH_SIZE, Row, rows
 
 _COLUMNS = "{:14} {:24} {:28} {:>9} {:>8} {:>10} {:>8}\n"
 _HEAD = ("network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s")
@@ -42,17 +41,15 @@ def main() -> None:
                 "network", "encoder", "paper", "params M", "GMACs", "forward/s", "train/s"
             )
         )
-        for row in measured_rows(config, device):
+        for row in rows(config, device):
             sys.stdout.write(_line(row))
             sys.stdout.flush()
 
 
 def _print_encoders() -> None:
-    encoders = read_encoders()
-    widths = [
-        max(map(len, column)) for column in zip(COLUMNS, *map(astuple, encoders), strict=True)
-    ]
-    for cells in (COLUMNS, *map(astuple, encoders)):
+    lines = [COLUMNS, *map(astuple, read_encoders())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 

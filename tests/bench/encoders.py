@@ -62,7 +62,7 @@ what was left over; what does not fit is refused.
 A file that holds more than tensors, a pickled network for instance, is refused, since to read it is
 to run it: save `network.state_dict()`. Where timm has several weights for one name, the encoder
 `tu-NAME.TAG` is one of them, with its colours; a file whose name says another tag with other
-colours, or a `tf_` network for one without, is refused, and a warning says where a name does not tell.
+colours, or a `tf_` network for one without, is refused, and a warning says where it does not tell.
 
 ## Table
 

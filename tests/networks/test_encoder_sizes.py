@@ -2,18 +2,22 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from pipeline.config.load import load_config
 from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
+from pipeline.masks.sizes import Sizes
 from pipeline.networks import input_sizes, measured
 from pipeline.networks.bodies import OTHERS
 from pipeline.networks.build import build_network, build_random
 from pipeline.networks.check import check_sizes
 from pipeline.networks.encoders import check_encoder
 from pipeline.networks.input_sizes import on_shapes, problem_at
+from pipeline.training.fold import _check_images
 from tests.bench.encoders import page, sizes_of
 
 pytestmark = pytest.mark.unit
@@ -156,3 +160,13 @@ def test_a_tag_that_there_is_not_is_refused():
     check_encoder("tu-resnet18.a1_in1k")
     with pytest.raises(ConfigError, match=r"no weights 'a1_in2k' for resnet18\. Did you mean 'a1_"):
         check_encoder("tu-resnet18.a1_in2k")
+
+
+def test_a_fold_is_refused_before_its_first_epoch():
+    small = SimpleNamespace(sizes=Sizes((96, 96)), test_sizes=Sizes((96, 160)))
+    large = SimpleNamespace(sizes=Sizes((96, 96)), test_sizes=Sizes(None, {"a": (96, 200)}))
+    network = "network={arch: fpn, encoder: tu-test_coatnet, weights: none, options: {}}"
+    config = load_config(Path("tests/tiny.yaml"), [network])
+    _check_images(config, small)
+    with pytest.raises(ConfigError, match="images of 96 x 200 px: it is made for 160 px"):
+        _check_images(config, large)

@@ -167,9 +167,7 @@ def test_weights_for_another_size_are_interpolated_as_timm_does(tmp_path):
 
 def test_imagenet_weights_that_cannot_be_had_for_a_size_are_refused():
     check_imagenet(Network(arch="fpn", encoder="tu-swin_tiny_patch4_window7_224", **IMAGENET))
-    with pytest.raises(
-        ConfigError, match=r"tu-efficientformerv2_s0 .* cannot be interpolated .*=96"
-    ):
+    with pytest.raises(ConfigError, match=r"tu-efficientf\w+ .* cannot be interpolated .*=96"):
         check_imagenet(Network(arch="fpn", encoder="tu-efficientformerv2_s0", **IMAGENET))
 
 
