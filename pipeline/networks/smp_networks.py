@@ -19,8 +19,6 @@ from pipeline.networks.encoders import check_encoder, encoder_options
 
 HEAD = {"classes": 1, "pooling": "max", "dropout": 0.0}
 """Maximum, since an object may fill a thousandth of an image and a mean would drown it."""
-
-
 _DPT_PATCH_PX = 16
 """The paper's, for encoders with patches that doubling does not enlarge to it."""
 
@@ -55,6 +53,10 @@ def build_smp(network: Network, channels: int, image_head: bool) -> nn.Module:
         body = build(dynamic_img_size=True)
     except TypeError:  # a transformer of one size
         body = build()
+        strides_px = body.encoder.output_strides
+        if len({*strides_px}) > 1:
+            reason = f"its features have strides {strides_px}, expected one for all"
+            raise ValueError(reason) from None
     _fit_patches(body)
     return body
 
@@ -65,10 +67,7 @@ def _fit_patches(body: nn.Module) -> None:
     Its encoder sees the image smaller, so that a patch is 16 px of the image as it came.
     """
     encoder: Any = body.encoder
-    strides_px = {*encoder.output_strides}
-    if len(strides_px) > 1:
-        raise ValueError(f"its features have strides {sorted(strides_px)}, expected one for all")
-    (patch_px,) = strides_px
+    patch_px = int(encoder.output_stride)
     if patch_px.bit_count() == 1:
         return
     encoder.register_forward_pre_hook(partial(_shrink, scale=patch_px / _DPT_PATCH_PX))
