@@ -53,7 +53,8 @@ def build_smp(network: Network, channels: int, image_head: bool) -> nn.Module:
         body = build(dynamic_img_size=True)
     except TypeError:  # a transformer of one size
         body = build()
-        strides_px = body.encoder.output_strides
+        encoder: Any = body.encoder
+        strides_px = encoder.output_strides
         if len({*strides_px}) > 1:
             reason = f"its features have strides {strides_px}, expected one for all"
             raise ValueError(reason) from None
