@@ -1,8 +1,7 @@
 """What `tests/bench/encoders.py` measured of encoders, the smallest of each family."""
 
 import csv
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("encoders.csv")
@@ -47,11 +46,3 @@ def read_encoders(path: Path = TABLE) -> list[Encoder]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [Encoder(**row) for row in csv.DictReader(file)]
-
-
-def write_encoders(encoders: Iterable[Encoder], path: Path = TABLE) -> None:
-    """Write the table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(asdict, encoders))

@@ -9,23 +9,25 @@ An hour on one core.
 """
 
 import argparse
+import csv
+import io
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
-import timm
 import torch
-from segmentation_models_pytorch.encoders import encoders
 from torch.nn import functional
 
 from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
+from pipeline.jobs.artifacts import write_atomic
 from pipeline.networks.build import SegmentationNetwork, build_network, build_random
 from pipeline.networks.check import check_sizes
-from pipeline.networks.encoders import build_encoder
+from pipeline.networks.encoders import build_encoder, encoders, timm
 from pipeline.networks.input_sizes import on_shapes, problem_at
-from pipeline.networks.measured import COLUMNS, TABLE, Encoder, read_encoders, write_encoders
+from pipeline.networks.measured import COLUMNS, TABLE, Encoder, read_encoders
 from pipeline.networks.table import count
 from pipeline.networks.weight_files import imagenet_source
 from tests.bench.sizes import sized
@@ -183,6 +185,15 @@ def yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
+def table(measured: Iterable[Encoder]) -> str:
+    """Write the table that `read_encoders` reads."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(asdict, measured))
+    return text.getvalue()
+
+
 def page(measured: Iterable[Encoder]) -> str:
     """Write the table as a document."""
     titles = ("encoder", "arch", "sizes", "img_size", "finest", "M", "GMACs", "weights", "result")
@@ -212,7 +223,7 @@ def main() -> None:
         started = time.perf_counter()
         measured.append(measure(name, size))
         print(f"{time.perf_counter() - started:5.1f} s  {' | '.join(vars(measured[-1]).values())}")
-        write_encoders(measured, arguments.table)
+        write_atomic(arguments.table, table(measured).encode())
     arguments.page.write_text(page(measured), encoding="utf-8")
 
 
