@@ -31,8 +31,6 @@ _NOT_IMAGENETS = {
 
 _SWINS = ("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr")
 """timm's modules whose networks take any size if they are asked not to be strict."""
-_ATTENTION_OF_A_SIZE = "byoanet"
-"""timm's module whose networks may be made for a size though timm's configuration is silent."""
 
 
 def encoder_options(name: str, img_size: int | None) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def made_for_px(name: str | None, img_size: int | None) -> int | None:
     if name is None or not name.startswith("tu-"):
         return None
     known = timm.get_pretrained_cfg(name.removeprefix("tu-"))
-    if known is None or not (known.fixed_input_size or _module(name) == _ATTENTION_OF_A_SIZE):
+    if known is None or not (known.fixed_input_size or known.min_input_size):
         return None
     return img_size or int(known.input_size[-1])
 
