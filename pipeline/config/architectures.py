@@ -50,7 +50,9 @@ _interpolation: dict[str, Any] = {
 _norm: dict[str, Any] = {
     "decoder_use_norm": Literal["batchnorm", "instancenorm", "layernorm", "identity"] | bool
 }
-_depth: dict[str, Any] = {"encoder_depth": Depth}
+_size: dict[str, Any] = {"img_size": Width | None}
+"""Side of the images, px, to make an encoder of one size for: timm's name for it."""
+_depth: dict[str, Any] = {"encoder_depth": Depth} | _size
 _final: dict[str, Any] = {"upsampling": Width}
 _unet = _depth | _norm | _interpolation | {"decoder_channels": Widths}
 _attention: dict[str, Any] = {"decoder_attention_type": Literal["scse"] | None}
@@ -68,7 +70,7 @@ _fpn: dict[str, Any] = {
     "decoder_dropout": Dropout,
 }
 _pan: dict[str, Any] = {"encoder_output_stride": Literal[16, 32], "decoder_channels": Width}
-_dpt: dict[str, Any] = {
+_dpt: dict[str, Any] = _size | {
     "encoder_depth": Annotated[int, Field(ge=1, le=4)],
     "encoder_output_indices": list[Annotated[int, Field(ge=0)]] | None,
     "decoder_readout": Literal["ignore", "add", "cat"],

@@ -21,16 +21,18 @@ from pipeline.config.paths import IsPath, expanded
 from pipeline.config.yaml_source import KeysOf, defect
 
 _WEIGHTS = frozenset({"imagenet", "none"})
+_NOW_TIMMS = ("regnet", "res2", "resnest", "mobilenetv3", "gernet")
+"""Beginnings of the names, behind `timm-`, that smp has given up for timm's own."""
 
 
 class Network(Section):
     """A network by name.
 
     `arch` is a name, or `file:PATH:CLASS` for a class of one's own, whose file is run. `encoder` is
-    a name of smp's, `tu-<name>` for timm's, or null for an architecture without one.
-    `weights` is `imagenet`, `none` or a file (.pt, .pth, .safetensors) of an encoder in its
-    official layout or of a whole network. `options` are the architecture's own: a file or a command
-    line that names another one starts without those of its base.
+    a name of smp's, `tu-<name>` or `tu-<name>.<tag>` of timm's, or null for an architecture that
+    has none. `weights` is `imagenet`, `none` or a file (.pt, .pth, .safetensors) of an encoder in
+    its official layout or of a whole network. `options` are the architecture's own: a file or a
+    command line that names another one starts without those of its base.
     """
 
     arch: Annotated[str, Neutral("unet"), IsArchitecture()]
@@ -56,6 +58,9 @@ class Network(Section):
         architecture = find_architecture(arch)
         if architecture is None:
             return encoder
+        if encoder is not None and encoder.startswith(tuple(f"timm-{each}" for each in _NOW_TIMMS)):
+            encoder = encoder.removeprefix("timm-")
+            encoder = f"tu-tf_{encoder}" if "mobilenetv3" in encoder else f"tu-{encoder}"
         known = architecture.encoders
         if known is not None and not known:
             if encoder is not None:

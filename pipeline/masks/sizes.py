@@ -39,6 +39,11 @@ class Sizes:
         height, width = zip(*([self.common] if self.common else self.own.values()), strict=True)
         return max(height), max(width)
 
+    @property
+    def distinct(self) -> set[Size]:
+        """Every size that there is."""
+        return {self.common} if self.common else {*self.own.values()}
+
     def of(self, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the sizes of images, int64 (n, 2)."""
         sizes = [self.common] if self.common else [self[image_id] for image_id in image_ids]

@@ -10,9 +10,6 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.jobs.job import MANIFEST
 from pipeline.jobs.run import CONFIG, Run
 
-MAX_TRIED_PX = 1024
-"""Larger crops need memory that maybe only the machine that trains has."""
-
 _SECTIONS = "targets", "network", "image_head", "crops"
 """What `check_network` looks at."""
 
@@ -54,13 +51,15 @@ def check_before_work(run: Run) -> None:
         same = all(getattr(stored, name) == getattr(config, name) for name in _SECTIONS)
         if same and CodeFile.named(config.network.arch) is None:
             return
-    from pipeline.networks.build import check_network
+    from pipeline.networks.check import check_network
 
-    size_px = config.crops.size_px
-    tried_px = None if size_px == "auto" or size_px > MAX_TRIED_PX else size_px
+    crop_px = None if config.crops.size_px == "auto" else config.crops.size_px
     outputs = channels(config.targets.kind, len(config.task.classes))
+    tile_px, task = config.data.demo.tile_px, config.task
+    drawn = task.stand_in.shape if task.render_demo is None else (tile_px, tile_px)
+    images = [drawn] if config.data.root is None else []  # others are not looked at yet
     image_head = config.image_head.weight > 0
-    check_network(config.network, outputs, tried_px, image_head=image_head)
+    check_network(config.network, outputs, crop_px, images, image_head=image_head)
 
 
 def check_tensorboard() -> None:

@@ -4,25 +4,18 @@ Images as they are stored enter it (uint8, any size), logits of the same size le
 normalises, pads to the stride and crops back, so nobody else has to.
 """
 
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.architectures import find_architecture
-from pipeline.config.code_file import CodeFile
 from pipeline.config.networks import Network
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.networks.bodies import build_body
+from pipeline.networks.encoders import made_for_px, mean_and_std
 from pipeline.networks.frame import normalise, pad_to_multiple
-from pipeline.networks.own_class import build_own, errors_of
-from pipeline.networks.smp_networks import build_smp, image_head_of, mean_and_std, smp_stride_px
-from pipeline.networks.two_headed import TwoHeaded
-from pipeline.networks.weight_files import imagenet_source
+from pipeline.networks.input_sizes import InputSizes, find_sizes, on_shapes
 from pipeline.networks.weights import load_start_weights
-
-OWN_TRIED_PX = 64
-"""Of the image that a network of one's own is tried on where crops are too large, or not known."""
 
 
 class Prediction(NamedTuple):
@@ -39,6 +32,7 @@ class SegmentationNetwork(nn.Module):
         body: (N, 3, H, W) normalised, H and W multiples of `stride` -> logits (N, C, H, W), or a
             tuple of them and image logits (N, 1).
         stride: In pixels.
+        largest_px: Most that height and width may be; None for any.
         channels: C.
         mean_255: What the encoder's weights expect, (3, 1, 1).
         std_255: The same.
@@ -47,10 +41,12 @@ class SegmentationNetwork(nn.Module):
     mean_255: Tensor
     std_255: Tensor
 
-    def __init__(self, body: nn.Module, stride: int, encoder: str | None, channels: int) -> None:
+    def __init__(
+        self, body: nn.Module, sizes: InputSizes, encoder: str | None, channels: int
+    ) -> None:
         super().__init__()
         self.body = body
-        self.stride = stride
+        self.stride, self.largest_px = sizes
         self.channels = channels
         for name, values in zip(("mean_255", "std_255"), mean_and_std(encoder), strict=True):
             values_255 = torch.tensor([255 * value for value in values])
@@ -66,9 +62,16 @@ class SegmentationNetwork(nn.Module):
             Logits (N, C, H, W) and image logits (N,) or None.
 
         Raises:
-            ConfigError: The body's output is not of those channels, or not as large as its input.
+            ConfigError: The images are larger than the body takes, or its output is not of those
+                channels, or not as large as its input.
         """
         padded = normalise(pad_to_multiple(images, self.stride), self.mean_255, self.std_255)
+        if self.largest_px is not None and max(padded.shape[2:]) > self.largest_px:
+            raise ConfigError(
+                f"network.encoder: expected images of at most {self.largest_px} x "
+                f"{self.largest_px} px, for which it is made, got {tuple(images.shape[2:])}. Set "
+                "network.options.img_size to a larger multiple of 32 and train again."
+            )
         output = self.body(padded)
         logits, image_logits = output if isinstance(output, tuple) else (output, None)
         expected = padded.shape[0], self.channels, *padded.shape[2:]
@@ -98,48 +101,9 @@ def build_network(network: Network, channels: int, image_head: bool = False) -> 
         ConfigError: The section cannot be built, or its weights cannot be had or do not fit.
         DataError: The weight file cannot be read.
     """
-    built = _build_random(network, channels, image_head)
+    built = build_random(network, channels, image_head)
     load_start_weights(built.body, network)
     return built
-
-
-def check_network(
-    network: Network, channels: int, size_px: int | None, image_head: bool = False
-) -> None:
-    """Check that training can build a network, start it, and give it crops; download nothing.
-
-    Args:
-        network: The configuration's section.
-        channels: Output channels, one per target.
-        size_px: Of a crop to try it on; None for no trial, but for a network of one's own.
-        image_head: Whether to add a logit per image.
-
-    Raises:
-        ConfigError: It cannot.
-        DataError: The weight file cannot be read.
-    """
-    built = _build_random(network, channels, image_head).eval()
-    if network.weights == "imagenet":
-        imagenet_source(str(network.encoder))
-    elif network.weights != "none":
-        load_start_weights(built.body, network)
-    own = CodeFile.named(network.arch)
-    if size_px is None and own is None:
-        return
-    size_px = size_px or OWN_TRIED_PX
-    image = torch.zeros(1, 3, size_px, size_px, dtype=torch.uint8)
-    try:
-        with torch.inference_mode(), nullcontext() if own is None else errors_of(own, "fails"):
-            predicted = built(image)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"crops.size_px: {network.arch} with encoder {network.encoder} cannot take {size_px} "
-            f"px: {' '.join(str(error).split())[:400]}. Change the size or the network."
-        ) from error
-    if predicted.image_logits is not None and not image_head:
-        raise ConfigError(
-            f"network.arch: {network.arch}: expected logits alone, got a tuple. Return only them."
-        )
 
 
 def build_trained(
@@ -156,7 +120,7 @@ def build_trained(
     Raises:
         ArtifactError: The weights are those of another network.
     """
-    built = _build_random(network, channels, image_head)
+    built = build_random(network, channels, image_head)
     try:
         built.load_state_dict(state)
     except RuntimeError as error:
@@ -168,22 +132,16 @@ def build_trained(
     return built
 
 
-def _build_random(network: Network, channels: int, image_head: bool) -> SegmentationNetwork:
-    file, architecture = CodeFile.named(network.arch), find_architecture(network.arch)
-    assert architecture is not None, "the configuration names a known one"
-    if file is not None:
-        own = build_own(file, channels, network.options, image_head)
-    elif architecture.build is None:
-        body = build_smp(network, channels, image_head)
-        stride_px = smp_stride_px(network.arch, body)
-        return SegmentationNetwork(body, stride_px, network.encoder, channels)
-    else:
-        encoder = {} if network.encoder is None else {"encoder": network.encoder}
-        try:
-            own = architecture.build(**encoder, channels=channels, **network.options)
-        except ValueError as error:
-            raise ConfigError(f"network.options: {network.arch}: {error}.") from error
-    if image_head:
-        assert isinstance(own, TwoHeaded)
-        own.image_head = image_head_of(own.deep_channels)
-    return SegmentationNetwork(own, getattr(own, "stride_px", 1), network.encoder, channels)
+def build_random(network: Network, channels: int, image_head: bool) -> SegmentationNetwork:
+    """Build a network with random weights, whatever its section says of weights.
+
+    Raises:
+        ConfigError: The section cannot be built.
+    """
+    body, stride_px = build_body(network, channels, image_head)
+    sizes = InputSizes(stride_px)
+    side_px = made_for_px(network.encoder, network.options.get("img_size"))
+    if side_px is not None:
+        twin = on_shapes(lambda: build_body(network, channels, image_head)[0])
+        sizes = find_sizes(twin, stride_px, side_px)
+    return SegmentationNetwork(body, sizes, network.encoder, channels)

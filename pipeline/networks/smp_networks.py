@@ -1,49 +1,40 @@
-"""The architectures and encoders of segmentation_models_pytorch, timm's encoders among them.
+"""The architectures of segmentation_models_pytorch.
 
 A checked `Network` enters, an smp model leaves, with random weights: what it starts from is in
 `pipeline.networks.weights`.
 """
 
-import timm
+from functools import partial
+from typing import Any
+
 from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING
 from segmentation_models_pytorch.base import ClassificationHead
-from segmentation_models_pytorch.encoders import encoders, get_encoder
-from timm.data import (
-    IMAGENET_DEFAULT_MEAN,
-    IMAGENET_DEFAULT_STD,
-    IMAGENET_DPN_MEAN,
-    IMAGENET_DPN_STD,
-    IMAGENET_INCEPTION_MEAN,
-    IMAGENET_INCEPTION_STD,
-)
-from torch import nn
+from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.decoders.dpt.decoder import ReassembleBlock
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from pipeline.config.describe import nearest
 from pipeline.config.networks import Network
-from pipeline.errors import ConfigError
-
-_INCEPTIONS = IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
-_NOT_IMAGENETS = {
-    **dict.fromkeys(("inception", "xception", "timm-tf_efficientnet_lite"), _INCEPTIONS),
-    "dpn": (IMAGENET_DPN_MEAN, IMAGENET_DPN_STD),
-}
-"""What smp's encoders expect, by the start of their names, as timm has it for the same weights."""
+from pipeline.networks.encoders import check_encoder, encoder_options
 
 HEAD = {"classes": 1, "pooling": "max", "dropout": 0.0}
 """Maximum, since an object may fill a thousandth of an image and a mean would drown it."""
+_DPT_PATCH_PX = 16
+"""The paper's, for encoders with patches that doubling does not enlarge to it."""
 
 
 def build_smp(network: Network, channels: int, image_head: bool) -> nn.Module:
     """Build smp's architecture `network.arch`, which returns logits, or (logits, image logits).
 
     Raises:
-        ConfigError: Unknown encoder, or one that the architecture cannot use as asked.
+        ConfigError: Unknown encoder, or one that is made for no `img_size`.
+        Exception: Whatever smp and timm raise for an encoder that they cannot use as asked.
     """
     check_encoder(str(network.encoder))
     given = dict(network.options)
-    if network.arch == "dpt":
-        given["dynamic_img_size"] = True
-    try:
+    given |= encoder_options(str(network.encoder), given.pop("img_size", None))
+
+    def build(**more: bool) -> nn.Module:
         body: nn.Module = MODEL_ARCHITECTURES_MAPPING[network.arch](
             encoder_name=network.encoder,
             encoder_weights=None,
@@ -52,58 +43,50 @@ def build_smp(network: Network, channels: int, image_head: bool) -> nn.Module:
             activation=None,
             aux_params=HEAD if image_head else None,
             **given,
+            **more,
         )
-    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"network: {network.arch} cannot be built with encoder {network.encoder!r} and options "
-            f"{network.options}: {' '.join(str(error).split())}. Change one of the three."
-        ) from error
+        return body
+
+    if network.arch != "dpt":
+        return build()
+    try:
+        body = build(dynamic_img_size=True)
+    except TypeError:  # a transformer of one size
+        body = build()
+        encoder: Any = body.encoder
+        strides_px = encoder.output_strides
+        if len({*strides_px}) > 1:
+            reason = f"its features have strides {strides_px}, expected one for all"
+            raise ValueError(reason) from None
+    _fit_patches(body)
     return body
 
 
-def build_encoder(name: str, depth: int = 5) -> nn.Module:
-    """Build one of smp's encoders, with random weights.
+def _fit_patches(body: nn.Module) -> None:
+    """Let DPT take patches of 14 px, and all that are no power of two.
 
-    Raises:
-        ConfigError: Unknown encoder.
+    Its encoder sees the image smaller, so that a patch is 16 px of the image as it came.
     """
-    check_encoder(name)
-    encoder: nn.Module = get_encoder(name, in_channels=3, depth=depth, weights=None)
-    return encoder
-
-
-def check_encoder(name: str) -> None:
-    """Raise ConfigError for a name that neither smp nor timm knows."""
-    if name.startswith("tu-"):
-        if not timm.is_model(name.removeprefix("tu-")):
-            known = timm.list_models()
-            hint = nearest(name.removeprefix("tu-").partition(".")[0], known).partition(" Known")[0]
-            raise ConfigError(
-                f"network.encoder: timm has no network {name.removeprefix('tu-')!r}.{hint} "
-                f"`timm.list_models()` lists its {len(known)} names."
-            )
-    elif name not in encoders:
-        hint = nearest(name, list(encoders))
-        raise ConfigError(
-            f"network.encoder: unknown encoder {name!r}.{hint} Or tu-<name of a timm network>."
+    encoder: Any = body.encoder
+    patch_px = int(encoder.output_stride)
+    if patch_px.bit_count() == 1:
+        return
+    encoder.register_forward_pre_hook(partial(_shrink, scale=patch_px / _DPT_PATCH_PX))
+    encoder.output_stride = _DPT_PATCH_PX
+    decoder: Any = body.decoder
+    for level, old in enumerate(decoder.reassemble_blocks):
+        decoder.reassemble_blocks[level] = ReassembleBlock(
+            old.project_to_out_channel.in_channels,
+            old.project_to_out_channel.out_channels,
+            old.project_to_feature_dim.out_channels,
+            _DPT_PATCH_PX / 2 ** (level + 2),
         )
+    initialize_decoder(decoder)
 
 
-def mean_and_std(name: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and the deviation, of colours 0..1, that an encoder's weights expect.
-
-    They are those its published weights were trained with: timm's are timm's, of smp's all but
-    those below have ImageNet's. They go by the name alone, so that weights from anywhere, and
-    trained ones, meet the same colours. Without an encoder: ImageNet's.
-    """
-    if name is not None and name.startswith("tu-"):
-        known = timm.get_pretrained_cfg(name.removeprefix("tu-"))
-        if known is not None:
-            return known.mean, known.std
-    for prefix, found in _NOT_IMAGENETS.items():
-        if name is not None and name.startswith(prefix):
-            return found
-    return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+def _shrink(_: nn.Module, inputs: tuple[Tensor], *, scale: float) -> Tensor:
+    size = [round(side_px * scale) for side_px in inputs[0].shape[2:]]
+    return F.interpolate(inputs[0], size, mode="bilinear", antialias=True)
 
 
 def image_head_of(channels: int) -> nn.Module:
@@ -115,7 +98,12 @@ def image_head_of(channels: int) -> nn.Module:
 def smp_stride_px(arch: str, body: nn.Module) -> int:
     """Return the multiple that height and width of the input must be of.
 
-    PAN's pyramid halves the deepest features three times more, DPT's reassembly once.
+    PAN's pyramid halves the deepest features three times more. DPT's reassembly makes features of
+    half a patch, and of 4, 8, ... px, one for each level.
     """
-    stride = int(body.encoder.output_stride)  # type: ignore[arg-type, union-attr]
-    return stride * {"pan": 8, "dpt": 2}.get(arch, 1)
+    encoder: Any = body.encoder
+    stride = int(encoder.output_stride)
+    if arch == "dpt":
+        coarsest_px: int = 2 ** (len(encoder.output_strides) + 1)
+        return max(2 * stride, coarsest_px)
+    return stride * 8 if arch == "pan" else stride

@@ -19,7 +19,9 @@ from pipeline.config.code_file import CodeFile
 from pipeline.config.networks import Network
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
-from pipeline.networks.build import SegmentationNetwork, build_network, check_network
+from pipeline.networks.build import SegmentationNetwork, build_network, build_random
+from pipeline.networks.check import check_network
+from pipeline.networks.input_sizes import on_shapes
 
 BATCH_SIZE = 2
 """Images per measured pass: enough for any batch normalisation, few enough for a small machine."""
@@ -35,7 +37,7 @@ class Row:
     Attributes:
         encoder: Its encoder, or `-`.
         paper: Author and year.
-        parameters: Trainable numbers.
+        parameters: Trainable numbers that an image's logits depend on.
         macs: Multiply-adds for one image, forward.
         forward_per_s: Images per second, evaluating.
         step_per_s: Images per second, training (forward, backward, AdamW).
@@ -77,8 +79,7 @@ def rows(config: Config, device: Device) -> Iterator[Row]:
         section = network_of(config, arch)
         encoder = section.encoder or "-"
         try:
-            if architecture is OWN:
-                check_network(section, 1, size_px)
+            check_network(section, 1, size_px)
             parameters, macs = count(section, size_px)
             network = device.place(build_network(section, channels=1))
         except ConfigError as error:
@@ -89,17 +90,21 @@ def rows(config: Config, device: Device) -> Iterator[Row]:
 
 
 def count(section: Network, size_px: int) -> tuple[int, int]:
-    """Return the parameters and the multiply-adds for one square image, without computing either.
+    """Return the parameters and the multiply-adds for one square image, on shapes alone.
+
+    Parameters that no gradient reaches, such as an encoder's last layers behind PSPNet's features,
+    are not the network's.
 
     Raises:
         ConfigError: The network cannot be built.
     """
-    with torch.device("meta"):
-        network = build_network(section, channels=1).eval()
-        image = torch.zeros(1, 3, size_px, size_px)
-        with FlopCounterMode(display=False) as counter:
-            network(image)
-    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2
+    network = on_shapes(lambda: build_random(section, channels=1, image_head=False))
+    image = torch.zeros(1, 3, size_px, size_px, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        logits = network(image).logits_nchw
+    logits.sum().backward()
+    used = sum(p.numel() for p in network.parameters() if p.grad is not None)
+    return used, counter.get_total_flops() // 2
 
 
 def speeds(network: SegmentationNetwork, size_px: int, device: Device) -> tuple[float, float]:

@@ -5,6 +5,7 @@ it is. Both go on to `pipeline.networks.weights` as the same kind of thing, a pa
 """
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from torch import Tensor
 from pipeline.errors import ConfigError, DataError
 
 _FILE = "model.safetensors"
-_WRAPPERS = ("ema", "model", "state_dict")
+_WRAPPERS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
 """Under which keys training programs keep the weights, the best of them first."""
+_ALONE = "Save the network's state_dict() alone in the program that made the file."
 
 
 def imagenet_file(encoder: str) -> Path:
@@ -73,26 +75,20 @@ def imagenet_source(encoder: str) -> tuple[str, str | None]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors, .pt or .pth file of named tensors, bare or inside a checkpoint.
+    """Read a file of named tensors, bare or inside a checkpoint, that torch or safetensors wrote.
+
+    Which of the two is told by what is in it, not by its name.
 
     Raises:
-        DataError: Not such a file.
+        DataError: Not such a file, or it holds more than tensors.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{path}: cannot read weights: {' '.join(str(error).split())[:200]}. Expected a whole "
-            ".safetensors file, or a .pt/.pth file that holds nothing but tensors. Get it again."
-        ) from error
+    content = _content(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
     if not isinstance(content, dict) or not content:
-        raise DataError(f"{path}: expected named tensors, got {type(content).__name__}.")
+        raise DataError(f"{path}: expected named tensors, got {type(content).__name__}. {_ALONE}")
     unexpected = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if unexpected:
         raise DataError(
@@ -100,3 +96,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "the network's state_dict() alone, or under the key `model`."
         )
     return dict(content)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell by its first bytes, the length of a table of tensors and the table, in JSON."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _content(path: Path) -> Any:  # noqa: ANN401  whatever the file holds
+    try:
+        if is_safetensors(path):
+            return load_file(path)
+        with path.open("rb") as file:  # of which torch, too, would read the name
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        # torch's message advises to read the file all the same, which may run what is in it.
+        reason = " ".join(str(error).split()).partition("Weights only load failed")[0][:200]
+        advice = "Expected a whole file of tensors, of torch or safetensors. Get it again."
+        if code := re.search(r"GLOBAL (\S+) was not|(TorchScript) archives", str(error)):
+            reason = f"it holds {code[1] or 'a program of ' + code[2]}, not tensors alone"
+            advice = _ALONE
+        raise DataError(
+            f"{path}: cannot read weights: {reason or 'not a file of torch'}. {advice}"
+        ) from error

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.config.schema import Optimisation, check_shares
+from pipeline.config.code_file import CodeFile
+from pipeline.config.schema import Config, Optimisation, check_shares
 from pipeline.data.hard_examples import draw_weights, hard_maps
 from pipeline.jobs.job import Job
 from pipeline.jobs.run import Run
 from pipeline.seeds import generator, stream_seed
 
 if TYPE_CHECKING:
+    from pipeline.data.catalog import Catalog
     from pipeline.networks.build import SegmentationNetwork
     from pipeline.training.context import TrainingContext
 
@@ -117,6 +119,7 @@ def _context(
     from pipeline.training.sizes import decide_sizes
 
     config, task, catalog = run.config, run.config.task, Catalog.of(run)
+    _check_images(config, catalog)
     shorter_px = int(np.median(catalog.sizes.of(catalog.train_ids).min(axis=1)))
     folds = read_folds(run.result("split").checked("folds.csv"))
     held_out = folds.fold.to_numpy() == fold
@@ -156,6 +159,15 @@ def _context(
     truth = true_objects(watched), config.targets
     images = ImageDataset(watched.paths, watched.sizes, truth, reading=task.reading)
     return context.TrainingContext(job, config, settings, crops, images, device, group)
+
+
+def _check_images(config: Config, catalog: "Catalog") -> None:
+    """Refuse a network that does not take every image, before an epoch is trained for nothing."""
+    from pipeline.networks.check import check_sizes
+
+    if CodeFile.named(config.network.arch) is None:
+        images = {*catalog.sizes.distinct, *catalog.test_sizes.distinct}
+        check_sizes(config.network, None, images)
 
 
 def _some(image_ids: Sequence[str], count: int, random: np.random.Generator) -> list[str]:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "tests" / "stored_runs" / "0.2.0"
 NEEDS = {
+    "encoders": ["--table", "encoders.csv", "--page", "encoders.md"],
     "faults": ["configurations"],  # the others start processes for minutes
     "demo_statistics": ["data/demo-b6d8e587"],
     "picture": ["--run", "tiny", "--out", "picture.jpg"],

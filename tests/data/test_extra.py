@@ -49,7 +49,7 @@ def make_run(tmp_path, monkeypatch):
     shutil.copy(root / "images" / "0-0.png", root / "test_images" / "x.png")
     sample = "".join(f"x.png,{name},\n" for name in CLASSES)
     (root / "sample_submission.csv").write_text(f"ImageId,ClassId,EncodedPixels\n{sample}")
-    monkeypatch.setattr("pipeline.networks.build.check_network", lambda *_, **__: None)
+    monkeypatch.setattr("pipeline.networks.check.check_network", lambda *_, **__: None)
 
     def make(*extra, name="r", stages=("s0_data", "s1_split"), more=()):
         overrides = [f"own_data.classes=[{','.join(CLASSES)}]", f"data.root={root}", f"name={name}"]

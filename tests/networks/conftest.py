@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.networks import smp_networks
+from pipeline.networks import encoders
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ class Point(torch.nn.Linear):
 @pytest.fixture(autouse=True)
 def _no_classifier(monkeypatch):
     """Let smp not draw the 119 million numbers of a VGG's classifier, which it then deletes."""
-    get_encoder = smp_networks.get_encoder
+    get_encoder = encoders.get_encoder
 
     def quick(name, **options):
         with monkeypatch.context() as patched:
@@ -33,4 +33,4 @@ def _no_classifier(monkeypatch):
                 patched.setattr(torch.nn, "Linear", Point)
             return get_encoder(name, **options)
 
-    monkeypatch.setattr(smp_networks, "get_encoder", quick)
+    monkeypatch.setattr(encoders, "get_encoder", quick)

@@ -10,7 +10,7 @@ from pipeline import s0_data, s1_split
 from pipeline.config.load import as_stored, load_config
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.jobs.run import Run
-from pipeline.networks import before_work, build
+from pipeline.networks import before_work, check
 from pipeline.networks.before_work import check_before_work
 
 pytestmark = pytest.mark.unit
@@ -45,7 +45,12 @@ def section(arch, encoder, weights="none", **options):
         (section("dpt", "resnet18"), "dpt cannot be built with encoder 'resnet18'"),
         (section("fpn", "resnet18", upsampling=2), r"3, 64, 64\) into \(1, 1, 32, 32\)"),
         (section("unet", "resnet18", decoder_channels=[8]), "you provide `decoder_channels` for 1"),
-        (section("unet", "tu-swin_tiny_patch4_window7_224"), "crops.size_px: unet .* take 64 px"),
+        (
+            section("unet", "tu-gcvit_xxtiny", img_size=64),
+            r"tu-gcvit_xxtiny .* cannot take images of 96 x 96 px: .* at most 64 x 64 px, padded "
+            r"to that\. Set an encoder .* resnet34 .*; or network\.options\.img_size=96",
+        ),
+        (section("unet", "tu-legacy_xception"), "not padded.* stride 2 are .* out of register"),
         (section("fpn", "dpn68b", "imagenet"), "there are no such weights for encoder dpn68b"),
         (section("fpn", "resnet18", "text.pt"), "text.pt: cannot read weights"),
         (section("fpn", "resnet18", "other.pt"), "network.weights: other.pt.* does not fit"),
@@ -78,16 +83,16 @@ def test_all_is_well_without_a_download(run, monkeypatch):
 
 def test_a_network_is_built_once_and_never_for_a_run_that_is_trained(run, monkeypatch):
     built = []
-    monkeypatch.setattr(build, "check_network", lambda *given, **_: built.append(given))
+    monkeypatch.setattr(check, "check_network", lambda *given, **_: built.append(given))
     one = run("crops.size_px=1024")
     check_before_work(one)
-    assert built == [(one.config.network, 1, 1024)]
+    assert built == [(one.config.network, 1, 1024, [(96, 96)])]
     store(one)
     check_before_work(run("crops.size_px=1024", "seed=5", "machine.device=cpu"))
     assert len(built) == 1
     other = run("crops.size_px=1025")
     check_before_work(other)
-    assert built[1:] == [(one.config.network, 1, None)]
+    assert built[1:] == [(one.config.network, 1, 1025, [(96, 96)])]
     (one.folder / "config.yaml").write_text("damaged: [")
     check_before_work(other)
     assert len(built) == 3

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.config.networks import Network
 from pipeline.networks.build import build_network
+from pipeline.networks.encoders import mean_and_std
 from pipeline.networks.frame import normalise, pad_to_multiple
-from pipeline.networks.smp_networks import mean_and_std
 
 pytestmark = pytest.mark.unit
 

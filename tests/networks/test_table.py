@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.commands.list_networks import main
 from pipeline.config.architectures import SMP, architectures
 from pipeline.config.load import load_config
 from pipeline.config.networks import Network
 from pipeline.networks import table
+from pipeline.networks.build import build_network
 from pipeline.networks.table import count, network_of
 
 CONFIG = Path("configs/demo.yaml")
@@ -36,6 +38,16 @@ def test_counts_are_those_of_a_network_counted_by_hand():
     biases = 4 + 4 + 8 + 8 + 4 + 4 + 4 + 1
     assert parameters == sum(kernels_at.values()) + biases
     assert macs == sum(pixels * weights for pixels, weights in kernels_at.items())
+
+
+@pytest.mark.unit
+def test_parameters_that_no_gradient_reaches_are_not_counted():
+    section = Network(arch="pspnet", encoder="resnet18", weights="none", options={})
+    with torch.device("meta"):
+        named = dict(build_network(section, 1).named_parameters())
+    behind = re.compile(r"body\.encoder\.layer[34]\.")  # PSPNet's features, of stride 8
+    used = sum(p.numel() for name, p in named.items() if not behind.match(name))
+    assert count(section, 64)[0] == used < 1e6
 
 
 @pytest.mark.unit
@@ -67,7 +79,7 @@ def test_the_command_prints_a_line_for_every_network(monkeypatch, capsys):
     main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "32 x 32 px, cpu, 2 images a batch"
-    assert [line.split()[0] for line in lines[2:]] == ["unet", "linknet", "network:"]
+    assert [line.split()[0] for line in lines[2:]] == ["unet", "linknet", "network.arch:"]
     assert "linknet cannot be built with encoder 'mit_b0'" in lines[4]
     assert all(float(number) > 0 for number in lines[2].split()[-4:])
 

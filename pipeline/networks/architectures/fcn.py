@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from pipeline.config.architectures import Architecture, Dropout, Width
 from pipeline.config.extensions import keyword_types
-from pipeline.networks.smp_networks import build_encoder
+from pipeline.networks.encoders import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices
 from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, walk

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.config.architectures import Architecture
 from pipeline.config.extensions import keyword_types
-from pipeline.networks.smp_networks import build_encoder
+from pipeline.networks.encoders import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, Upsampling
 from pipeline.networks.vgg import POOL_WIDTHS, STRIDE_PX, VGGS, convolutions_per_stage, walk

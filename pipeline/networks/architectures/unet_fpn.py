@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.config.architectures import Architecture, Depth, Width, Widths
 from pipeline.config.extensions import keyword_types
-from pipeline.networks.smp_networks import build_encoder
+from pipeline.networks.encoders import build_encoder
 from pipeline.networks.two_headed import TwoHeaded
 from pipeline.networks.upsample import Upsample, UpsamplingWithoutIndices, bilinear
 
@@ -27,6 +27,7 @@ class UnetFpn(TwoHeaded):
         encoder: Any of smp's.
         channels: Output channels.
         encoder_depth: How often the encoder halves the image, D.
+        img_size: Side of the images, px, to make an encoder of one size for; None for its own.
         decoder_channels: D widths, coarsest first; None for the last D of 256, 128, 64, 32, 16.
         merge_channels: Width that each level is projected to.
         upsample: How the decoder doubles its size. The last enlargement of each level to full size
@@ -39,12 +40,13 @@ class UnetFpn(TwoHeaded):
         channels: int,
         *,
         encoder_depth: Depth = 5,
+        img_size: Width | None = None,
         decoder_channels: Widths | None = None,
         merge_channels: Width = 16,
         upsample: UpsamplingWithoutIndices = "nearest",
     ) -> None:
         super().__init__()
-        self.encoder = build_encoder(encoder, encoder_depth)
+        self.encoder = build_encoder(encoder, encoder_depth, img_size)
         widths: list[int] = list(self.encoder.out_channels)  # type: ignore[arg-type]
         self.stride_px, self.deep_channels = 2**encoder_depth, widths[-1]
         outs = list(decoder_channels or _WIDTHS[-encoder_depth:])
