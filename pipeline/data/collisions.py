@@ -68,7 +68,7 @@ def colliding_cells(
             else:
                 start[order] = np.arange(1, len(cells) + 1)
                 stop = np.minimum(stop, start + CROWDED)
-            for one, at in _expand(start, stop - start):
+            for one, at in expand(start, stop - start):
                 other = order[at]
                 apart = groups[owners[one]] != groups[owners[other]]
                 one, other = one[apart], other[apart]  # noqa: PLW2901
@@ -110,7 +110,7 @@ def _keys(words: Words, table: int, bits: int) -> Index:
     return (keys & np.uint64(2**bits - 1)).astype(np.int64)
 
 
-def _expand(start: Index, sizes: Index) -> Iterator[tuple[Index, Index]]:
+def expand(start: Index, sizes: Index) -> Iterator[tuple[Index, Index]]:
     """Yield every (row, start[row] + 0 .. sizes[row] - 1), in pieces that fit the memory."""
     sizes = np.maximum(sizes, 0)
     ends = np.cumsum(sizes)

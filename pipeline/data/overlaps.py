@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.config.reading import STRICT, Reading
+from pipeline.data.any_offset import Pair, find_pairs
 from pipeline.data.collisions import colliding_cells
 from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
@@ -74,9 +75,19 @@ def find_groups(
     signatures = read_signatures(
         [image_paths[index] for index in order], jobs=jobs, store=signatures_path, reading=reading
     )
+    known = link_tiles(signatures)
+    pairs = find_pairs(
+        signatures, [image_paths[index] for index in order], known, jobs=jobs, reading=reading
+    )
     groups = np.empty(len(ids), np.int64)
-    groups[order] = link_tiles(signatures)
+    groups[order] = join_groups(known, pairs)
     return groups
+
+
+def join_groups(groups: Index, pairs: Sequence[Pair]) -> Index:
+    """Unite groups of tiles that are connected by pairs; numbered as `link_tiles` does."""
+    links = groups[np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2)]
+    return _numbered(_connected(links, len(groups))[groups])
 
 
 def link_tiles(signatures: Signatures) -> Index:
@@ -110,6 +121,11 @@ def link_tiles(signatures: Signatures) -> Index:
                 true = np.stack(check.tiles(looked_at[same])[:2], axis=1)
                 links = np.concatenate([links, true])
                 groups[:] = _connected(links, count)
+    return _numbered(groups)
+
+
+def _numbered(groups: npt.NDArray[np.integer]) -> Index:
+    """Number groups in the order of their first tiles."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 

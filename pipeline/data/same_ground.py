@@ -1,0 +1,196 @@
+"""Whether two tiles show the same ground at an offset, judged by all the pixels that they share.
+
+Two tiles, a symmetry and an approximate offset enter; the exact offset leaves if they do. What they
+share is aligned to a fraction of a pixel and seen in three bands, blind to brightness, contrast and
+edges along the axes, as borders have. Block by block the bands must agree as far as JPEG's rounding
+lets them: a coast in common does not make up for water that differs. What repeats within the shared
+area proves nothing and is taken out.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.landmarks import shrinkage, turned
+
+Gray = npt.NDArray[np.float32]
+Offset = tuple[int, int]
+
+MAX_SIDE_PX = 640  # a tile twice as large is halved
+BANDS = (0.7, 1), (1.4, 2), (2.8, 4)  # deviation of a Gaussian, and px between differences
+BLOCK_PX = 16
+MIN_SHARE = 0.2  # of a tile's area; a quarter is found, if its offset is known but for rounding
+MIN_SIDE_PX = 24
+TELLING = 0.5  # the correlation that JPEG's rounding leaves, at least, where a block says anything
+MIN_RATIO = 0.8  # of that correlation, on average; true pairs reach 0.88, false ones 0.63
+MIN_AGREEING = 0.85  # of what blocks say, where true pairs reach 0.91 and false ones 0.67
+MIN_EVIDENCE = 40.0  # nats; a border's corner gives 12, two tiles of ships 55 with ratio 0.6
+REPEATS = 0.8  # correlation of an area with itself elsewhere
+NEAR_PX = 10  # is no elsewhere
+
+
+class Tile(NamedTuple):
+    """One tile.
+
+    Attributes:
+        gray_hw: Luminance, uint8.
+        table: Luminance quantisation table of its file, (8, 8); zeros if it has none.
+    """
+
+    gray_hw: npt.NDArray[np.uint8]
+    table: npt.NDArray[np.uint16]
+
+
+def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offset | None:
+    """Return where the turned other tile lies on the first if both show the same ground there.
+
+    Args:
+        one: A tile.
+        other: Another one of the same size.
+        turn: What to do to it, as `landmarks.turned` has it.
+        offset_yx: About where its corner lies then, px of the first.
+    """
+    whole, laid = one.gray_hw, turned(other.gray_hw, turn)
+    factor = max(min(whole.shape) // (MAX_SIDE_PX // 2), 1)
+    reach = -(-2 * (shrinkage(*whole.shape) + 1) // factor)
+    for search in (reach, 1):
+        a, b = (_shrunk(part, factor) for part in _windows(whole, laid, offset_yx))
+        if min(a.shape) < MIN_SIDE_PX // factor or a.size * factor**2 < MIN_SHARE * whole.size:
+            return None
+        shift = _shift(a, b, search)
+        moved = np.rint(shift * factor).astype(int) if search == reach else (0, 0)
+        offset_yx = offset_yx[0] + int(moved[0]), offset_yx[1] + int(moved[1])
+    move = np.array([[1, 0, -shift[1]], [0, 1, -shift[0]]])
+    how = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    b = cv2.warpAffine(b, move, b.shape[::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
+    tables = one.table, other.table.T if turn & 4 else other.table
+    noise = [np.array([_noise(table.tobytes(), band, factor) for band in BANDS]) for table in tables]
+    same = _agree(a, b, noise) and (
+        (rest := _without_repeats(a, b)) is None or _agree(*rest, [2 * each for each in noise])
+    )
+    return offset_yx if same else None
+
+
+def _windows(
+    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], offset_yx: Offset
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Cut out what two tiles share, the corner of the other being at `offset_yx` of the first."""
+    y, x = offset_yx
+    a = one[max(y, 0) : max(y + other.shape[0], 0), max(x, 0) : max(x + other.shape[1], 0)]
+    b = other[max(-y, 0) :, max(-x, 0) :][: a.shape[0], : a.shape[1]]
+    return a, b
+
+
+def _shrunk(image_hw: npt.NDArray[np.uint8], factor: int) -> Gray:
+    height, width = (side // factor for side in image_hw.shape)
+    if factor == 1 or not height * width:
+        return image_hw.astype(np.float32)
+    whole = image_hw[: height * factor, : width * factor].astype(np.float32)
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _shift(a: Gray, b: Gray, reach: int) -> npt.NDArray[np.float64]:
+    """Return by how many px, down and right, b must be moved to fit a best; at most `reach`."""
+    window = np.sqrt(cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F))
+    shape = [cv2.getOptimalDFTSize(side + reach + 1) for side in a.shape]
+    one, other = (np.fft.rfft2(_evened(image) * window, shape) for image in (a, b))
+    near = np.arange(-reach - 1, reach + 2)
+    fit = np.fft.irfft2(one * np.conj(other), shape)[np.ix_(near, near)]
+    y, x = np.unravel_index(fit[1:-1, 1:-1].argmax(), (2 * reach + 1,) * 2)
+    around = fit[y : y + 3, x : x + 3]
+    return np.array([y - reach + _vertex(around[:, 1]), x - reach + _vertex(around[1])])
+
+
+def _evened(image: Gray) -> Gray:
+    """Return middle frequencies, everywhere equally strong, so that no edge outweighs the rest."""
+    band = cv2.GaussianBlur(image, (0, 0), 1) - cv2.GaussianBlur(image, (0, 0), 4)
+    return np.asarray(band / np.sqrt(cv2.GaussianBlur(band**2, (0, 0), 8) + 0.25), np.float32)
+
+
+def _vertex(values: npt.NDArray[np.float64]) -> float:
+    """Return where the parabola through three values, at -1, 0 and 1, is highest."""
+    left, middle, right = values.tolist()
+    bend = left - 2 * middle + right
+    return float(np.clip((left - right) / 2 / bend, -0.5, 0.5)) if bend else 0.0
+
+
+def _mixed(image: Gray, band: tuple[float, int]) -> Gray:
+    """Difference down of the difference to the right: what has no edge along an axis is left."""
+    deviation, apart = band
+    smooth = cv2.GaussianBlur(image, (0, 0), deviation)
+    down = smooth[2 * apart :] - smooth[: -2 * apart]
+    return np.asarray(down[:, 2 * apart :] - down[:, : -2 * apart], np.float32)
+
+
+@cache
+def _noise(table: bytes, band: tuple[float, int], factor: int) -> float:
+    """Variance that JPEG's rounding, and that to whole grey levels, gives `_mixed` at most."""
+    deviation, apart = band
+    steps = np.frombuffer(table, np.uint16).reshape(8, 8).astype(np.float64)
+    frequency = np.arange(8) / 16 * factor
+    passed = np.exp(-2 * (np.pi * deviation * frequency) ** 2) * np.sinc(frequency)
+    passed *= 2 * np.sin(2 * np.pi * frequency * apart)
+    return float(((steps**2 + 1) / 12 * np.outer(passed, passed) ** 2).mean())
+
+
+def _without_repeats(a: Gray, b: Gray) -> tuple[Gray, Gray] | None:
+    """Subtract from both what a repeats elsewhere, which doubles their noise; None if nothing."""
+    band = _mixed(a, BANDS[1])
+    band /= np.sqrt(cv2.GaussianBlur(band**2, (0, 0), 8) + 0.05)
+    shape = [cv2.getOptimalDFTSize(2 * side) for side in band.shape]
+    sums, counts = (
+        np.fft.irfft2(np.abs(np.fft.rfft2(image, shape)) ** 2, shape)
+        for image in (band, np.ones_like(band))
+    )
+    down, right = (np.rint(np.fft.fftfreq(side) * side) for side in shape)
+    far = (np.abs(down)[:, None] > NEAR_PX) | (np.abs(right) > NEAR_PX)
+    likeness = np.where(far & (counts >= 0.2 * band.size), sums / np.maximum(counts, 1), 0)
+    y, x = np.unravel_index(likeness.argmax(), likeness.shape)
+    if likeness[y, x] < REPEATS * sums[0, 0] / counts[0, 0]:
+        return None
+    place = int(down[y]), int(right[x])
+    first, second = (np.subtract(*_windows(image, image, place)) for image in (a, b))
+    return first, second
+
+
+def _agree(a: Gray, b: Gray, noise: list[npt.NDArray[np.float64]]) -> bool:
+    """Tell whether two aligned areas agree, up to noise of these variances in each band."""
+    weights, ratios, evidence = [np.zeros(0)], [np.zeros(0)], 0.0
+    for number, band in enumerate(BANDS):
+        if min(a.shape) < BLOCK_PX + 2 * band[1]:
+            break
+        blocks = [_blocks(_mixed(image, band)) for image in (a, b)]
+        energies = [(each**2).mean(axis=1) for each in blocks]
+        left = [
+            np.clip(1 - of_band[number] / np.maximum(energy, 1e-6), 0, 1)
+            for energy, of_band in zip(energies, noise, strict=True)
+        ]
+        possible = np.sqrt(left[0] * left[1])
+        product = blocks[0] * blocks[1]
+        found = product.mean(axis=1) / np.sqrt(energies[0] * energies[1] + 1e-9)
+        # One bright corner is one witness, however many pixels it has.
+        size = np.abs(product)
+        witnesses = size.sum(axis=1) ** 2 / ((size**2).sum(axis=1) + 1e-9) / (2 * band[1]) ** 2
+        telling = possible > TELLING
+        said = -np.log1p(-(np.minimum(possible, 0.99) ** 2)) * witnesses
+        weights.append(said[telling])
+        ratios.append((found / np.maximum(possible, TELLING))[telling])
+        agreed = np.log1p(-(np.clip(found, 0, 0.999) ** 2))
+        evidence -= float((agreed * witnesses)[telling].sum() / 2)
+    weight, ratio = np.concatenate(weights), np.concatenate(ratios)
+    return bool(
+        evidence >= MIN_EVIDENCE
+        and (weight * ratio).sum() >= MIN_RATIO * weight.sum()
+        and (weight * (ratio > 0.5)).sum() >= MIN_AGREEING * weight.sum()
+    )
+
+
+def _blocks(image: Gray) -> Gray:
+    """Cut an area into blocks, (n, px); what is left at the far sides is left out."""
+    down, across = (side // BLOCK_PX for side in image.shape)
+    whole = image[: down * BLOCK_PX, : across * BLOCK_PX]
+    blocks = whole.reshape(down, BLOCK_PX, across, BLOCK_PX).transpose(0, 2, 1, 3)
+    return np.asarray(blocks.reshape(down * across, -1), np.float32)
