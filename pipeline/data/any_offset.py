@@ -4,6 +4,7 @@ Signatures and files enter; pairs leave. `landmark_votes` proposes pairs and eac
 pixels by `same_ground`, for which the files are read once more.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -23,9 +24,14 @@ from pipeline.data.signatures import Signatures, luminance_table
 from pipeline.errors import about
 
 COVERED = (
-    "any whole-pixel offset at which a quarter of a tile is shared, mirrored, turned by quarters, "
-    "contrast changed by a quarter, brightness, shifts of less than a pixel, JPEG from quality 70"
+    "compared at all offsets at which a quarter or more of a tile is shared; also if mirrored, "
+    "turned by quarters, moved by a fraction of a pixel, of another brightness or contrast (0.8 to "
+    "1.25), JPEG quality 70 or more. Other angles and scales are not covered, and solid areas and "
+    "textures that repeat prove nothing"
 )
+"""What a search covers, as the log says it."""
+
+LOG = logging.getLogger(__name__)
 KEPT_TILES = 256  # decoded, for candidates come by tile
 
 
@@ -81,6 +87,7 @@ def find_pairs(
                 return Pair(one, other, turn, found)
         return None
 
+    LOG.info("overlaps: %d tiles %s", len(paths), COVERED)
     leaders = np.arange(int(groups.max(initial=-1)) + 1)
 
     def apart(hypotheses: list[Pair]) -> bool:
@@ -99,9 +106,7 @@ def find_pairs(
     return pairs
 
 
-def _by_tiles(
-    signatures: Signatures, groups: npt.NDArray[np.integer]
-) -> Iterator[list[Pair]]:
+def _by_tiles(signatures: Signatures, groups: npt.NDArray[np.integer]) -> Iterator[list[Pair]]:
     """Give the hypotheses of each pair of tiles together."""
     known = propose(signatures, groups)
     starts = np.flatnonzero(np.diff(known.one, prepend=-1) | np.diff(known.other, prepend=-1))

@@ -52,6 +52,7 @@ def colliding_cells(
     bits = int(np.clip(bits, UNSURE_BITS + 1, MAX_BITS))
     words, unsure = _project(values, cells, bits)
     others = TABLES * MAX_BITS - bits
+    columns = [*np.ascontiguousarray(words.T)]
     max_different = others / 2 - DEVIATIONS * np.sqrt(others) / 2
     for table in range(TABLES):
         keys = _keys(words, table, bits)
@@ -72,7 +73,7 @@ def colliding_cells(
                 other = order[at]
                 apart = groups[owners[one]] != groups[owners[other]]
                 one, other = one[apart], other[apart]  # noqa: PLW2901
-                distance = np.bitwise_count(words[one] ^ words[other]).sum(axis=1, dtype=np.uint16)
+                distance = sum(np.bitwise_count(word[one] ^ word[other]) for word in columns)
                 near = distance <= max_different
                 yield cells[one[near]], cells[other[near]]
 

@@ -8,22 +8,31 @@ only.
 """
 
 import logging
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.collisions import Index, expand
-from pipeline.data.landmarks import CODES, DIRECTIONS, NONE, between, shrinkage
+from pipeline.data.landmarks import (
+    CODES,
+    DIRECTIONS,
+    LANDMARKS,
+    NONE,
+    VIEWS,
+    between,
+    shrinkage,
+)
 from pipeline.data.signatures import Signatures
 
 LOG = logging.getLogger(__name__)
 
 VALUES = 2 * DIRECTIONS  # of a code
 KEY_CODES = (2, 3, 4)  # of which the shortest with few chance pairs is taken
-CHANCE_PAIRS = 40  # of a landmark in one table
+CHANCE_PAIRS = 500_000  # in one table
 CROWDED = 48  # landmarks under one key
-MIN_EQUAL = 4  # codes of two landmarks, beside those of a key
+FURTHER_CODES = 2  # beside those of a key, that must be equal for a vote
 BIN_PX = 6  # of a shrunk tile: votes this near are one candidate's; bins overlap by half
 # A vote in which e of the codes agree is e - 1 times as rare, in logarithms, as this many nats.
 NATS = 1.5
@@ -56,29 +65,26 @@ def propose(signatures: Signatures, groups: npt.NDArray[np.integer]) -> Candidat
         signatures: Of n tiles.
         groups: (n,), group of each tile.
     """
-    count, landmarks, views, _ = signatures.codes.shape
-    per_tile = landmarks * views
+    per_tile = LANDMARKS * VIEWS
     codes = signatures.codes.reshape(-1, CODES)
     rows = np.flatnonzero(codes[:, 0] != NONE).astype(np.int32)
-    length = next(
-        (n for n in KEY_CODES if len(rows) / VALUES**n <= CHANCE_PAIRS * 2), KEY_CODES[-1]
-    )
+    chance = {size: len(rows) ** 2 / 2 / VALUES**size for size in KEY_CODES}
+    length = next((size for size in KEY_CODES if chance[size] <= CHANCE_PAIRS), KEY_CODES[-1])
     found, crowded = [np.empty((2, 0), np.int64)], 0
     for first in range(0, CODES, length):
         keys = np.zeros(len(rows), np.uint32)
         for code in range(first, first + length):
             keys = keys * np.uint32(VALUES) + codes[rows, code]
         order = np.argsort(keys, kind="stable").astype(np.int32)
-        keys = keys[order]
-        last = np.searchsorted(keys, keys, side="right").astype(np.int32)
-        at = np.arange(1, len(rows) + 1, dtype=np.int32)
+        keys, in_order = keys[order], rows[order]
+        group = groups[in_order // per_tile]
+        last = np.searchsorted(keys, keys, side="right")
+        at = np.arange(1, len(rows) + 1)
         crowded += int((last - at > CROWDED).sum())
         for near, far in expand(at, np.minimum(last - at, CROWDED)):
-            one, other = rows[order[near]], rows[order[far]]
-            apart = groups[one // per_tile] != groups[other // per_tile]
-            one, other = one[apart], other[apart]
-            equal = (codes[one] == codes[other]).sum(axis=1)
-            kept = equal >= max(MIN_EQUAL, length + 1)
+            apart = group[near] != group[far]
+            one, other = in_order[near[apart]], in_order[far[apart]]
+            kept = _equal_codes(codes, one, other) >= length + FURTHER_CODES
             found.append(np.sort(np.stack([one[kept], other[kept]]), axis=0).astype(np.int64))
     if crowded:
         LOG.info(
@@ -86,64 +92,80 @@ def propose(signatures: Signatures, groups: npt.NDArray[np.integer]) -> Candidat
             "with so many only",
             *(100 * crowded * length / CODES / len(rows), CROWDED),
         )
-    one, other = np.concatenate(found, axis=1)
-    return _elect(signatures, *_votes(signatures, one, other))
+    return _elect(signatures, _votes(signatures, *np.concatenate(found, axis=1)))
 
 
-def _votes(signatures: Signatures, one: Index, other: Index) -> tuple[Index, ...]:
-    """Turn pairs of views into votes: tile, later tile, turn, offset and number of equal codes."""
-    count, landmarks, views, _ = signatures.codes.shape
+def _equal_codes(codes: npt.NDArray[np.uint8], one: Index, other: Index) -> npt.NDArray[np.uint8]:
+    """Count the codes in which rows agree, (n,)."""
+    count = np.zeros(len(one), np.uint8)
+    for words in codes.view("<u4").T:
+        differ = words[one] ^ words[other]
+        # The highest bit of each byte that is zero, and no other bit, is set.
+        low = np.uint32(0x7F7F7F7F)
+        count += np.bitwise_count(~(((differ & low) + low) | differ | low))
+    return count
+
+
+class _Votes(NamedTuple):
+    """Pairs of landmarks: their tiles, and where they say that the later one lies; arrays of n."""
+
+    one: Index
+    other: Index
+    turn: Index
+    offsets_yx: Index  # (n, 2), px of the shrunk tile
+    weight: Index
+
+    def only(self, rows: npt.NDArray[np.bool_] | Index) -> "_Votes":
+        return _Votes(*(values[rows] for values in self))
+
+
+def _votes(signatures: Signatures, one: Index, other: Index) -> _Votes:
+    """Turn pairs of views, some of them repeated, into votes."""
+    count = len(signatures.codes) * LANDMARKS
     turns, codes = signatures.turns.ravel(), signatures.codes.reshape(-1, CODES)
     turn = between(turns[one], turns[other]).astype(np.int64)
     # Two landmarks vote for a turn once, whatever tables and views say so.
-    pairs = (one // views * (count * landmarks) + other // views) * 8 + turn
+    pairs = (one // VIEWS * count + other // VIEWS) * 8 + turn
     first = np.unique(pairs, return_index=True)[1]
     one, other, turn = one[first], other[first], turn[first]
-    equal = (codes[one] == codes[other]).sum(axis=1)
-    one, other = one // views, other // views
+    weight = _equal_codes(codes, one, other).astype(np.int64) - 1
+    one, other = one // VIEWS, other // VIEWS
     layout = signatures.layout
     factor = shrinkage(layout.height, layout.width)
     places = signatures.places.reshape(-1, 2).astype(np.int64)
     laid = _turned_places(places[other], turn, (layout.height // factor, layout.width // factor))
-    return one // landmarks, other // landmarks, turn, places[one] - laid, equal
+    return _Votes(one // LANDMARKS, other // LANDMARKS, turn, places[one] - laid, weight)
 
 
-def _elect(
-    signatures: Signatures,
-    one: Index,
-    other: Index,
-    turn: Index,
-    offsets: Index,
-    equal: Index,
-) -> Candidates:
-    """Keep what has so many votes that chance explains few."""
+def _elect(signatures: Signatures, votes: _Votes) -> Candidates:
+    """Keep the candidates that have so many votes that chance explains few."""
     layout, count = signatures.layout, len(signatures.codes)
-    side = max(layout.height, layout.width)
-    tiles = one * count + other
-    scores, numbers = [], []
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        bins = (offsets + side + np.array([down, right]) * BIN_PX // 2) // BIN_PX
-        width = 2 * side // BIN_PX + 2
-        if count**2 * 8 * width**2 >= 2**63:
-            raise ValueError(f"{count} tiles of {side} px are too many to number")
-        code = ((tiles * 8 + turn) * width + bins[:, 0]) * width + bins[:, 1]
-        _, number = np.unique(code, return_inverse=True)
-        score = np.bincount(number, weights=equal - 1)
-        numbers.append(number)
-        scores.append(score[number])
-    best = np.argmax(scores, axis=0)
-    score = np.max(scores, axis=0)
     least = np.log(max(count, 2) / 2 * PLACES / CHANCE_CANDIDATES) / NATS
+    _, pair = np.unique(votes.one * count + votes.other, return_inverse=True)
+    # Most pairs of tiles have too few votes wherever they lie.
+    votes = votes.only(np.bincount(pair, weights=votes.weight)[pair] >= least)
+    tiles = votes.one * count + votes.other
+    factor = shrinkage(layout.height, layout.width)
+    side = max(layout.height, layout.width) // factor
+    width = 2 * side // BIN_PX + 2
+    scores, bins = [], []
+    for start in product((0, BIN_PX // 2), repeat=2):
+        y, x = ((votes.offsets_yx + side + start) // BIN_PX).T
+        _, number = np.unique(
+            ((tiles * 8 + votes.turn) * width + y) * width + x, return_inverse=True
+        )
+        scores.append(np.bincount(number, weights=votes.weight)[number])
+        bins.append(number)
+    best, score = np.argmax(scores, axis=0), np.max(scores, axis=0)
     enough = np.flatnonzero(score >= least)
     order = enough[np.argsort(-score[enough], kind="stable")]
     # Of a candidate's votes the first stands for all.
-    bin_of = np.stack([tiles, turn, best, np.choose(best, numbers)], axis=1)[order]
-    order = order[np.sort(np.unique(bin_of, axis=0, return_index=True)[1])]
+    candidate = np.stack([best, np.choose(best, bins)], axis=1)[order]
+    order = order[np.sort(np.unique(candidate, axis=0, return_index=True)[1])]
     order = order[_rank(tiles[order]) < MAX_HYPOTHESES]
-    order = order[_rank(one[order]) < MAX_CANDIDATES]
-    order = order[np.argsort(tiles[order], kind="stable")]
-    factor = shrinkage(layout.height, layout.width)
-    return Candidates(one[order], other[order], turn[order], offsets[order] * factor)
+    order = order[_rank(votes.one[order]) < MAX_CANDIDATES]
+    kept = votes.only(order[np.argsort(tiles[order], kind="stable")])
+    return Candidates(kept.one, kept.other, kept.turn, kept.offsets_yx * factor)
 
 
 def _rank(values: Index) -> Index:

@@ -7,6 +7,7 @@ same spot of the ground wherever the tile was cut, and a quarter of a tile holds
 """
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,10 +36,21 @@ def shrinkage(height: int, width: int) -> int:
     return max(min(height, width) // SIDE_PX, 1)
 
 
-def turned(image_hw: npt.NDArray, turn: int) -> npt.NDArray:
+def turned(image_hw: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:
     """Apply one of the eight symmetries: bit 0 flips rows, 1 columns, then bit 2 transposes."""
     flipped = image_hw[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
     return flipped.T if turn & 4 else flipped
+
+
+def as_mirror_and_turns(turn: int) -> tuple[int, int]:
+    """Return a turn as 1 for mirrored, left for right, and quarter turns counterclockwise after."""
+    grid = np.arange(4).reshape(2, 2)
+    return next(
+        (mirrored, quarters)
+        for mirrored in (0, 1)
+        for quarters in range(4)
+        if np.array_equal(np.rot90(grid[:, :: 1 - 2 * mirrored], quarters), turned(grid, turn))
+    )
 
 
 def between(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -57,7 +69,7 @@ def _between() -> npt.NDArray[np.uint8]:
     return np.array(table, np.uint8)
 
 
-def _inverse(image_hw: npt.NDArray, turn: int) -> npt.NDArray:
+def _inverse(image_hw: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:
     plain = image_hw.T if turn & 4 else image_hw
     return plain[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
 
@@ -96,7 +108,8 @@ def _band(gray_hw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         height, width = (side // factor for side in gray_hw.shape)
         whole = image[: height * factor, : width * factor]
         image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    fine, coarse = (cv2.GaussianBlur(image, (0, 0), deviation) for deviation in BAND)
+    fine = cv2.GaussianBlur(image, (13, 13), BAND[0])
+    coarse = cv2.GaussianBlur(fine, (17, 17), np.sqrt(BAND[1] ** 2 - BAND[0] ** 2))
     return np.asarray(cv2.subtract(fine, coarse), np.float32)
 
 
@@ -182,4 +195,4 @@ def _codes(patches: npt.NDArray[np.float32]) -> Codes:
     rotated = patches @ _rotations()
     nearest = np.abs(rotated).argmax(axis=2)
     value = np.take_along_axis(rotated, nearest[:, :, None], axis=2)[:, :, 0]
-    return (2 * nearest + (value < 0)).T.astype(np.uint8)
+    return np.asarray((2 * nearest + (value < 0)).T, np.uint8)

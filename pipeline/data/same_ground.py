@@ -8,7 +8,7 @@ area proves nothing and is taken out.
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,7 +67,7 @@ def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offse
     how = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     b = cv2.warpAffine(b, move, b.shape[::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
     tables = one.table, other.table.T if turn & 4 else other.table
-    noise = [np.array([_noise(table.tobytes(), band, factor) for band in BANDS]) for table in tables]
+    noise = [_noise(table.tobytes(), factor) for table in tables]
     same = _agree(a, b, noise) and (
         (rest := _without_repeats(a, b)) is None or _agree(*rest, [2 * each for each in noise])
     )
@@ -75,8 +75,8 @@ def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offse
 
 
 def _windows(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], offset_yx: Offset
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    one: npt.NDArray[Any], other: npt.NDArray[Any], offset_yx: Offset
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Cut out what two tiles share, the corner of the other being at `offset_yx` of the first."""
     y, x = offset_yx
     a = one[max(y, 0) : max(y + other.shape[0], 0), max(x, 0) : max(x + other.shape[1], 0)]
@@ -126,14 +126,16 @@ def _mixed(image: Gray, band: tuple[float, int]) -> Gray:
 
 
 @cache
-def _noise(table: bytes, band: tuple[float, int], factor: int) -> float:
-    """Variance that JPEG's rounding, and that to whole grey levels, gives `_mixed` at most."""
-    deviation, apart = band
+def _noise(table: bytes, factor: int) -> npt.NDArray[np.float64]:
+    """Variance that JPEG's rounding, and that to whole grey levels, gives each band at most."""
     steps = np.frombuffer(table, np.uint16).reshape(8, 8).astype(np.float64)
     frequency = np.arange(8) / 16 * factor
-    passed = np.exp(-2 * (np.pi * deviation * frequency) ** 2) * np.sinc(frequency)
-    passed *= 2 * np.sin(2 * np.pi * frequency * apart)
-    return float(((steps**2 + 1) / 12 * np.outer(passed, passed) ** 2).mean())
+    variances = []
+    for deviation, apart in BANDS:
+        passed = np.exp(-2 * (np.pi * deviation * frequency) ** 2) * np.sinc(frequency)
+        passed *= 2 * np.sin(2 * np.pi * frequency * apart)
+        variances.append(((steps**2 + 1) / 12 * np.outer(passed, passed) ** 2).mean())
+    return np.array(variances)
 
 
 def _without_repeats(a: Gray, b: Gray) -> tuple[Gray, Gray] | None:
