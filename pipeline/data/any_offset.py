@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,12 +109,10 @@ def find_pairs(
 def _by_tiles(signatures: Signatures, groups: npt.NDArray[np.integer]) -> Iterator[list[Pair]]:
     """Give the hypotheses of each pair of tiles together."""
     known = propose(signatures, groups)
-    starts = np.flatnonzero(np.diff(known.one, prepend=-1) | np.diff(known.other, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(known.one)], strict=True):
-        yield [
-            Pair(int(one), int(other), int(turn), (int(y), int(x)))
-            for one, other, turn, (y, x) in zip(*(each[start:stop] for each in known), strict=True)
-        ]
+    rows = zip(*(values.tolist() for values in known), strict=True)
+    pairs = (Pair(one, other, turn, (y, x)) for one, other, turn, (y, x) in rows)
+    for _, same in groupby(pairs, key=lambda pair: pair[:2]):
+        yield [*same]
 
 
 def _leader(leaders: Index, group: int) -> int:

@@ -39,7 +39,7 @@ NATS = 1.5
 CHANCE_CANDIDATES = 0.3  # for each tile, from so many turns and bins of each other tile:
 PLACES = 2400
 MAX_HYPOTHESES = 2  # of two tiles, those with the highest scores
-MAX_CANDIDATES = 48  # of a tile with later ones, the same
+MAX_CANDIDATES = 24  # of a tile with later ones, the same
 
 
 class Candidates(NamedTuple):

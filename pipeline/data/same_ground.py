@@ -24,6 +24,7 @@ BANDS = (0.7, 1), (1.4, 2), (2.8, 4)  # deviation of a Gaussian, and px between 
 BLOCK_PX = 16
 MIN_SHARE = 0.2  # of a tile's area; a quarter is found, if its offset is known but for rounding
 MIN_SIDE_PX = 24
+SOLID_BELOW = 0.6  # grey levels, deviation; flat water with noise of 0.4 reaches 0.55
 TELLING = 0.5  # the correlation that JPEG's rounding leaves, at least, where a block says anything
 MIN_RATIO = 0.8  # of that correlation, on average; true pairs reach 0.88, false ones 0.63
 MIN_AGREEING = 0.85  # of what blocks say, where true pairs reach 0.91 and false ones 0.67
@@ -176,7 +177,9 @@ def _agree(a: Gray, b: Gray, noise: list[npt.NDArray[np.float64]]) -> bool:
         # One bright corner is one witness, however many pixels it has.
         size = np.abs(product)
         witnesses = size.sum(axis=1) ** 2 / ((size**2).sum(axis=1) + 1e-9) / (2 * band[1]) ** 2
-        telling = possible > TELLING
+        apart = slice(band[1], -band[1])
+        contrast = [_blocks(image[apart, apart]).std(axis=1) for image in (a, b)]
+        telling = (possible > TELLING) & (np.minimum(*contrast) > SOLID_BELOW)
         said = -np.log1p(-(np.minimum(possible, 0.99) ** 2)) * witnesses
         weights.append(said[telling])
         ratios.append((found / np.maximum(possible, TELLING))[telling])
