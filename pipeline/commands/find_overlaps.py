@@ -3,7 +3,8 @@
 Reads a folder of images. Writes `groups.csv` (ImageId, group), what a split must keep whole, and
 `pairs.csv` (ImageId, other, down_px, right_px, mirrored, quarter_turns): each pair that overlaps,
 and where the upper left corner of the other lies in the first, once it is mirrored, left for right,
-where that is 1, and then turned so many times counterclockwise.
+where that is 1, and then turned so many times counterclockwise. Images that steps of a third
+connect are compared at such steps only.
 """
 
 import logging
@@ -75,7 +76,7 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
     signatures = read_signatures(paths, jobs=jobs, store=None)
     groups = link_tiles(signatures)
     found = dict[tuple[int, int], tuple[int, ...]]()
-    for pair in find_pairs(signatures, paths, np.arange(len(paths)), jobs=jobs, every=True):
+    for pair in find_pairs(signatures, paths, groups, jobs=jobs, every=True):
         found[pair.one, pair.other] = (*pair.offset_yx, *as_mirror_and_turns(pair.turn))
     one, other, offsets_yx = linked_pairs(signatures, groups)
     for *tiles, down, right in np.column_stack([one, other, offsets_yx]).tolist():

@@ -22,6 +22,7 @@ SAMPLES = 7  # across a landmark
 SPACING_PX = 3
 REACH_PX = SPACING_PX * (SAMPLES // 2)
 MIN_CONTRAST = 0.1  # grey levels in the band
+LONGEST = 4  # times as sharply as along it may a landmark bend across
 DIRECTIONS = 32  # in which landmarks differ
 CODES = 12  # of a landmark, each the strongest of so many directions and their opposites
 VIEWS = 2  # of a landmark: in its likeliest orientation and the next
@@ -121,10 +122,29 @@ def _salient(band: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.intp], npt.N
     window = np.ones((2 * apart + 1,) * 2, np.uint8)
     inside, largest = size[inner, inner], cv2.dilate(size, window)[inner, inner]
     at = np.flatnonzero((inside == largest) & (inside >= MIN_CONTRAST))
-    strength = inside.ravel()[at]
-    at = at[np.argsort(-strength, kind="stable")[:LANDMARKS]]
-    y, x = np.divmod(at, inside.shape[1]) if at.size else (at, at)
-    return y + REACH_PX, x + REACH_PX
+    if not at.size:
+        return at, at
+    y, x = np.divmod(at, inside.shape[1])
+    at = np.flatnonzero(_round(band, y + REACH_PX, x + REACH_PX))
+    strongest = at[np.argsort(-inside[y[at], x[at]], kind="stable")[:LANDMARKS]]
+    return y[strongest] + REACH_PX, x[strongest] + REACH_PX
+
+
+def _round(
+    band: npt.NDArray[np.float32], y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]
+) -> npt.NDArray[np.bool_]:
+    """Tell which places are no part of an edge, along which they might lie anywhere.
+
+    Source: Lowe, Distinctive Image Features from Scale-Invariant Keypoints, 2004, section 4.1.
+    """
+    apart = SPACING_PX
+    here = 2 * band[y, x]
+    down = band[y - apart, x] + band[y + apart, x] - here
+    right = band[y, x - apart] + band[y, x + apart] - here
+    mixed = band[y - apart, x - apart] + band[y + apart, x + apart]
+    mixed = (mixed - band[y - apart, x + apart] - band[y + apart, x - apart]) / 4
+    product = down * right - mixed**2
+    return np.asarray((down + right) ** 2 * LONGEST < product * (LONGEST + 1) ** 2)
 
 
 @cache

@@ -7,8 +7,9 @@ lets them: a coast in common does not make up for water that differs. What repea
 area proves nothing and is taken out.
 """
 
-from functools import cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ BLOCK_PX = 16
 MIN_SHARE = 0.2  # of a tile's area; a quarter is found, if its offset is known but for rounding
 MIN_SIDE_PX = 24
 SOLID_BELOW = 0.6  # grey levels, deviation; flat water with noise of 0.4 reaches 0.55
+MIN_LIKENESS = 0.4  # correlation; true pairs reach 0.55, nine tenths of the others 0.38
 TELLING = 0.5  # the correlation that JPEG's rounding leaves, at least, where a block says anything
 MIN_RATIO = 0.8  # of that correlation, on average; true pairs reach 0.88, false ones 0.63
 MIN_AGREEING = 0.85  # of what blocks say, where true pairs reach 0.91 and false ones 0.67
@@ -33,7 +35,8 @@ REPEATS = 0.8  # correlation of an area with itself elsewhere
 NEAR_PX = 10  # is no elsewhere
 
 
-class Tile(NamedTuple):
+@dataclass(frozen=True)
+class Tile:
     """One tile.
 
     Attributes:
@@ -43,6 +46,21 @@ class Tile(NamedTuple):
 
     gray_hw: npt.NDArray[np.uint8]
     table: npt.NDArray[np.uint16]
+
+    @cached_property
+    def factor(self) -> int:
+        """How many px make one of what is compared."""
+        return max(int(min(self.gray_hw.shape)) // (MAX_SIDE_PX // 2), 1)
+
+    @cached_property
+    def evened(self) -> Gray:
+        """What `_evened` makes of the shrunk tile."""
+        return _evened(_shrunk(self.gray_hw, self.factor))
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether all of it is a texture that repeats, and so fits at many offsets."""
+        return _repeat(_mixed(_shrunk(self.gray_hw, self.factor), BANDS[1]))[0] >= REPEATS
 
 
 def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offset | None:
@@ -54,16 +72,21 @@ def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offse
         turn: What to do to it, as `landmarks.turned` has it.
         offset_yx: About where its corner lies then, px of the first.
     """
-    whole, laid = one.gray_hw, turned(other.gray_hw, turn)
-    factor = max(min(whole.shape) // (MAX_SIDE_PX // 2), 1)
+    factor, whole = one.factor, one.gray_hw
+    about = round(offset_yx[0] / factor), round(offset_yx[1] / factor)
     reach = -(-2 * (shrinkage(*whole.shape) + 1) // factor)
-    for search in (reach, 1):
-        a, b = (_shrunk(part, factor) for part in _windows(whole, laid, offset_yx))
-        if min(a.shape) < MIN_SIDE_PX // factor or a.size * factor**2 < MIN_SHARE * whole.size:
-            return None
-        shift = _shift(a, b, search)
-        moved = np.rint(shift * factor).astype(int) if search == reach else (0, 0)
-        offset_yx = offset_yx[0] + int(moved[0]), offset_yx[1] + int(moved[1])
+    a, b = _windows(one.evened, turned(other.evened, turn), about)
+    if min(a.shape) < MIN_SIDE_PX // factor or a.size * factor**2 < MIN_SHARE * whole.size:
+        return None
+    shift, likeness = _shift(a, b, reach)
+    if likeness < MIN_LIKENESS or one.repeats:
+        return None
+    y, x = np.rint((about + shift) * factor).astype(int).tolist()
+    windows = _windows(whole, turned(other.gray_hw, turn), (y, x))
+    a, b = (_shrunk(window, factor) for window in windows)
+    if min(a.shape) < MIN_SIDE_PX // factor:
+        return None
+    shift, _ = _shift(_evened(a), _evened(b), 1)
     move = np.array([[1, 0, -shift[1]], [0, 1, -shift[0]]])
     how = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     b = cv2.warpAffine(b, move, b.shape[::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
@@ -72,7 +95,7 @@ def shared_ground(one: Tile, other: Tile, turn: int, offset_yx: Offset) -> Offse
     same = _agree(a, b, noise) and (
         (rest := _without_repeats(a, b)) is None or _agree(*rest, [2 * each for each in noise])
     )
-    return offset_yx if same else None
+    return (y, x) if same else None
 
 
 def _windows(
@@ -93,16 +116,24 @@ def _shrunk(image_hw: npt.NDArray[np.uint8], factor: int) -> Gray:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _shift(a: Gray, b: Gray, reach: int) -> npt.NDArray[np.float64]:
-    """Return by how many px, down and right, b must be moved to fit a best; at most `reach`."""
+def _shift(a: Gray, b: Gray, reach: int) -> tuple[npt.NDArray[np.float64], float]:
+    """Return by how many px, down and right, b must be moved to fit a best, and how well it does.
+
+    Args:
+        a: An area, its mean near zero.
+        b: Another one of the same shape.
+        reach: Px, at most.
+    """
     window = np.sqrt(cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F))
     shape = [cv2.getOptimalDFTSize(side + reach + 1) for side in a.shape]
-    one, other = (np.fft.rfft2(_evened(image) * window, shape) for image in (a, b))
+    faded = [image * window for image in (a, b)]
+    one, other = (np.fft.rfft2(image, shape) for image in faded)
     near = np.arange(-reach - 1, reach + 2)
     fit = np.fft.irfft2(one * np.conj(other), shape)[np.ix_(near, near)]
     y, x = np.unravel_index(fit[1:-1, 1:-1].argmax(), (2 * reach + 1,) * 2)
     around = fit[y : y + 3, x : x + 3]
-    return np.array([y - reach + _vertex(around[:, 1]), x - reach + _vertex(around[1])])
+    shift = np.array([y - reach + _vertex(around[:, 1]), x - reach + _vertex(around[1])])
+    return shift, float(around[1, 1] / (np.linalg.norm(faded[0]) * np.linalg.norm(faded[1]) + 1e-6))
 
 
 def _evened(image: Gray) -> Gray:
@@ -141,8 +172,16 @@ def _noise(table: bytes, factor: int) -> npt.NDArray[np.float64]:
 
 def _without_repeats(a: Gray, b: Gray) -> tuple[Gray, Gray] | None:
     """Subtract from both what a repeats elsewhere, which doubles their noise; None if nothing."""
-    band = _mixed(a, BANDS[1])
-    band /= np.sqrt(cv2.GaussianBlur(band**2, (0, 0), 8) + 0.05)
+    likeness, place = _repeat(_mixed(a, BANDS[1]))
+    if likeness < REPEATS:
+        return None
+    first, second = (np.subtract(*_windows(image, image, place)) for image in (a, b))
+    return first, second
+
+
+def _repeat(band: Gray) -> tuple[float, Offset]:
+    """Return how much an area is like itself elsewhere, and where, down and right."""
+    band = band / np.sqrt(cv2.GaussianBlur(band**2, (0, 0), 8) + 0.05)
     shape = [cv2.getOptimalDFTSize(2 * side) for side in band.shape]
     sums, counts = (
         np.fft.irfft2(np.abs(np.fft.rfft2(image, shape)) ** 2, shape)
@@ -152,11 +191,8 @@ def _without_repeats(a: Gray, b: Gray) -> tuple[Gray, Gray] | None:
     far = (np.abs(down)[:, None] > NEAR_PX) | (np.abs(right) > NEAR_PX)
     likeness = np.where(far & (counts >= 0.2 * band.size), sums / np.maximum(counts, 1), 0)
     y, x = np.unravel_index(likeness.argmax(), likeness.shape)
-    if likeness[y, x] < REPEATS * sums[0, 0] / counts[0, 0]:
-        return None
     place = int(down[y]), int(right[x])
-    first, second = (np.subtract(*_windows(image, image, place)) for image in (a, b))
-    return first, second
+    return float(likeness[y, x] / (sums[0, 0] / counts[0, 0] + 1e-6)), place
 
 
 def _agree(a: Gray, b: Gray, noise: list[npt.NDArray[np.float64]]) -> bool:
