@@ -47,7 +47,7 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
     import numpy as np
     import pandas as pd
 
-    from pipeline.data.any_offset import find_pairs
+    from pipeline.data.any_offset import COVERED, find_pairs
     from pipeline.data.grouping import join_groups
     from pipeline.data.images import ENDINGS, list_images, name_defect, shown
     from pipeline.data.landmarks import as_mirror_and_turns
@@ -73,6 +73,7 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
             + "\nMend them, or move them to another folder."
         )
     names = pd.Series([path.name for path in paths], name="ImageId")
+    LOG.info("%d images %s", len(paths), COVERED)
     signatures = read_signatures(paths, jobs=jobs, store=None)
     groups = link_tiles(signatures)
     found = dict[tuple[int, int], tuple[int, ...]]()

@@ -4,7 +4,6 @@ Signatures and files enter; pairs leave. `landmark_votes` proposes pairs and eac
 pixels by `same_ground`, for which the files are read once more.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -31,8 +30,7 @@ COVERED = (
 )
 """What a search covers, as the log says it."""
 
-LOG = logging.getLogger(__name__)
-KEPT_TILES = 256  # decoded, for candidates come by tile
+KEPT_PX = 2**26  # of decoded tiles, for candidates come by tile
 
 
 class Pair(NamedTuple):
@@ -73,8 +71,9 @@ def find_pairs(
     Raises:
         DataError: A file cannot be read any more.
     """
+    layout = signatures.layout
 
-    @lru_cache(KEPT_TILES)
+    @lru_cache(max(KEPT_PX // (layout.height * layout.width), 2 * jobs))
     def tile(number: int) -> Tile:
         with about(str(paths[number])):
             gray_hw, content = read_luminance(paths[number], reading)
@@ -87,7 +86,6 @@ def find_pairs(
                 return Pair(one, other, turn, found)
         return None
 
-    LOG.info("overlaps: %d tiles %s", len(paths), COVERED)
     leaders = np.arange(int(groups.max(initial=-1)) + 1)
 
     def apart(hypotheses: list[Pair]) -> bool:

@@ -2,8 +2,8 @@
 
 A tile's luminance enters; up to `LANDMARKS` places leave, each with codes that do not depend on
 brightness, contrast, quarter turns and mirroring, and hardly on JPEG and fractions of a pixel. A
-place is where a band of middle frequencies is largest within `_apart` px, so that it lies at the
-same spot of the ground wherever the tile was cut, and a quarter of a tile holds several.
+place is where a band of middle frequencies is largest around, and no edge, so that it lies at the
+same spot of the ground wherever the tile was cut; and a quarter of a tile holds several.
 """
 
 from functools import cache
@@ -16,10 +16,10 @@ import numpy.typing as npt
 from pipeline.seeds import generator
 
 LANDMARKS = 48
-SIDE_PX = 144  # a larger tile is shrunk, by a whole number, to a short side of at least this
-BAND = 2.0, 4.0  # deviations, px, of the two Gaussians whose difference is looked at
+UNSHRUNK_PX = 36  # a larger tile is shrunk by the root of how many times as large it is
+BAND = 1.0, 2.0  # deviations, px, of the two Gaussians whose difference is looked at
 SAMPLES = 7  # across a landmark
-SPACING_PX = 3
+SPACING_PX = 2
 REACH_PX = SPACING_PX * (SAMPLES // 2)
 MIN_CONTRAST = 0.1  # grey levels in the band
 LONGEST = 4  # times as sharply as along it may a landmark bend across
@@ -34,7 +34,7 @@ Places = npt.NDArray[np.int16]
 
 def shrinkage(height: int, width: int) -> int:
     """Return how many px of a tile make one of what is described."""
-    return max(min(height, width) // SIDE_PX, 1)
+    return max(round(float(np.sqrt(min(height, width) / UNSHRUNK_PX))), 1)
 
 
 def turned(image_hw: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:
@@ -109,8 +109,8 @@ def _band(gray_hw: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         height, width = (side // factor for side in gray_hw.shape)
         whole = image[: height * factor, : width * factor]
         image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    fine = cv2.GaussianBlur(image, (13, 13), BAND[0])
-    coarse = cv2.GaussianBlur(fine, (17, 17), np.sqrt(BAND[1] ** 2 - BAND[0] ** 2))
+    fine = cv2.GaussianBlur(image, (7, 7), BAND[0])
+    coarse = cv2.GaussianBlur(fine, (9, 9), np.sqrt(BAND[1] ** 2 - BAND[0] ** 2))
     return np.asarray(cv2.subtract(fine, coarse), np.float32)
 
 
@@ -118,7 +118,7 @@ def _salient(band: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.intp], npt.N
     """Return rows and columns of the landmarks, the strongest first."""
     inner = slice(REACH_PX, -REACH_PX)
     size = np.abs(band)
-    apart = min(band.shape) // 24
+    apart = max(min(band.shape) // 24, 2)
     window = np.ones((2 * apart + 1,) * 2, np.uint8)
     inside, largest = size[inner, inner], cv2.dilate(size, window)[inner, inner]
     at = np.flatnonzero((inside == largest) & (inside >= MIN_CONTRAST))

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.data.any_offset import find_pairs
 from pipeline.data.landmark_votes import _equal_codes
-from pipeline.data.landmarks import as_mirror_and_turns, between, describe, turned
+from pipeline.data.landmarks import NONE, as_mirror_and_turns, between, describe, turned
 from pipeline.data.overlaps import find_groups
 from pipeline.data.same_ground import Tile, shared_ground
 from pipeline.data.signature_store import read_signatures
@@ -66,6 +66,15 @@ def test_landmarks_of_a_turned_brighter_tile_have_the_same_codes():
     changed, _, others = describe(np.ascontiguousarray(turned(tile, 5)) + 20)
     assert (codes == changed).all(axis=2).mean() > 0.95
     assert (between(turns, others) != 0).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (18, 40), (20, 21), (31, 300)])
+def test_small_and_long_tiles_are_described(shape):
+    codes, places, _ = describe(np.rint(sea(0, shape)).astype(np.uint8))
+    known = codes[:, 0, 0] != NONE
+    assert known.any() == (min(shape) > 12)
+    assert (places[known] >= 6).all()
+    assert (places[known] < np.array(shape) - 6).all()
 
 
 def test_equal_codes_are_counted():
