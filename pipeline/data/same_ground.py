@@ -30,7 +30,8 @@ MIN_LIKENESS = 0.4  # correlation; true pairs reach 0.55, nine tenths of the oth
 TELLING = 0.5  # the correlation that JPEG's rounding leaves, at least, where a block says anything
 MIN_RATIO = 0.8  # of that correlation, on average; true pairs reach 0.88, false ones 0.63
 MIN_AGREEING = 0.85  # of what blocks say, where true pairs reach 0.91 and false ones 0.67
-MIN_EVIDENCE = 40.0  # nats; a border's corner gives 12, two tiles of ships 55 with ratio 0.6
+MIN_EVIDENCE = 60.0  # nats, at most so many from one block, so that one ship alone is no proof:
+MAX_OF_BLOCK = 3.0
 REPEATS = 0.8  # correlation of an area with itself elsewhere
 NEAR_PX = 10  # is no elsewhere
 
@@ -219,8 +220,8 @@ def _agree(a: Gray, b: Gray, noise: list[npt.NDArray[np.float64]]) -> bool:
         said = -np.log1p(-(np.minimum(possible, 0.99) ** 2)) * witnesses
         weights.append(said[telling])
         ratios.append((found / np.maximum(possible, TELLING))[telling])
-        agreed = np.log1p(-(np.clip(found, 0, 0.999) ** 2))
-        evidence -= float((agreed * witnesses)[telling].sum() / 2)
+        agreed = -np.log1p(-(np.clip(found, 0, 0.999) ** 2)) / 2 * witnesses
+        evidence += float(np.minimum(agreed, MAX_OF_BLOCK)[telling].sum())
     weight, ratio = np.concatenate(weights), np.concatenate(ratios)
     return bool(
         evidence >= MIN_EVIDENCE
