@@ -8,7 +8,7 @@ only.
 """
 
 import logging
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 VALUES = 2 * DIRECTIONS  # of a code
 KEY_CODES = (2, 3, 4)  # of which the shortest with few chance pairs is taken
 CHANCE_PAIRS = 500_000  # in one table
+LANDMARKS_AT_ONCE = 2**21
 CROWDED = 48  # landmarks under one key
 FURTHER_CODES = 2  # beside those of a key, that must be equal for a vote
 BIN_PX = 6  # of a shrunk tile: votes this near are one candidate's; bins overlap by half
@@ -71,19 +72,23 @@ def propose(signatures: Signatures, groups: npt.NDArray[np.integer]) -> Candidat
     chance = {size: len(rows) ** 2 / 2 / VALUES**size for size in KEY_CODES}
     length = next((size for size in KEY_CODES if chance[size] <= CHANCE_PAIRS), KEY_CODES[-1])
     found, crowded = [np.empty((2, 0), np.int64)], 0
-    for first in range(0, CODES, length):
-        keys = np.zeros(len(rows), np.uint32)
+    parts = -(-len(rows) // LANDMARKS_AT_ONCE)
+    ends = VALUES * np.arange(parts + 1) // max(parts, 1)
+    for first, (low, high) in product(range(0, CODES, length), pairwise(ends)):
+        leading = codes[rows, first]
+        part = rows[(leading >= low) & (leading < high)]
+        keys = np.zeros(len(part), np.uint32)
         for code in range(first, first + length):
-            keys = keys * np.uint32(VALUES) + codes[rows, code]
-        order = np.argsort(keys, kind="stable").astype(np.int32)
-        keys, in_order = keys[order], rows[order]
-        group = groups[in_order // per_tile]
+            keys = keys * np.uint32(VALUES) + codes[part, code]
+        order = np.argsort(keys, kind="stable")
+        part, keys = part[order], keys[order]
+        group = groups[part // per_tile]
         last = np.searchsorted(keys, keys, side="right")
-        at = np.arange(1, len(rows) + 1)
+        at = np.arange(1, len(part) + 1)
         crowded += int((last - at > CROWDED).sum())
         for near, far in expand(at, np.minimum(last - at, CROWDED)):
             apart = group[near] != group[far]
-            one, other = in_order[near[apart]], in_order[far[apart]]
+            one, other = part[near[apart]], part[far[apart]]
             kept = _equal_codes(codes, one, other) >= length + FURTHER_CODES
             found.append(np.sort(np.stack([one[kept], other[kept]]), axis=0).astype(np.int64))
     if crowded:
