@@ -1,9 +1,10 @@
 """Stage 1: grouped folds, no scene in two of them.
 
-Reads the checked data. Writes `folds/<data>.csv` (ImageId, group, stratum, fold) and a .json with
-the rule and the balance, once: from then on the file is the truth, and one that does not fit the
-data is an error. Another folds.count gets a file of its own. `runs/<name>/split/folds.csv` is the
-copy that later stages read.
+Reads the checked data, and what they say of groups themselves: `groups.csv` (ImageId, group) in
+the data folder, if it is there. Writes `folds/<data>.csv` (ImageId, group, stratum, fold) and a
+.json with the rule and the balance, once: from then on the file is the truth, and one that does not
+fit the data is an error. Another folds.count gets a file of its own. `runs/<name>/split/folds.csv`
+is the copy that later stages read.
 """
 
 import hashlib
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from pipeline.data.catalog import Catalog
 from pipeline.data.extra import check_folds_of_extra
-from pipeline.jobs.artifacts import read_json, write_atomic
+from pipeline.data.own_groups import groups_file, read_own_groups
+from pipeline.jobs.artifacts import read_json, sha256_file, write_atomic
 from pipeline.jobs.command import run_stages
 from pipeline.jobs.job import MANIFEST
 from pipeline.jobs.lock import Lock
@@ -35,6 +37,8 @@ def stage(run: Run) -> None:
     # The file's bytes are an input: a changed file never passes for the one the run was made with.
     content = path.read_bytes()
     files = {"folds": hashlib.sha256(content).hexdigest()}
+    if (own := groups_file(config.data_folder)) is not None:
+        files["groups"] = sha256_file(own)
     check_folds_of_extra(config, files["folds"])
     job = run.job("split", sections=("folds",), inputs=[data], files=files)
     if not run.begin(job):
@@ -51,6 +55,7 @@ def stage(run: Run) -> None:
         config.folds.count,
         source=str(path),
         overlap_groups=overlap_groups,
+        own_groups=None if own is None else read_own_groups(own, catalog),
     )
     write_atomic(job.folder / "folds.csv", content)
     balance = balance_table(folds, catalog.instances)
@@ -75,10 +80,13 @@ def _made(run: Run) -> Path:
     if first.is_file() and (not isinstance(made, int) or made == count):
         return first
     from pipeline.data.folds import find_folds, make_folds, write_folds
+    from pipeline.data.grouping import unite_groups
 
     catalog = Catalog.of(run)
     ids, truth = catalog.train_ids, catalog.instances
-    known = find_folds(first.parent, ids, truth, count)
+    own = groups_file(run.config.data_folder)
+    groups_sha256 = None if own is None else sha256_file(own)
+    known = find_folds(first.parent, ids, truth, count, groups_sha256=groups_sha256)
     if known is not None:
         LOG.info("split: %s has the folds of these images", known)
         return known
@@ -86,8 +94,11 @@ def _made(run: Run) -> Path:
     with Lock(path.with_name(f".{path.name}.lock"), str(path)).take(wait=True):
         if not path.is_file():
             seed = run.config.seed
-            folds = make_folds(ids, _groups(run, catalog), truth, folds=count, seed=seed)
-            write_folds(path, folds, truth, seed=seed)
+            groups = _groups(run, catalog)
+            if own is not None:
+                groups = unite_groups(groups, read_own_groups(own, catalog))
+            folds = make_folds(ids, groups, truth, folds=count, seed=seed)
+            write_folds(path, folds, truth, seed=seed, groups_sha256=groups_sha256)
     return path
 
 

@@ -124,3 +124,25 @@ def test_folds_of_other_images_say_how_to_make_new_ones(split):
     with pytest.raises(DataError, match=rf"mv {path} {path}.old\), and split makes new folds"):
         split(None, "less")
     path.write_bytes(before)
+
+
+def test_groups_of_the_data_itself_are_in_one_fold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(TINY, ["data.demo.train_tiles=16"])
+    run = Run(config, restart=False)
+    s0_data.stage(run)
+    catalog = Catalog.of(run)
+    ids, scenes = catalog.train_ids, s1_split._groups(run, catalog)
+    own = scenes // 2  # of two scenes each
+    assert own.max() > 0
+    groups = config.data_folder / "groups.csv"
+    rows = [f"{image_id},{group}\n" for image_id, group in zip(ids, own, strict=True)]
+    groups.write_text("ImageId,group\n" + "".join(rows))
+    s1_split.stage(run)
+    path, table = made()
+    folds = table.set_index("ImageId").fold.loc[ids].to_numpy()
+    assert all(len({*folds[own == group]}) == 1 for group in own)
+    assert "groups_sha256" in json.loads(path.with_suffix(".json").read_text())
+    groups.write_text("ImageId,group\n" + "".join(rows[:-1]) + f"{ids[-1]},new\n")
+    with pytest.raises(ArtifactError, match="groups"):
+        s1_split.stage(Run(config, restart=False))

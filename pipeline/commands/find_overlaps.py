@@ -1,8 +1,10 @@
 """Which images of a folder overlap: for any images of one size, without a run.
 
 Reads a folder of images. Writes `groups.csv` (ImageId, group), what a split must keep whole, and
-`pairs.csv` (ImageId, other, down_px, right_px): each pair that overlaps, and where the upper
-left corner of the other lies in the first.
+`pairs.csv` (ImageId, other, down_px, right_px, mirrored, quarter_turns): each pair that overlaps,
+and where the upper left corner of the other lies in the first, once it is mirrored, left for right,
+where that is 1, and then turned so many times counterclockwise. Images that steps of a third
+connect are compared at such steps only.
 """
 
 import logging
@@ -15,6 +17,7 @@ from pipeline.jobs.artifacts import write_atomic
 from pipeline.jobs.command import argument_parser, exit_codes
 
 NAMED = 10
+PAIR_COLUMNS = ["ImageId", "other", "down_px", "right_px", "mirrored", "quarter_turns"]
 LOG = logging.getLogger("pipeline.commands.find_overlaps")
 
 
@@ -41,9 +44,13 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
     Raises:
         DataError: It holds none, or one that cannot be used.
     """
+    import numpy as np
     import pandas as pd
 
+    from pipeline.data.any_offset import COVERED, find_pairs
+    from pipeline.data.grouping import join_groups
     from pipeline.data.images import ENDINGS, list_images, name_defect, shown
+    from pipeline.data.landmarks import as_mirror_and_turns
     from pipeline.data.overlaps import link_tiles, linked_pairs
     from pipeline.data.signature_store import read_signatures
     from pipeline.data.verify import verify_images
@@ -66,17 +73,18 @@ def find_overlaps(images: Path, output: Path, jobs: int) -> None:
             + "\nMend them, or move them to another folder."
         )
     names = pd.Series([path.name for path in paths], name="ImageId")
+    LOG.info("%d images %s", len(paths), COVERED)
     signatures = read_signatures(paths, jobs=jobs, store=None)
     groups = link_tiles(signatures)
+    found = dict[tuple[int, int], tuple[int, ...]]()
+    for pair in find_pairs(signatures, paths, groups, jobs=jobs, every=True):
+        found[pair.one, pair.other] = (*pair.offset_yx, *as_mirror_and_turns(pair.turn))
     one, other, offsets_yx = linked_pairs(signatures, groups)
-    pairs = pd.DataFrame(
-        {
-            "ImageId": names[one].to_numpy(),
-            "other": names[other].to_numpy(),
-            "down_px": offsets_yx[:, 0],
-            "right_px": offsets_yx[:, 1],
-        }
-    )
+    for *tiles, down, right in np.column_stack([one, other, offsets_yx]).tolist():
+        found[tiles[0], tiles[1]] = down, right, 0, 0
+    groups = join_groups(groups, [*found])
+    rows = [(names[one], names[other], *found[one, other]) for one, other in sorted(found)]
+    pairs = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     tables = {"groups.csv": names.to_frame().assign(group=groups), "pairs.csv": pairs}
     for name, table in tables.items():
         write_atomic(output / name, table.to_csv(index=False).encode())

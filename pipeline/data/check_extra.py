@@ -3,21 +3,23 @@
 Folders enter; the rows to train on leave, beside quarantine rows for each image left out. An image
 that shows a place of the data's own images is left out, too: what is learned of it would be known
 where that place is validated. The search is that of the split, so it compares images of one size:
-copies in another size, or turned, are not found.
+copies in another size are not found.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config.competitions import Competition, own_masks
 from pipeline.config.data import name_of
+from pipeline.config.reading import STRICT, Reading
 from pipeline.config.schema import Config
+from pipeline.data.any_offset import find_pairs
 from pipeline.data.catalog import Catalog
 from pipeline.data.check import QUARANTINE, check_images
 from pipeline.data.extra import ANY_FOLD, SIZE_COLUMNS, tables_of
@@ -101,8 +103,23 @@ def _store(folder: Path, task: Competition) -> str:
     return f"{name_of(folder)}{task.reading.mark}"
 
 
-def find_shown(known: Signatures, others: Signatures) -> dict[int, int]:
-    """Find the tiles of `others` that overlap one of `known`, and the first that each does."""
+def find_shown(
+    known: Signatures,
+    others: Signatures,
+    paths: Sequence[Path],
+    *,
+    jobs: int,
+    reading: Reading = STRICT,
+) -> dict[int, int]:
+    """Find the tiles of `others` that overlap one of `known`, and the first that each does.
+
+    Args:
+        known: Of n tiles.
+        others: Of m tiles of the same size.
+        paths: The n + m files.
+        jobs: Threads that compare.
+        reading: How pictures are read.
+    """
     count = len(known.values)
     pairs = ((getattr(known, name), getattr(others, name)) for name in ARRAYS)
     both = Signatures(known.layout, *map(np.concatenate, pairs))
@@ -111,8 +128,13 @@ def find_shown(known: Signatures, others: Signatures) -> dict[int, int]:
     alone = ~np.isin(groups, np.intersect1d(groups[:count], groups[count:]))
     groups[alone] = len(groups) + np.flatnonzero(alone)
     one, other, _ = linked_pairs(both, groups)
+    tiles = np.stack([one, other], axis=1).tolist()
+    of_two = (np.arange(len(paths)) >= count).astype(np.int64)
+    tiles += (
+        pair[:2] for pair in find_pairs(both, paths, of_two, jobs=jobs, reading=reading, every=True)
+    )
     found: dict[int, int] = {}
-    for tile, later in zip(one.tolist(), other.tolist(), strict=True):
+    for tile, later in sorted(map(tuple, tiles)):
         if tile < count <= later:
             found.setdefault(later - count, tile)
     return found
@@ -131,10 +153,13 @@ def _shown(
         known, new = ([name for name in each if each[name] == size] for each in (own, sizes))
         store = STORES / config.images_name / ("" if catalog.sizes.common else part)
         extra_store = STORES / _store(folder.parent, config.task) / part
-        read = partial(read_signatures, jobs=jobs, reading=config.task.reading)
+        how: dict[str, Any] = {"jobs": jobs, "reading": config.task.reading}
+        paths = [*map(catalog.train_path, known)], [folder / name for name in new]
         found = find_shown(
-            read([*map(catalog.train_path, known)], store=store),
-            read([folder / name for name in new], store=extra_store),
+            read_signatures(paths[0], store=store, **how),
+            read_signatures(paths[1], store=extra_store, **how),
+            [*paths[0], *paths[1]],
+            **how,
         )
         shown |= {new[tile]: known[place] for tile, place in found.items()}
     return shown

@@ -52,6 +52,7 @@ def colliding_cells(
     bits = int(np.clip(bits, UNSURE_BITS + 1, MAX_BITS))
     words, unsure = _project(values, cells, bits)
     others = TABLES * MAX_BITS - bits
+    columns = [*np.ascontiguousarray(words.T)]
     max_different = others / 2 - DEVIATIONS * np.sqrt(others) / 2
     for table in range(TABLES):
         keys = _keys(words, table, bits)
@@ -68,11 +69,11 @@ def colliding_cells(
             else:
                 start[order] = np.arange(1, len(cells) + 1)
                 stop = np.minimum(stop, start + CROWDED)
-            for one, at in _expand(start, stop - start):
+            for one, at in expand(start, stop - start):
                 other = order[at]
                 apart = groups[owners[one]] != groups[owners[other]]
                 one, other = one[apart], other[apart]  # noqa: PLW2901
-                distance = np.bitwise_count(words[one] ^ words[other]).sum(axis=1, dtype=np.uint16)
+                distance = sum(np.bitwise_count(word[one] ^ word[other]) for word in columns)
                 near = distance <= max_different
                 yield cells[one[near]], cells[other[near]]
 
@@ -110,7 +111,7 @@ def _keys(words: Words, table: int, bits: int) -> Index:
     return (keys & np.uint64(2**bits - 1)).astype(np.int64)
 
 
-def _expand(start: Index, sizes: Index) -> Iterator[tuple[Index, Index]]:
+def expand(start: Index, sizes: Index) -> Iterator[tuple[Index, Index]]:
     """Yield every (row, start[row] + 0 .. sizes[row] - 1), in pieces that fit the memory."""
     sizes = np.maximum(sizes, 0)
     ends = np.cumsum(sizes)

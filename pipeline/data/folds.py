@@ -16,23 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.data.strata import contents_of
 from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.artifacts import read_json, write_atomic, write_json
 from pipeline.jobs.tables import read_table
-from pipeline.masks.rle import parse_rows
 from pipeline.seeds import generator
 
 COLUMNS = ["ImageId", "group", "stratum", "fold"]
-# From so many px on; about the quartiles of 6,000 masks: 115, 423, 1,492.
-SIZE_CLASSES = {"tiny": 0, "small": 100, "medium": 400, "large": 1500}
-COUNT_CLASSES = {"n1": 1, "n2": 2, "n3": 3, "n6": 6}  # from so many objects on
-EMPTY = "empty"
+GROUPS_SHA256 = "groups_sha256"
 RULE = (
     "A group of images that overlap is in one fold. From the heaviest group to the lightest, each "
     "goes to the fold that holds least of what it holds: images, empty images, images with "
     "objects, objects by size, images by stratum, each weighted by the inverse of its fair share."
 )
-ANY_SIDE_PX = 2**20  # an area does not depend on the frame it is read in
 
 
 def make_folds(
@@ -64,7 +60,7 @@ def make_folds(
     frame = frame.sort_values("ImageId", ignore_index=True)
     _check_ids(frame.ImageId, "the images to split", set(truth.ImageId), "the truth", extra=False)
     frame["group"] = pd.factorize(frame.group)[0]
-    contents = _contents(frame.ImageId, truth)
+    contents = contents_of(frame.ImageId, truth)
     frame["stratum"] = contents.pop("stratum")
     strata = pd.get_dummies(frame.stratum, prefix="stratum", dtype=np.int64)
     held = pd.concat([contents, strata], axis=1).groupby(frame.group).sum().to_numpy(np.float64)
@@ -98,31 +94,6 @@ def _deal(held: npt.NDArray[np.float64], folds: int, seed: int) -> npt.NDArray[n
     return chosen
 
 
-def _contents(image_ids: pd.Series, truth: pd.DataFrame) -> pd.DataFrame:
-    """Count what each image holds, such as objects of each size; and name its stratum."""
-    objects = truth[(truth.EncodedPixels != "") & truth.ImageId.isin(image_ids)]
-    runs, owners = parse_rows(objects.EncodedPixels.tolist(), ANY_SIDE_PX, ANY_SIDE_PX)
-    areas_px = np.bincount(owners, weights=runs[:, 1], minlength=len(objects))
-    sizes = np.searchsorted(list(SIZE_CLASSES.values()), areas_px, side="right") - 1
-    image = pd.Index(image_ids).get_indexer(objects.ImageId)
-    by_size = np.zeros((len(image_ids), len(SIZE_CLASSES)), np.int64)
-    np.add.at(by_size, (image, sizes), 1)
-    objects_each = by_size.sum(axis=1)
-    count_names, size_names = np.array(list(COUNT_CLASSES)), np.array(list(SIZE_CLASSES))
-    counts = np.searchsorted(list(COUNT_CLASSES.values()), objects_each, side="right") - 1
-    largest = (by_size > 0) @ (2 ** np.arange(len(SIZE_CLASSES)))
-    largest = np.log2(np.maximum(largest, 1)).astype(np.int64)
-    strata = [f"{count_names[c]}-{size_names[s]}" for c, s in zip(counts, largest, strict=True)]
-    table = pd.DataFrame({"images": np.ones(len(image_ids), np.int64)})
-    table["empty_images"] = (objects_each == 0).astype(np.int64)
-    table["ship_images"] = (objects_each > 0).astype(np.int64)
-    table["ships"] = objects_each
-    for number, name in enumerate(SIZE_CLASSES):
-        table[f"ships_{name}"] = by_size[:, number]
-    table["stratum"] = np.where(objects_each > 0, strata, EMPTY)
-    return table
-
-
 def check_folds(
     frame: pd.DataFrame,
     image_ids: Sequence[str],
@@ -130,6 +101,7 @@ def check_folds(
     *,
     source: str = "folds",
     overlap_groups: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    own_groups: Sequence[int] | npt.NDArray[np.int64] | None = None,
 ) -> None:
     """Hold a folds table, ours or a user's own, to everything that training relies on.
 
@@ -140,6 +112,7 @@ def check_folds(
         source: Where the table is from, for messages.
         overlap_groups: Groups found in the pixels, one per image of `image_ids`, to hold the table
             to these as well as to its own; None where the file is trusted.
+        own_groups: Groups that the data say themselves, likewise; None if they say none.
 
     Raises:
         DataError: With the first rule that is broken.
@@ -161,9 +134,10 @@ def check_folds(
     if missing:
         raise DataError(f"{source}: no image is in fold {missing[0]}; expected {folds} folds.")
     _check_whole(frame.group, frame, source, "its own column `group`")
-    if overlap_groups is not None:
-        found = pd.Series(np.asarray(overlap_groups), index=list(image_ids))
-        _check_whole(found.loc[frame.ImageId].reset_index(drop=True), frame, source, "its pixels")
+    for groups, by in ((overlap_groups, "its pixels"), (own_groups, "the data's groups.csv")):
+        if groups is not None:
+            found = pd.Series(np.asarray(groups), index=list(image_ids))
+            _check_whole(found.loc[frame.ImageId].reset_index(drop=True), frame, source, by)
 
 
 def _check_ids(ids: pd.Series, source: str, known: set[str], where: str, *, extra: bool) -> None:
@@ -194,7 +168,8 @@ def _check_whole(groups: pd.Series, frame: pd.DataFrame, source: str, by: str) -
             f"{source}: {frame.ImageId.iloc[mate]} in fold {folds[mate]} and "
             f"{frame.ImageId.iloc[split[0]]} in fold {folds[split[0]]} are of one group by {by} "
             f"(group {group}; {groups.iloc[split].nunique()} groups are split across folds). "
-            "Images that overlap must be in one fold, or the out-of-fold score is too high."
+            "Such images must be in one fold, or the out-of-fold score is too high: correct the "
+            f"file, or move it away (mv {source} {source}.old) and split makes new folds."
         )
 
 
@@ -209,7 +184,7 @@ def balance_table(frame: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
         One row per fold and one for `all`: fold, groups, largest_group (images), images,
         empty_images, ship_images, ships and ships by size; whole numbers.
     """
-    contents = _contents(frame.ImageId, truth).drop(columns="stratum")
+    contents = contents_of(frame.ImageId, truth).drop(columns="stratum")
     fold = frame.fold.to_numpy()
     parts = [(str(number), fold == number) for number in np.unique(fold)]
     rows = []
@@ -220,14 +195,17 @@ def balance_table(frame: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def describe_folds(frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+def describe_folds(
+    frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int, groups_sha256: str | None = None
+) -> dict[str, Any]:
     """Say how the folds were made and what they hold, as JSON takes it.
 
     Returns:
-        rule; seed; folds; SHA-256 of the table, of its sorted ids and of the truth's sorted rows;
-        balance, a list of the rows of `balance_table`.
+        rule; seed; folds; SHA-256 of the table, of its sorted ids and of the truth's sorted rows,
+        and of the data's own groups if it has some; balance, a list of the rows of `balance_table`.
     """
-    return {
+    own = {} if groups_sha256 is None else {GROUPS_SHA256: groups_sha256}
+    return own | {
         "rule": RULE,
         "seed": seed,
         "folds": int(frame.fold.nunique()),
@@ -249,14 +227,27 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_folds(path: Path, frame: pd.DataFrame, truth: pd.DataFrame, *, seed: int) -> None:
+def write_folds(
+    path: Path,
+    frame: pd.DataFrame,
+    truth: pd.DataFrame,
+    *,
+    seed: int,
+    groups_sha256: str | None = None,
+) -> None:
     """Write the table to `path` and what `describe_folds` says beside it, as `.json`."""
-    write_json(path.with_suffix(".json"), describe_folds(frame, truth, seed=seed))
+    record = describe_folds(frame, truth, seed=seed, groups_sha256=groups_sha256)
+    write_json(path.with_suffix(".json"), record)
     write_atomic(path, _text(frame))
 
 
 def find_folds(
-    folder: Path, image_ids: Sequence[str], truth: pd.DataFrame, folds: int
+    folder: Path,
+    image_ids: Sequence[str],
+    truth: pd.DataFrame,
+    folds: int,
+    *,
+    groups_sha256: str | None = None,
 ) -> Path | None:
     """Find folds that `write_folds` wrote for the same images, wherever these lay then.
 
@@ -265,6 +256,7 @@ def find_folds(
         image_ids: The images to split.
         truth: Their instances.
         folds: Number of folds.
+        groups_sha256: Of the data's own groups; None if it has none.
 
     Returns:
         The table, of several the first by name; None if there is none.
@@ -273,7 +265,12 @@ def find_folds(
     for record in sorted(folder.glob("*.json")):
         with suppress(ArtifactError):  # no record of ours
             known, table = read_json(record), record.with_suffix(".csv")
-            if isinstance(known, dict) and wanted.items() <= known.items() and table.is_file():
+            if (
+                isinstance(known, dict)
+                and wanted.items() <= known.items()
+                and known.get(GROUPS_SHA256) == groups_sha256
+                and table.is_file()
+            ):
                 return table
     return None
 

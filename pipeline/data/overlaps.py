@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.config.reading import STRICT, Reading
+from pipeline.data.any_offset import find_pairs
 from pipeline.data.collisions import colliding_cells
+from pipeline.data.grouping import connected, join_groups, numbered
 from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import MEAN_STEPS, Signatures, to_levels
 from pipeline.errors import DataError
@@ -74,8 +74,12 @@ def find_groups(
     signatures = read_signatures(
         [image_paths[index] for index in order], jobs=jobs, store=signatures_path, reading=reading
     )
+    known = link_tiles(signatures)
+    pairs = find_pairs(
+        signatures, [image_paths[index] for index in order], known, jobs=jobs, reading=reading
+    )
     groups = np.empty(len(ids), np.int64)
-    groups[order] = link_tiles(signatures)
+    groups[order] = join_groups(known, [pair[:2] for pair in pairs])
     return groups
 
 
@@ -109,9 +113,8 @@ def link_tiles(signatures: Signatures) -> Index:
             if same.any():
                 true = np.stack(check.tiles(looked_at[same])[:2], axis=1)
                 links = np.concatenate([links, true])
-                groups[:] = _connected(links, count)
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+                groups[:] = connected(links, count)
+    return numbered(groups)
 
 
 def linked_pairs(signatures: Signatures, groups: Index) -> tuple[Index, Index, Index]:
@@ -143,12 +146,6 @@ def _without(codes: Index, others: Index) -> Index:
         return codes
     place = np.minimum(np.searchsorted(others, codes), len(others) - 1)
     return np.asarray(codes[others[place] != codes])
-
-
-def _connected(links: Index, count: int) -> npt.NDArray[np.int32]:
-    weights = np.ones(len(links), np.int8)
-    graph = coo_array((weights, (links[:, 0], links[:, 1])), (count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 class _Check:

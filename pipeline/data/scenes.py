@@ -1,5 +1,6 @@
 """Which images show the same place, in a folder whose images may differ in size."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.reading import STRICT, Reading
+from pipeline.data.any_offset import COVERED
 from pipeline.data.overlaps import Index, find_groups
 from pipeline.data.signatures import SHORTEST_PX
 from pipeline.masks.sizes import Size, Sizes
+
+LOG = logging.getLogger(__name__)
 
 
 def find_groups_by_size(
@@ -26,6 +30,7 @@ def find_groups_by_size(
 
     Images of a size that no other has, or too small to be described, are alone in their groups.
     """
+    LOG.info("overlaps: %d images %s", len(ids), COVERED)
     find = partial(find_groups, jobs=jobs, reading=reading)
     if sizes.common is not None:
         return find(image_paths, ids, signatures_path=signatures_path)

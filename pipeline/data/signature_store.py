@@ -24,6 +24,7 @@ from tqdm import tqdm
 from pipeline.config.reading import STRICT, Reading
 from pipeline.data.decoding import UnusableImageError
 from pipeline.data.images import read_luminance, shown, unreadable
+from pipeline.data.landmarks import CODES, LANDMARKS, VIEWS, describe
 from pipeline.data.signatures import (
     SHORTEST_PX,
     Layout,
@@ -37,13 +38,21 @@ from pipeline.jobs.artifacts import write_atomic
 
 LOG = logging.getLogger(__name__)
 STORES = Path("data") / ".signatures"  # the store of each data folder, by its name
-VERSION = 2  # of what a part holds; another one is computed again
+VERSION = 3  # of what a part holds; another one is computed again
 PART_IMAGES = 1024  # lost at most when a pass is killed
-ARRAYS = {"values": np.int8, "means": np.uint16, "noise": np.float32, "tables": np.uint32}
+ARRAYS = {
+    "values": np.int8,
+    "means": np.uint16,
+    "noise": np.float32,
+    "tables": np.uint32,
+    "codes": np.uint8,
+    "places": np.int16,
+    "turns": np.uint8,
+}
 NOT_THERE = (-1, -1)
 
 Key = tuple[str, int, int]
-Row = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.float32], int]
+Row = tuple[npt.NDArray[Any] | int, ...]
 
 
 class Seen(NamedTuple):
@@ -183,6 +192,9 @@ def _empty(layout: Layout, count: int) -> Signatures:
         np.empty((count, cells, 4), np.uint16),
         np.empty((count, cells), np.float32),
         np.empty(count, np.uint32),
+        np.empty((count, LANDMARKS, VIEWS, CODES), np.uint8),
+        np.empty((count, LANDMARKS, 2), np.int16),
+        np.empty((count, LANDMARKS, VIEWS), np.uint8),
     )
 
 
@@ -210,7 +222,8 @@ def _look(path: Path, layout: Layout | None, *, reading: Reading) -> Seen:
     values, means = sign(gray_hw, layout)
     rounding = luminance_table(content)
     noise = jpeg_noise(rounding, gray_hw, layout)
-    return Seen(height, width, "", (values, means, noise, zlib.crc32(rounding.tobytes())))
+    mark = zlib.crc32(rounding.tobytes())
+    return Seen(height, width, "", (values, means, noise, mark, *describe(gray_hw)))
 
 
 def _write_part(store: Path, layout: Layout, keys: Sequence[Key], rows: Sequence[Row]) -> None:

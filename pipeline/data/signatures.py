@@ -107,6 +107,9 @@ class Signatures:
         noise: float32 (n, cells): standard deviation, in grey levels, that JPEG's rounding may give
             an answer, from the file's own quantisation table.
         tables: uint32 (n,): a mark of that table; tiles with equal marks were rounded alike.
+        codes: uint8 (n, landmarks, views, codes), as `landmarks.describe` gives them.
+        places: int16 (n, landmarks, 2), of the same.
+        turns: uint8 (n, landmarks, views), of the same.
     """
 
     layout: Layout
@@ -114,6 +117,9 @@ class Signatures:
     means: npt.NDArray[np.uint16]
     noise: npt.NDArray[np.float32]
     tables: npt.NDArray[np.uint32]
+    codes: npt.NDArray[np.uint8]
+    places: npt.NDArray[np.int16]
+    turns: npt.NDArray[np.uint8]
 
 
 def to_levels() -> npt.NDArray[np.float32]:

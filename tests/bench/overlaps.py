@@ -5,7 +5,7 @@
 `accuracy` cuts nine overlapping tiles from each of the demo's scenes, each compressed anew.
 Times are of this process's processor alone, so that a busy machine does not change them; `full`
 gives the wall clock too. `full` simulates the signatures of 192,556 tiles of 768 px in about 36,000
-groups, a tenth of the cells solid. For images of your own:
+groups, a tenth of the cells solid, with random landmarks. For images of your own:
 ./run.sh find_overlaps.
 """
 
@@ -20,6 +20,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.data.any_offset import find_pairs
+from pipeline.data.landmark_votes import propose
+from pipeline.data.landmarks import CODES, DIRECTIONS, LANDMARKS, VIEWS
 from pipeline.data.overlaps import _Check, find_groups, link_tiles
 from pipeline.data.rendering.scenes import lay_out, paint
 from pipeline.data.signature_store import read_signatures
@@ -129,10 +132,12 @@ def growth():
             some = paths[:count]
             reading, table = cpu_s(lambda some=some: read_signatures(some, jobs=1, store=None))
             matching, found = cpu_s(lambda table=table: link_tiles(table))
+            further, _ = cpu_s(lambda s=some, t=table, f=found: find_pairs(t, s, f, jobs=1))
             right = len(set(found)) == len(set(np.arange(count) // 25)) == found.max() + 1
             print(
-                f"{count:6d} tiles: {reading / count * 1e3:.2f} ms per image to decode and sign, "
-                f"{matching / count * 1e3:.2f} ms to match; groups {'right' if right else 'WRONG'}"
+                f"{count:6d} tiles: ms per image: {reading / count * 1e3:.2f} to decode and sign, "
+                f"{matching / count * 1e3:.2f} to match at thirds, {further / count * 1e3:.2f} at "
+                f"any offset; groups {'right' if right else 'WRONG'}"
             )
         some = paths[: COUNTS[0]]
         again = find_groups(some, [path.name for path in some], jobs=2, signatures_path=None)
@@ -169,7 +174,11 @@ def simulate(count, seed=0, solid=0.1):
         first += places.size
     order = rng.permutation(count)
     noise, tables = np.full((count, 9), 0.15, np.float32), np.zeros(count, np.uint32)
-    signatures = Signatures(layout, values[order], means[order], noise, tables)
+    codes = rng.integers(2 * DIRECTIONS, size=(count, LANDMARKS, VIEWS, CODES), dtype=np.uint8)
+    places = rng.integers(140, size=(count, LANDMARKS, 2), dtype=np.int16)
+    turns = rng.integers(8, size=(count, LANDMARKS, VIEWS), dtype=np.uint8)
+    values, means = values[order], means[order]
+    signatures = Signatures(layout, values, means, noise, tables, codes, places, turns)
     return signatures, groups[order], numbers[order]
 
 
@@ -188,11 +197,13 @@ def full():
     before = time.perf_counter()
     seconds, found = cpu_s(lambda: link_tiles(signatures))
     wall = time.perf_counter() - before
+    further, candidates = cpu_s(lambda: propose(signatures, found))
     mixed = len(np.unique(np.stack([groups, found]), axis=1).T) - found.max() - 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{FULL} tiles, {groups.max() + 1} groups: {seconds:.0f} s of processor, {wall:.0f} s of "
-        f"clock, peak {peak:.2f} GiB; {found.max() + 1} groups found, {mixed} of them mixed; "
+        f"clock; {further:.0f} s more for {len(candidates.one)} candidates at any offset; peak "
+        f"{peak:.2f} GiB; {found.max() + 1} groups found, {mixed} of them mixed; "
         f"{count_parts(signatures, numbers)} are connected by more than solid cells"
     )
 
