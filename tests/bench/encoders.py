@@ -35,6 +35,7 @@ from tests.bench.sizes import sized
 PAGE = Path("docs/encoders.md")
 CROP_PX, IMAGE, COUNTED_PX, OTHER_PX = 96, (101, 75), 224, 96
 MAX_COMPUTED = 60e6
+MAX_STRIDE_PX = 64
 HEAD = """# Encoders
 
 The smallest encoder of each family of timm (`tu-...`) and of segmentation_models_pytorch, as
@@ -142,8 +143,7 @@ def sizes_of(built: SegmentationNetwork) -> str:
     """Say in two or three words which images a network takes."""
     if built.largest_px is not None:
         return f"up to {built.largest_px}"
-    odd = problem_at(built, 5 * 32, 7 * 32) is None and built.stride <= 64
-    return "any" if odd else f"multiples of {built.stride}"
+    return "any" if built.stride <= MAX_STRIDE_PX else f"multiples of {built.stride}"
 
 
 def made_for_another(network: Network) -> bool:

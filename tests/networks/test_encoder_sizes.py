@@ -23,7 +23,19 @@ from tests.bench.encoders import page, sizes_of
 pytestmark = pytest.mark.unit
 
 TABLE = {encoder.name: encoder for encoder in measured.read_encoders()}
-TRIED = sorted(TABLE)[::5]
+TRIED = [
+    *("resnet18", "timm-skresnet18", "mit_b0", "timm-efficientnet-b0", "efficientnet-b0"),
+    *("xception", "vgg11", "mobilenet_v2", "tu-resnet10t", "tu-cspnext_tiny"),
+    *("tu-resnest14d", "tu-dpn48b", "tu-mobilenetv4_conv_small_035", "tu-cpubone_nano"),
+    *("tu-ese_vovnet19b_slim_dw", "tu-resnext26ts", "tu-cs3darknet_focus_s"),
+    *("tu-gernet_s", "tu-resnetaa34d", "tu-dla46x_c", "tu-resnetblur18"),
+    *("tu-mobilenetv1_100", "tu-lcnetv2_small", "tu-regnety_002", "tu-tinynet_e"),
+    *("tu-hgnetv2_b0", "tu-legacy_seresnet18", "tu-convnext_zepto_rms"),
+    *("tu-mobilenetv2_035", "tu-regnetx_002", "tu-resnetv2_18", "tu-lcnet_035"),
+    *("tu-ghostnet_050", "tu-repvgg_a0", "tu-test_coatnet", "tu-test_vit"),
+    *("tu-pit_ti_224", "tu-levit_128s", "tu-visformer_tiny", "tu-shvit_s1"),
+]
+"""The quickest to build of each of forty families; the last four no architecture takes."""
 
 
 def section(encoder, arch="unet", **options):
@@ -34,9 +46,8 @@ def section(encoder, arch="unet", **options):
 def test_the_table_is_true(name):
     found = TABLE[name]
     if found.arch == "-":
-        for arch in ("unet", "dpt"):
-            with pytest.raises(ConfigError, match=rf"{name}.*{OTHERS}"):
-                check_sizes(section(name, arch), 96, [])
+        with pytest.raises(ConfigError, match=rf"{name}.*{OTHERS}"):
+            check_sizes(section(name), 96, [])
         return
     built = on_shapes(lambda: build_random(section(name, found.arch), 1, image_head=False))
     assert sizes_of(built) == found.sizes
@@ -70,30 +81,19 @@ def test_an_encoder_made_for_a_size_gets_it_by_padding(encoder, options, stride,
             network(IMAGE[:, :, :1, :1].expand(1, 3, 1, 161))
 
 
-def test_a_swin_takes_any_size_and_keeps_its_tensors():
+def test_a_swin_takes_any_size():
     swin = section("tu-swin_tiny_patch4_window7_224", "unet_fpn")
-    ours = on_shapes(lambda: build_random(swin, 1, image_head=False))
-    with torch.device("meta"):
-        strict = of_smp("tu-swin_tiny_patch4_window7_224")
-    assert ours.stride == 32
-    assert ours.body.encoder.state_dict().keys() == strict.state_dict().keys()
-    assert problem_at(ours, 101, 75) is None
-    assert problem_at(strict, 101, 75) is not None
-
-
-def of_smp(name):
-    from segmentation_models_pytorch.encoders import get_encoder
-
-    return get_encoder(name, weights=None).eval()
+    network = on_shapes(lambda: build_random(swin, 1, image_head=False))
+    assert (network.stride, network.largest_px) == (32, None)
+    assert problem_at(network, 101, 75) is None
 
 
 @pytest.mark.parametrize(
     ("name", "stride"),
     [
-        ("tu-vit_tiny_patch16_224", 32),
         ("tu-vit_small_patch8_224", 32),
         ("tu-vit_small_patch14_dinov2", 32),
-        ("tu-vit_small_patch32_224", 64),
+        ("tu-test_vit", 32),
     ],
 )
 def test_dpt_takes_patches_of_any_size(name, stride):
