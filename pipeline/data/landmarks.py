@@ -34,7 +34,7 @@ Places = npt.NDArray[np.int16]
 
 def shrinkage(height: int, width: int) -> int:
     """Return how many px of a tile make one of what is described."""
-    return max(round(float(np.sqrt(min(height, width) / UNSHRUNK_PX))), 1)
+    return max(int(np.sqrt(min(height, width) / UNSHRUNK_PX)), 1)
 
 
 def turned(image_hw: npt.NDArray[Any], turn: int) -> npt.NDArray[Any]:
