@@ -25,6 +25,7 @@ from pipeline.errors import ConfigError, DataError, PipelineError
 from pipeline.inference.mean_network import MeanNetwork
 from pipeline.jobs.run import Run
 from pipeline.networks.build import SegmentationNetwork, build_network
+from pipeline.networks.input_sizes import InputSizes
 from pipeline.package import graph_file
 from pipeline.package.build import contents
 from pipeline.package.contents import Package
@@ -173,7 +174,7 @@ def original(kind, upsample, *, image_head):
             "onnx",
             "object",
             (1, 3),
-            lambda kind: SegmentationNetwork(Own(2), 1, None, 2),
+            lambda kind: SegmentationNetwork(Own(2), InputSizes(1), None, 2),
             id="onnx, one size, own",
         ),
     ],
@@ -190,7 +191,7 @@ def test_networks_of_every_kind_agree(tmp_path, name, kind, size, make):
 
 
 def test_a_network_that_cannot_be_traced_is_told():
-    graph = Graph([SegmentationNetwork(Undecided(1), 1, None, 1)], "object", (8, 8))
+    graph = Graph([SegmentationNetwork(Undecided(1), InputSizes(1), None, 1)], "object", (8, 8))
     told = r"--as onnx: .* of 8 x 8 px: .*data-dependent.* Change --size H,W"
     with pytest.raises(ConfigError, match=told), exporting(graph, "onnx"):
         trace(graph)
