@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.commands._runs import open_run
 from pipeline.config.paths import of_caller
 from pipeline.data.images import ENDINGS, list_images, shown
-from pipeline.errors import DataError
+from pipeline.errors import ArtifactError, DataError
 from pipeline.jobs.artifacts import read_json, write_json
 from pipeline.jobs.command import argument_parser, exit_codes
 from pipeline.jobs.lock import Lock
@@ -41,7 +41,7 @@ LOG = logging.getLogger("pipeline.commands.predict_images")
 SCENES = (*ENDINGS, ".jp2", ".vrt")
 """How files that are looked for in folders end; a file that is named may end otherwise."""
 RECORDS, DONE = ".scenes", "done.json"
-"""Folder in --out with a folder for each scene, and what is written last there."""
+"""Folder in --out that holds one for each scene, and what is written last there."""
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -101,8 +101,8 @@ def _reading(arguments: Namespace) -> dict[str, Any]:
     from pipeline.scenes.stretch import parse_stretch
 
     said = {
-        "bands": arguments.bands and parse_bands(arguments.bands),
-        "stretch": arguments.stretch and parse_stretch(arguments.stretch),
+        "bands": None if arguments.bands is None else parse_bands(arguments.bands),
+        "stretch": None if arguments.stretch is None else parse_stretch(arguments.stretch),
         "gsd": arguments.gsd,
     }
     return {name: value for name, value in said.items() if value is not None}
@@ -194,7 +194,7 @@ def predict_scenes(
                 try:
                     with open_scene(path, name, model.config.data, how) as scene:
                         count = _predict(scene, model, out, block_px)
-                except DataError as error:
+                except (ArtifactError, DataError) as error:
                     LOG.error("%s", error)
                     failed.append(shown(name))
                 else:
@@ -213,7 +213,7 @@ def _predict(scene: "Scene", model: "Model", out: Path, block_px: int) -> int:
     """
     from pipeline.scenes.scene import write_files
 
-    record = out / RECORDS / scene.name.replace("/", "_/")
+    record = out / RECORDS / "scenes" / scene.name.replace("/", "_/")
     done, work = record / DONE, record / "windows"
     result = read_json(done) if done.exists() else None
     if result is not None and result["pixels"] != scene.identity:
@@ -246,7 +246,7 @@ def _write_table(out: Path, classes: Sequence[str]) -> None:
 
     from pipeline.masks.instances import CLASS_COLUMNS, columns_of, write_instances
 
-    done = sorted(map(read_json, (out / RECORDS).rglob(DONE)), key=itemgetter("name"))
+    done = sorted(map(read_json, (out / RECORDS / "scenes").rglob(DONE)), key=itemgetter("name"))
     rows = [(each["name"], *row) for each in done for row in each["rows"]]
     if rows:
         table = pd.DataFrame(rows, columns=CLASS_COLUMNS, dtype=str)

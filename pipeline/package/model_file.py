@@ -6,6 +6,7 @@ same bytes. It holds tensors and text, no code. `manifest.json` is written last 
 
 import errno
 import hashlib
+import json
 import logging
 import re
 import tempfile
@@ -44,8 +45,10 @@ FORMAT = 2
 EXPORT = "python -m pipeline.commands.export_model"
 MADE_WITH = ("torch", "segmentation-models-pytorch", "timm")
 """Distributions whose versions a model file names beside the pipeline's own."""
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What a zip of changed bytes, or an encrypted one, raises."""
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
+)
+"""What a zip of changed bytes, or an encrypted one, raises, and JSON that is none."""
 
 
 def export_model(run: Run, path: Path) -> None:
@@ -205,7 +208,7 @@ def _unpack(path: Path, folder: Path) -> None:
                     "not use it."
                 )
             archive.extract(MANIFEST, folder)
-            says = read_json(folder / MANIFEST)
+            says = json.loads((folder / MANIFEST).read_bytes())
             found = says.get("format") if isinstance(says, dict) else None
             if found not in range(1, FORMAT + 1):
                 raise ArtifactError(

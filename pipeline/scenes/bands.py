@@ -58,6 +58,11 @@ def choose_bands(
         return tuple(meanings.index(colour) + 1 for colour in COLOURS)
     if len(colours) == 3:
         return tuple(colours)
+    if len(colours) < 3:
+        raise DataError(
+            f"{len(meanings)} bands, of which none is known as a colour. Name the one that is to "
+            "be grey: --bands 1"
+        )
     named = ", ".join(f"{n} {name}" for n, name in enumerate(descriptions, start=1) if name)
     raise DataError(
         f"{len(meanings)} bands, and the file does not say which are red, green and blue"

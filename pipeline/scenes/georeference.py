@@ -50,8 +50,17 @@ class Georeference:
         return self._to_crs(np.asarray(xy_px, np.float64))
 
     def lonlat(self, xy: Points) -> Points:
-        """Return longitude and latitude (WGS 84, degrees) of coordinates, (n, 2)."""
+        """Return longitude and latitude (WGS 84, degrees) of coordinates, (n, 2).
+
+        Raises:
+            DataError: They are beyond what the reference system maps.
+        """
         lon, lat = self._to_wgs84.transform(*xy.T)
+        if not np.isfinite([lon, lat]).all():
+            raise DataError(
+                "an object lies where the reference system has no ground, as in the corners of a "
+                "picture of the whole disc. Mark those pixels as nodata."
+            )
         return np.column_stack([np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon), lat])
 
     def metres_per_px(self, xy_px: Points) -> npt.NDArray[np.float64]:

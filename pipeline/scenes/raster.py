@@ -27,6 +27,8 @@ LOG = logging.getLogger(__name__)
 TIFF = (".tif", ".tiff")
 GEO_TAGS = {33550, 33922, 34264, 34735}
 """Of TIFF: pixel scale, tie points, matrix, and the directory of GeoTIFF's keys."""
+GEO_ELEMENTS = (b"<SRS", b"<GeoTransform", b"<GCPList")
+"""Of the file that GDAL keeps beside a picture, with statistics and much else."""
 MAX_SIDE_PX = 10**6
 SAME_GSD = 0.01
 """Pixels that differ less are not resampled: a map's metres are not exactly those of the ground."""
@@ -78,7 +80,8 @@ class Raster:
         self.georeference = whole and whole.scaled(self._scale_xy)
         count = len(self._source.bands)
         dtype = str(self._source.dtype)
-        self._limits = find_limits(stretch, dtype, count, self._source.sample)
+        limits = find_limits(stretch, dtype, count, self._source.sample)
+        self._limits = [pair[::-1] if self._source.inverted else pair for pair in limits]
         self.identity: dict[str, Any] = {
             "name": name,
             "files": [_file(Path(each)) for each in dataset.files if _decides_pixels(each)],
@@ -189,7 +192,8 @@ def open_raster(
 
 def is_raster(path: Path) -> bool:
     """Tell a raster from a picture: it says where its pixels lie, or only GDAL reads it."""
-    if path.with_name(f"{path.name}.aux.xml").exists():
+    beside = path.with_name(f"{path.name}.aux.xml")
+    if beside.is_file() and any(mark in beside.read_bytes() for mark in GEO_ELEMENTS):
         return True
     if path.suffix.lower() not in TIFF:
         return path.suffix.lower() not in ENDINGS

@@ -1,12 +1,13 @@
 """What is predicted, a picture or a raster, and the files that show what was found in it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from pipeline.config.data import Data
 from pipeline.data.decoding import UnusableImageError
@@ -22,6 +23,7 @@ from pipeline.scenes.raster import Raster, compare_gsd, is_raster, open_raster
 from pipeline.scenes.vectors import OUTLINES, write_scene
 from pipeline.windows.pixels import Picture
 
+ORIENTATION = 0x0112  # EXIF's
 Scene = Picture | Raster
 Objects = Mapping[str, Sequence[FoundObject]]
 """Those of each class."""
@@ -46,11 +48,22 @@ def open_scene(
         defect = name_defect(name, OVERLAY)
         if defect:
             raise UnusableImageError(f"{defect}. Rename the file")
-        if not how and not is_raster(path):
-            return nullcontext(Picture.from_file(path, name, data.reading))
+        if not is_raster(path):
+            if not how:
+                return nullcontext(Picture.from_file(path, name, data.reading))
+            _refuse_turned(path)
     raster = open_raster(path, name=name, **how)
     compare_gsd(raster, data)
     return raster
+
+
+def _refuse_turned(path: Path) -> None:
+    with suppress(OSError), Image.open(path) as picture:
+        if picture.getexif().get(ORIENTATION, 1) != 1:
+            raise UnusableImageError(
+                "EXIF turns this picture, which --bands, --stretch and --gsd do not follow. "
+                "Predict it without them, or write it upright"
+            )
 
 
 def write_files(out: Path, scene: Scene, objects: Objects) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Source:
         size: Width and height, px.
         dtype: Of the values.
         alpha: The band that says what is transparent; None: there is none.
+        inverted: Whether low values are bright, as a TIFF may say.
 
     Raises:
         ConfigError: There are no such bands.
@@ -52,6 +53,7 @@ class Source:
         if self.dtype.kind == "c":
             raise DataError("expected real values, got complex ones. Write their magnitude first.")
         flags = {flag.name for flag in dataset.mask_flag_enums[self.bands[0] - 1]}
+        self.inverted: bool = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
         self._has_mask = not flags & {"alpha", "all_valid"}
         self.alpha = self._opacity(meanings)
 

@@ -1,5 +1,6 @@
 """How a raster's values become 0..255, as networks see them: the same way in the whole scene."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -80,10 +81,13 @@ def find_limits(stretch: Stretch | None, dtype: str, bands: int, sample: Sample)
     if stretch is None or stretch == NONE:
         if dtype == "uint8":
             return ((0.0, 255.0),) * bands
+        values = sample()
+        if not values.size:  # nothing is valid, so nothing is seen
+            return ((0.0, 1.0),) * bands
         raise DataError(
             f"expected a --stretch that makes 0..255 of values of {dtype}, got "
             f"{'none' if stretch else 'nothing'}. Most of its values lie in --stretch "
-            f"{_proposal(sample())}; give it, or the one that the training images were made with: "
+            f"{_proposal(values)}; give it, or the one that the training images were made with: "
             f"{FORMS}."
         )
     first, last = stretch.numbers
@@ -104,7 +108,8 @@ def _proposal(values: npt.NDArray[Any]) -> Stretch:
     """Return a stretch for all bands alike, which keeps colours as they are."""
     limits = [_percentiles(band, 2, 98) for band in values]
     black, white = min(low for low, _ in limits), max(high for _, high in limits)
-    return Stretch("minmax", (float(f"{black:.4g}"), float(f"{white:.4g}")))
+    digits = 3 - math.floor(math.log10(white - black))
+    return Stretch("minmax", (round(black, digits), round(white, digits)))
 
 
 def to_levels(values: npt.NDArray[Any], black: float, white: float) -> npt.NDArray[np.uint8]:

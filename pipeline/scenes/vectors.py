@@ -113,5 +113,7 @@ def _cut_at_180_degrees(shapes: Shapes) -> Shapes:
             for start in (0, 180)
         )
         after = shapely.transform(after, lambda xy: xy - [360, 0])
-        shapes[n] = shapely.MultiPolygon([*shapely.get_parts([before, after])])
+        parts = shapely.get_parts([before, after])
+        # Where an edge lies on the line, the other side has that alone.
+        shapes[n] = shapely.MultiPolygon([*parts[shapely.area(parts) > 0]])
     return shapes

@@ -1,5 +1,6 @@
 """Rasters with coordinates, from the command to the map; pictures beside them stay as they are."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -96,8 +97,38 @@ def test_without_the_extra_pictures_are_predicted_and_maps_refused(scenes, tmp_p
         predict_scenes({"map.tif": scenes / "map.tif"}, model_of(ALL), out)
 
 
+def test_a_picture_stays_one_beside_statistics_that_a_viewer_wrote(scenes, tmp_path, caplog):
+    (scenes / "picture.png.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset>")
+    picture = {"picture.png": scenes / "picture.png"}
+    predict_scenes(picture, model_of(ALL), tmp_path / "out")
+    assert not (tmp_path / "out" / "objects.csv").exists()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(IMAGE_HWC).save(scenes / "picture.png", exif=turned)
+    with pytest.raises(DataError, match="1 of 1"):
+        predict_scenes(picture, model_of(ALL), tmp_path / "more", how={"bands": (1,)})
+    assert "EXIF turns this picture" in caplog.text
+
+
+def test_a_scene_that_changed_half_way_does_not_stop_the_others(scenes, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    every = {name: scenes / name for name in ("map.tif", "picture.png")}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.scenes.scene.write_scene", stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict_scenes(every, model_of(ALL), tmp_path / "out")
+    os.utime(scenes / "map.tif", (1, 1))
+    with pytest.raises(DataError, match=r"1 of 2 were not predicted: map\.tif"):
+        predict_scenes(every, model_of(ALL), tmp_path / "out")
+    assert (tmp_path / "out" / "picture.png.geojson").exists()
+
+
 WRONG = {
     "--bands 1,2": "--bands: expected the numbers",
+    "--bands=": "--bands: expected the numbers",
+    "--stretch=": "--stretch: expected none, minmax",
     "--stretch more": "--stretch: expected none, minmax",
     "--gsd 0": "expected metres above 0, got '0'",
     "--gsd wide": "expected metres above 0, got 'wide'",

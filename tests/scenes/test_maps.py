@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as reproject
 from rasters import GCPS, PLACES, at, control_points, objects_of, write
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, DataError
 from pipeline.masks.outlines import polygons
 from pipeline.scenes.measures import measure
 from pipeline.scenes.outlines import draw
@@ -216,6 +216,27 @@ def test_objects_across_180_degrees_are_cut(tmp_path):
     assert [len(shape.geoms) for shape in shapes] == [2, 1]
     assert shapely.area(shapes) == pytest.approx([300 * 4e-10, 200 * 4e-10], rel=1e-6)
     assert all(part.bounds[2] - part.bounds[0] < 1 for shape in shapes for part in shape.geoms)
+
+
+def test_an_edge_that_lies_on_180_degrees_cuts_nothing(tmp_path):
+    transform = at(180 - 40 / 1024, 10.0, 1 / 1024)
+    path = write(tmp_path / "a.tif", np.zeros((1, HEIGHT, WIDTH), np.uint8), "EPSG:4326", transform)
+    labels_hw = np.zeros((HEIGHT, WIDTH), np.int32)
+    labels_hw[10:20, 40:60] = 1
+    with open_raster(path) as raster:
+        write_scene(tmp_path, raster, objects_of(labels_hw), ["ship"])
+    (shape,) = pyogrio.read_dataframe(tmp_path / "a.tif.geojson").geometry
+    assert shape.bounds == pytest.approx((-180, 10 - 20 / 1024, -180 + 20 / 1024, 10 - 10 / 1024))
+
+
+def test_an_object_that_is_nowhere_on_earth_is_refused(tmp_path):
+    disc = at(-7_000_000, 7_000_000, 14_000_000 / WIDTH)
+    values = np.zeros((1, WIDTH, WIDTH), np.uint8)
+    path = write(tmp_path / "a.tif", values, "+proj=ortho +lat_0=10", disc)
+    labels_hw = np.zeros((WIDTH, WIDTH), np.int32)
+    labels_hw[:3, :3] = 1
+    with open_raster(path) as raster, pytest.raises(DataError, match="Mark those pixels as nodata"):
+        write_scene(tmp_path, raster, objects_of(labels_hw), ["ship"])
 
 
 maps = arrays.arrays(

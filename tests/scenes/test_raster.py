@@ -93,6 +93,29 @@ def test_values_become_levels_as_the_formula_says(tmp_path, dtype, stretch):
     assert np.abs(image_hwc - expected).max() <= 0.5 + 1e-6
 
 
+def test_white_may_be_the_lowest_value(tmp_path):
+    values = np.arange(200, dtype=np.uint8)[None, None]
+    known = {"crs": "EPSG:32633", "transform": at(0, 0, 1), "photometric": "MINISWHITE"}
+    image_hwc, _ = read(write(tmp_path / "a.tif", values, **known))
+    assert (image_hwc[..., 0] == 255 - values[0]).all()
+
+
+def test_the_stretch_that_is_proposed_is_taken(tmp_path):
+    values = np.linspace(300, 300.05, 500, dtype=np.float32).reshape(1, 20, 25)
+    path = write(tmp_path / "a.tif", values)
+    with pytest.raises(DataError) as refused:
+        open_raster(path)
+    proposed = str(refused.value).partition("--stretch minmax:")[2].partition(";")[0]
+    image_hwc, _ = read(path, stretch=parse_stretch(f"minmax:{proposed}"))
+    assert (image_hwc.min(), image_hwc.max()) == (0, 255)
+    assert len(np.unique(image_hwc)) > 200
+
+
+def test_values_of_nothing_valid_need_no_stretch(tmp_path):
+    _, valid_hw = read(write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint16), nodata=0))
+    assert not valid_hw.any()
+
+
 def test_one_band_is_grey(tmp_path):
     values = noise((1, 20, 30))
     image_hwc, _ = read(write(tmp_path / "a.tif", values))
@@ -116,7 +139,7 @@ def test_one_band_is_grey(tmp_path):
 )
 def test_bands_are_those_that_the_file_says(meanings, bands):
     if bands is None:
-        with pytest.raises(DataError, match=r"--bands 3,2,1|expand rgb"):
+        with pytest.raises(DataError, match=r"--bands (1$|3,2,1)|expand rgb"):
             choose_bands(None, meanings, ["B02", *[None] * (len(meanings) - 1)])
     else:
         assert choose_bands(None, meanings, [None] * len(meanings)) == bands
