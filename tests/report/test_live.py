@@ -7,6 +7,7 @@ import urllib.request
 
 import pandas as pd
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from simulated import write_run
@@ -53,7 +54,8 @@ def test_the_next_epoch_is_seen_without_a_hand(browser, training, server):
     plots = len(browser.find_elements(By.CSS_SELECTOR, "#learning figure > svg"))
     history[:2].to_csv(folder / "train/fold0/history.csv", index=False)
     seen = f"2 of 9 {history.loss[1]:.4f}"
-    WebDriverWait(browser, 10).until(lambda one: seen in row(one, "train fold 0"))
+    reloaded = WebDriverWait(browser, 20, ignored_exceptions=[StaleElementReferenceException])
+    reloaded.until(lambda one: seen in row(one, "train fold 0"))
     assert len(browser.find_elements(By.CSS_SELECTOR, "#learning figure > svg")) == plots > 3
     assert browser.get_log("browser") == []
 
