@@ -252,11 +252,16 @@ def _write_table(out: Path, classes: Sequence[str]) -> None:
         table = pd.DataFrame(rows, columns=CLASS_COLUMNS, dtype=str)
         write_instances(out / "instances.csv", table[columns_of(classes)])
         LOG.info("%s", out)
-    rasters = [each["name"] for each in done if each["is_raster"]]
+    rasters = [each for each in done if each["is_raster"]]
+    names = [one["name"] for one in rasters if all((out / name).exists() for name in one["files"])]
+    for name in sorted({one["name"] for one in rasters} - {*names}):
+        LOG.warning(
+            "%s: files of it are gone: objects.csv leaves it out until it is given again", name
+        )
     if rasters:
         from pipeline.scenes.vectors import write_table
 
-        write_table(out / "objects.csv", out, rasters)
+        write_table(out / "objects.csv", out, names)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
         DataError: An image is not there, or twice in different groups; or see `read_table`.
     """
     rows = read_table(path, ["ImageId", "group"], advice="Give a table of these columns.")
-    pairs = {(image_id, group) for image_id, group in rows}
+    pairs = {(image_id, group.strip()) for image_id, group in rows}
     groups = dict(pairs)
     missing = [image_id for image_id in ids if image_id not in groups]
     if missing or len(groups) < len(pairs):

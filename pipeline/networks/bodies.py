@@ -24,8 +24,11 @@ _ERRORS = AssertionError, AttributeError, IndexError, KeyError, RuntimeError, Ty
 """What smp and timm raise for an encoder that they cannot use as asked."""
 _TRIED_PX = 224
 """Side of the image that an encoder is tried on, where it is not made for a size."""
-OTHERS = "resnet34 or tu-convnext_pico"
-"""Encoders that every architecture of smp's takes, at any size."""
+
+
+def others(arch: str) -> str:
+    """Name encoders that an architecture takes, at any size."""
+    return "tu-vit_tiny_patch16_224" if arch == "dpt" else "resnet34 or tu-convnext_pico"
 
 
 def build_body(network: Network, channels: int, image_head: bool) -> tuple[nn.Module, int]:
@@ -71,11 +74,12 @@ def _refusal(network: Network, error: Exception) -> str:
         if arch != network.arch and _works(network, arch):
             return (
                 f"network.arch: {what}: {reason}. Set network.arch={arch}, which takes it, or an "
-                f"encoder such as {OTHERS}."
+                f"encoder such as {others(network.arch)}."
             )
     return (
         f"network.encoder: {what}: {reason}. No architecture takes it. Set an encoder such as "
-        f"{OTHERS}; or network.arch=dpt and network.encoder=tu-vit_tiny_patch16_224."
+        f"{others('unet')} with network.arch=unet; or network.arch=dpt and "
+        f"network.encoder={others('dpt')}."
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from pipeline.config.code_file import CodeFile
 from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
-from pipeline.networks.bodies import OTHERS
+from pipeline.networks.bodies import others
 from pipeline.networks.build import SegmentationNetwork, build_random
 from pipeline.networks.input_sizes import InputSizes, on_shapes, problem_at, squares_taken
 from pipeline.networks.own_class import errors_of
@@ -102,7 +102,7 @@ def _check_size(
     if built.largest_px is None:
         squares = ", ".join(map(str, squares_taken(built))) or "none"
         taken = f"of square images with these sides, px: {squares}"
-    advice = f"Set an encoder that takes any size, such as {OTHERS}"
+    advice = f"Set an encoder that takes any size, such as {others(network.arch)}"
     for side_px in (_multiple(max(size)), None):
         other = network.model_copy(update={"options": network.options | {"img_size": side_px}})
         if network.options.get("img_size") != side_px and _takes(other, size):

@@ -89,7 +89,7 @@ def build_encoder(name: str, depth: int = 5, img_size: int | None = None) -> nn.
 def check_encoder(name: str) -> None:
     """Raise ConfigError for a name that neither smp nor timm knows."""
     if name.startswith("tu-"):
-        arch, _, tag = name.removeprefix("tu-").partition(".")
+        arch, dot, tag = name.removeprefix("tu-").partition(".")
         if not timm.is_model(arch):
             known = timm.list_models()
             hint = nearest(arch, known).partition(" Known")[0]
@@ -98,7 +98,7 @@ def check_encoder(name: str) -> None:
                 f"`timm.list_models()` lists its {len(known)} names."
             )
         tags = [full.partition(".")[2] for full in get_arch_pretrained_cfgs(arch)]
-        if tag and tag not in tags:
+        if dot and tag not in tags:
             raise ConfigError(
                 f"network.encoder: timm has no weights {tag!r} for {arch}.{nearest(tag, tags)} "
                 "Or leave the tag out."

@@ -20,7 +20,7 @@ from torch import Tensor
 from pipeline.errors import ConfigError, DataError
 
 _FILE = "model.safetensors"
-_WRAPPERS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
+_WRAPPERS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict", "module")
 """Under which keys training programs keep the weights, the best of them first."""
 _ALONE = "Save the network's state_dict() alone in the program that made the file."
 
@@ -83,13 +83,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         DataError: Not such a file, or it holds more than tensors.
     """
     content = _content(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
+    while isinstance(content, dict):
+        inner = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
+        if (found := next(inner, None)) is None:
             break
+        content = found
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path}: expected named tensors, got {type(content).__name__}. {_ALONE}")
-    unexpected = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    unexpected = [
+        name
+        for name, value in content.items()
+        if not isinstance(value, Tensor) or not isinstance(name, str)
+    ]
     if unexpected:
         raise DataError(
             f"{path}: expected only tensors, got also {', '.join(map(str, unexpected[:5]))}. Save "

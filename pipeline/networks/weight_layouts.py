@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from torch import Tensor
 
-_WRAPPER = r"(?:module|_orig_mod|body|model|net|network|backbone)\."
+_WRAPPER = r"(?:module|_orig_mod|body|ema_model|model_ema|model|net|network|backbone)\."
 CLASSIFIERS = ("fc", "_fc", "classifier", "head", "last_linear", "linear")
 """What the layers after the features are called."""
 
@@ -40,7 +40,10 @@ def behind_prefix(
         }
         for prefix in prefixes
     }
-    best = max(prefixes, key=lambda prefix: (sum(map(is_known, behind[prefix])), len(prefix)))
+    best = max(
+        prefixes,
+        key=lambda prefix: (sum(map(is_known, behind[prefix])), "ema" in prefix, len(prefix)),
+    )
     return best, behind[best]
 
 

@@ -82,6 +82,11 @@ def _load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> Non
             for name in own
             if name in state and state[name].shape != own[name].shape
         ),
+        *(
+            f"{name} is {state[name].dtype}, or not finite"
+            for name in own
+            if name in state and _is_broken(state[name], own[name])
+        ),
     ]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -91,6 +96,11 @@ def _load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> Non
             "file's."
         )
     nn.Module.load_state_dict(module, state)
+
+
+def _is_broken(values: Tensor, own: Tensor) -> bool:
+    same_kind = values.is_floating_point() == own.is_floating_point()
+    return not same_kind or not bool(values.isfinite().all())
 
 
 def _size(state: dict[str, Tensor]) -> str:

@@ -203,7 +203,7 @@ class Package(Networks):
         """
         networks, calibrated = _networks_of(run), run.result("calibrate")
         source, classes = calibrated.checked("rules.json"), run.config.task.classes
-        confidence = None
+        rules, confidence = read_classes(read_json(source), classes, str(source)), None
         if calibrated.writes(CONFIDENCE):
             path = calibrated.checked(CONFIDENCE)
             confidence = read_confidence(read_json(path), classes, str(path))
@@ -211,7 +211,7 @@ class Package(Networks):
             LOG.warning(NO_CONFIDENCE, run.config.name)
         return cls(
             **vars(networks),
-            rules=read_classes(read_json(source), classes, str(source)),
+            rules=rules,
             confidence=confidence,
             size=Catalog.of(run).sizes.largest,
             made_of=made_of(run),

@@ -116,7 +116,7 @@ def serve(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
             answers: dict[str, Callable[[], bytes]] = {"/": page.render, "/mark": page.mark}
             if (folder / REPORT).is_file():
                 answers["/report"] = (folder / REPORT).read_bytes
-            answer = answers.get(self.path)
+            answer = answers.get(self.path.partition("?")[0])
             if answer is None:
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return
@@ -136,6 +136,6 @@ def serve(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
     except (OSError, OverflowError) as error:
         told = explain(error) if isinstance(error, OSError) else str(error)
         raise ConfigError(
-            f"{host}:{port}: expected an address to listen at, got: {told}. Give another --port, "
-            "or 0 for any free one."
+            f"{host}:{port}: expected an address to listen at, got: {told.rstrip('.')}. Give "
+            "another --port, 0 for any free one, or another --host."
         ) from None

@@ -42,7 +42,7 @@ def choose_bands(
     colours = [n for n, meaning in enumerate(meanings, start=1) if meaning != "alpha"]
     if given is not None:
         if missing := [band for band in given if band > len(meanings)]:
-            raise ConfigError(
+            raise DataError(
                 f"expected bands from 1 to {len(meanings)}, which it has, got {missing[0]} in "
                 f"--bands {','.join(map(str, given))}. Correct it."
             )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.config.data import Data
 from pipeline.data.images import ENDINGS
-from pipeline.errors import ConfigError, DataError, about
+from pipeline.errors import DataError, about
 from pipeline.inference.regions import Box
 from pipeline.scenes.gdal import gdal
 from pipeline.scenes.georeference import Georeference, of_raster
@@ -228,7 +228,7 @@ def _scale(
     """Return a new pixel's width and height in the file's own, and both in metres."""
     if georeference is None:
         if gsd is not None:
-            raise ConfigError(
+            raise DataError(
                 f"--gsd {gsd:g}: expected coordinates and a reference system, which tell how large "
                 "a pixel is, got none. Leave --gsd out, or assign them with gdal_edit."
             )
@@ -242,7 +242,7 @@ def _scale(
             "the scene's centre. Correct its matrix or reference system with gdal_edit."
         )
     if gsd is not None and not (gsd > 0 and (size * own_xy / gsd).max() <= MAX_SIDE_PX):
-        raise ConfigError(
+        raise DataError(
             f"--gsd {gsd:g}: expected metres a pixel of which a side has at most {MAX_SIDE_PX} px, "
             f"got a raster of {size[0]} x {size[1]} px of {across_m:.4g} x {down_m:.4g} m. Give "
             "a larger number."

@@ -40,7 +40,7 @@ class Source:
         inverted: Whether low values are bright, as a TIFF may say.
 
     Raises:
-        ConfigError: There are no such bands.
+        DataError: There are no such bands.
         DataError: The bands are not known, or their values are not real numbers.
     """
 

@@ -29,12 +29,17 @@ class Stretch:
     numbers: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return self.kind + ":" * bool(self.numbers) + ",".join(f"{n:.10g}" for n in self.numbers)
+        return self.kind + ":" * bool(self.numbers) + ",".join(map(_shortest, self.numbers))
 
 
 NONE = Stretch("none")
 Limits = tuple[tuple[float, float], ...]
 """Of each band the value that becomes 0 and the one that becomes 255."""
+
+
+def _shortest(number: float) -> str:
+    short = f"{number:.10g}"
+    return short if float(short) == number else repr(number)
 
 
 def parse_stretch(text: str) -> Stretch:
@@ -101,14 +106,15 @@ def _percentiles(values: npt.NDArray[Any], low: float, high: float) -> tuple[flo
     if not values.size:
         return 0.0, 1.0
     black, white = np.percentile(values, [low, high]).tolist()
-    return black, white if white > black else black + 1
+    return black, white if white > black else max(black + 1, float(np.nextafter(black, np.inf)))
 
 
 def _proposal(values: npt.NDArray[Any]) -> Stretch:
     """Return a stretch for all bands alike, which keeps colours as they are."""
     limits = [_percentiles(band, 2, 98) for band in values]
     black, white = min(low for low, _ in limits), max(high for _, high in limits)
-    digits = 3 - math.floor(math.log10(white - black))
+    spread = white - black
+    digits = 3 - math.floor(math.log10(spread)) if 0 < spread < np.inf else 0
     return Stretch("minmax", (round(black, digits), round(white, digits)))
 
 

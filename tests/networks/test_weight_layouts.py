@@ -64,6 +64,13 @@ LAYOUTS = {
         "model": other,
         "model_ema": behind("module.", state, n_averaged=torch.tensor(3)),
     },
+    "ema_of_lightning": lambda state, other: {
+        "state_dict": behind("model.", other) | behind("ema_model.", state)
+    },
+    "ema_in_a_module": lambda state, other: {
+        "model": other,
+        "ema": {"module": state, "decay": 0.9},
+    },
 }
 
 
@@ -104,13 +111,28 @@ def test_a_whole_network_of_smps_is_loaded_behind_a_prefix(tmp_path):
     ("content", "message"),
     [
         (lambda: source("test_resnet"), r"it holds timm\.\S+, not tensors alone\. Save the"),
+        (lambda: {1: torch.ones(1)}, "expected only tensors, got also 1"),
+        (
+            lambda: {
+                name: value.to(torch.int8)
+                for name, value in source("test_resnet").state_dict().items()
+            },
+            "is torch.int8, or not finite",
+        ),
+        (
+            lambda: {
+                name: value * float("nan")
+                for name, value in source("test_resnet").state_dict().items()
+            },
+            "is torch.float32, or not finite",
+        ),
         (lambda: {"args": argparse.Namespace(lr=1)}, "it holds argparse.Namespace, not tensors"),
     ],
-    ids=["whole model", "arguments"],
+    ids=["whole model", "numbers for names", "int8", "nan", "arguments"],
 )
-def test_a_file_that_would_have_to_be_run_is_refused(tmp_path, content, message):
+def test_what_is_not_tensors_of_numbers_alone_is_refused(tmp_path, content, message):
     torch.save(content(), tmp_path / "a.pth")
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises((ConfigError, DataError), match=message) as caught:
         encoder_from(tmp_path / "a.pth")
     assert "weights_only" not in str(caught.value)
 

@@ -73,7 +73,7 @@ def test_nothing_but_the_page_is_served(server):
 
 
 def test_an_address_that_cannot_be_had_is_an_error(training, server):
-    with pytest.raises(ConfigError, match="Give another --port"):
+    with pytest.raises(ConfigError, match="another --port, 0 for any free one"):
         serve(training[0], "127.0.0.1", int(server.split(":")[2][:-1]))
-    with pytest.raises(ConfigError, match="Give another --port"):
+    with pytest.raises(ConfigError, match="another --port, 0 for any free one"):
         serve(training[0], "127.0.0.1", 70_000)

@@ -327,14 +327,14 @@ def test_metres_need_coordinates(tmp_path, caplog):
     plain = write(tmp_path / "a.tif", noise((1, 8, 9)))
     no_system = write(tmp_path / "b.tif", noise((1, 8, 9)), None, at(0, 0, 2))
     for path in (plain, no_system):
-        with pytest.raises(ConfigError, match=r"[ab]\.tif: --gsd 2: expected coordinates"):
+        with pytest.raises(DataError, match=r"[ab]\.tif: --gsd 2: expected coordinates"):
             open_raster(path, gsd=2)
         with open_raster(path) as raster:
             assert raster.georeference is None
         assert f"{path}: no coordinates or no reference system" in caplog.text
     located = write(tmp_path / "c.tif", noise((1, 8, 9)), "EPSG:32633", at(5e5, 5e6, 2))
     for gsd in (0.0, -1.0, float("nan"), 1e-6):
-        with pytest.raises(ConfigError, match=r"expected metres a pixel"):
+        with pytest.raises(DataError, match=r"expected metres a pixel"):
             open_raster(located, gsd=gsd)
     with open_raster(located, gsd=1e4) as raster:
         assert (raster.width, raster.height) == (1, 1)
@@ -361,7 +361,7 @@ def test_what_is_no_usable_raster_is_refused(tmp_path):
         with pytest.raises(DataError, match=said):
             open_raster(path, stretch=Stretch("minmax", (0, 1)))
     path = write(tmp_path / "a.tif", values)
-    with pytest.raises(ConfigError, match=r"a\.tif: expected bands from 1 to 3.*got 4"):
+    with pytest.raises(DataError, match=r"a\.tif: expected bands from 1 to 3.*got 4"):
         open_raster(path, bands=(4, 3, 2))
 
 
