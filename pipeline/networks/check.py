@@ -100,8 +100,10 @@ def _check_size(
         return
     taken = str(InputSizes(built.stride, built.largest_px))
     if built.largest_px is None:
-        squares = ", ".join(map(str, squares_taken(built))) or "none"
-        taken = f"of square images with these sides, px: {squares}"
+        sides = ", ".join(map(str, squares_taken(built)))
+        taken = (
+            f"square images with these sides, px: {sides}" if sides else "no size that was tried"
+        )
     advice = f"Set an encoder that takes any size, such as {others(network.arch)}"
     for side_px in (_multiple(max(size)), None):
         other = network.model_copy(update={"options": network.options | {"img_size": side_px}})

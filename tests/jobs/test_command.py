@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
+from pipeline.config.load import load_config
 from pipeline.jobs.command import exit_codes
+from pipeline.jobs.lock import Lock
 
 pytestmark = pytest.mark.contract
 
@@ -110,12 +112,15 @@ def test_two_first_runs_at_once_share_the_demo(tmp_path, start):
     demo = "{seed: 3, tile_px: 96, train_tiles: 40, test_tiles: 9, empty_share: 0.5}"
     config.write_text(f"base: {ROOT / 'tests/tiny.yaml'}\ndata: {{demo: {demo}}}\n")
     command = [*STAGE[:-1], str(config)]
-    pair = [start(*command, f"name={name}") for name in "ab"]
-    told = [stage.communicate(timeout=60)[1] for stage in pair]
-    assert [stage.returncode for stage in pair] == [0, 0], told
+    folder = tmp_path / load_config(config, []).data_folder
+    folder.parent.mkdir()
+    with Lock(folder.with_name(f".{folder.name}.lock"), "the test").take():
+        pair = [start(*command, f"name={name}") for name in "ab"]
+        for stage in pair:
+            assert any("waiting for process" in line for line in stage.stderr)
+    told = [stage.stderr.read() for stage in pair]
+    assert [stage.wait(timeout=60) for stage in pair] == [0, 0], told
     assert [text.count("rendering the demo") for text in told].count(1) == 1
-    assert "waiting for process" in "".join(told)
-    (folder,) = tmp_path.glob("data/demo-*")
     assert len(list((folder / "train_v2").iterdir())) == 40
     made = [(tmp_path / "runs" / name / "data/catalog.json").read_bytes() for name in "ab"]
     assert made[0] == made[1]
