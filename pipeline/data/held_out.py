@@ -1,6 +1,6 @@
 """Which images of a table are held out for a test: whole groups, empty and filled alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,6 +47,15 @@ def read_groups(path: Path, ids: Sequence[str]) -> list[str]:
         DataError: An image is not there, or twice in different groups; or see `read_table`.
     """
     rows = read_table(path, ["ImageId", "group"], advice="Give a table of these columns.")
+    return groups_of(rows, ids, path)
+
+
+def groups_of(rows: Iterable[Sequence[str]], ids: Sequence[str], path: Path) -> list[str]:
+    """Return the group of each image from the rows `ImageId, group` of the table at `path`.
+
+    Raises:
+        DataError: An image is not there, or twice in different groups.
+    """
     pairs = {(image_id, group.strip()) for image_id, group in rows}
     groups = dict(pairs)
     missing = [image_id for image_id in ids if image_id not in groups]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.data.catalog import Catalog
 from pipeline.data.collisions import Index
-from pipeline.data.held_out import read_groups
+from pipeline.data.held_out import groups_of
 from pipeline.data.images import shown
 from pipeline.errors import DataError
 from pipeline.jobs.tables import read_table
@@ -37,7 +37,8 @@ def read_own_groups(path: Path, catalog: Catalog) -> Index:
     """
     advice = f"Give each training image its group, or delete {path} if there are none."
     known = {*catalog.train_ids}
-    for number, (image_id, group) in enumerate(read_table(path, COLUMNS, advice=advice), start=2):
+    rows = [*read_table(path, COLUMNS, advice=advice)]
+    for number, (image_id, group) in enumerate(rows, start=2):
         if not group.strip():
             raise DataError(
                 f"{path}, row {number}: expected a group of {shown(image_id)}, got a blank. An "
@@ -48,7 +49,7 @@ def read_own_groups(path: Path, catalog: Catalog) -> Index:
                 f"{path}, row {number}: expected a training image, got {shown(image_id)!r}, which "
                 f"{catalog.root} does not hold. Correct the id, or delete the row."
             )
-    numbers, names = pd.factorize(pd.Series(read_groups(path, catalog.train_ids)))
+    numbers, names = pd.factorize(pd.Series(groups_of(rows, catalog.train_ids, path)))
     if len(names) < 2:
         raise DataError(
             f"{path}: expected two groups or more, got {shown(names[0])} for all "

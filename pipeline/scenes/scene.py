@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base as Exif
 
 from pipeline.config.data import Data
 from pipeline.data.decoding import UnusableImageError
@@ -23,7 +24,6 @@ from pipeline.scenes.raster import Raster, compare_gsd, is_raster, open_raster
 from pipeline.scenes.vectors import OUTLINES, write_scene
 from pipeline.windows.pixels import Picture
 
-ORIENTATION = 0x0112  # EXIF's
 Scene = Picture | Raster
 Objects = Mapping[str, Sequence[FoundObject]]
 """Those of each class."""
@@ -59,7 +59,7 @@ def open_scene(
 
 def _refuse_turned(path: Path) -> None:
     with suppress(OSError), Image.open(path) as picture:
-        if picture.getexif().get(ORIENTATION, 1) != 1:
+        if picture.getexif().get(Exif.Orientation, 1) != 1:
             raise UnusableImageError(
                 "EXIF turns this picture, which --bands, --stretch and --gsd do not follow. "
                 "Predict it without them, or write it upright"

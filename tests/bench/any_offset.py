@@ -9,7 +9,6 @@ deviation and quality each. `strangers` has as many tiles as scenes: whatever is
 `half` cuts the demo's scenes at half steps.
 """
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ from pipeline.data.overlaps import link_tiles
 from pipeline.data.rendering.scenes import lay_out
 from pipeline.data.rendering.scenes import paint as render
 from pipeline.data.signature_store import read_signatures
-from tests.bench.sizes import sized
+from tests.bench.sizes import do_named, sized
 
 SIDES = sized(((144, 360), (256, 180), (768, 36)), ((96, 9),))
 STRANGERS = sized(2000, 18)
@@ -251,9 +250,7 @@ def half():
 
 
 def main():
-    works = {work.__name__: work for work in (pairs, faint, strangers, half)}
-    for name in sys.argv[1:] or works:
-        works[name]()
+    do_named(pairs, faint, strangers, half)
 
 
 if __name__ == "__main__":

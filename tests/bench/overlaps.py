@@ -10,7 +10,6 @@ groups, a tenth of the cells solid, with random landmarks. For images of your ow
 """
 
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from pipeline.data.overlaps import _Check, find_groups, link_tiles
 from pipeline.data.rendering.scenes import lay_out, paint
 from pipeline.data.signature_store import read_signatures
 from pipeline.data.signatures import Layout, Signatures
-from tests.bench.sizes import sized
+from tests.bench.sizes import do_named, sized
 
 FULL = sized(192_556, 300)
 LARGEST = 1096
@@ -209,9 +208,7 @@ def full():
 
 
 def main():
-    works = {work.__name__: work for work in (accuracy, decoding, growth, full)}
-    for name in sys.argv[1:] or works:
-        works[name]()
+    do_named(accuracy, decoding, growth, full)
 
 
 if __name__ == "__main__":
