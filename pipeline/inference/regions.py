@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.networks.frame import next_multiple
+
 CELL_PX = 16
 CALL_PX = 96 * 96
 """What it costs, in pixels, that a window seldom shares its size, and so its passes, with many."""
@@ -139,12 +141,9 @@ def _regions(
 
 def _side(first: int, after: int, end: int, stride: int, side_px: int) -> tuple[int, int]:
     """Return where a window's side begins and ends: where the image does, it reaches back."""
-    last = _up(end, stride)
+    last = next_multiple(end, stride)
     first = max(first, 0) // stride * stride
-    length = _up(min(_up(after, stride), last) - first, math.lcm(side_px, stride))
+    after = min(next_multiple(after, stride), last)
+    length = next_multiple(after - first, math.lcm(side_px, stride))
     first = max(min(first, last - length), 0)
     return first, min(first + length, end)
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step

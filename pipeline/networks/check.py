@@ -10,6 +10,7 @@ from pipeline.config.networks import Network
 from pipeline.errors import ConfigError
 from pipeline.networks.bodies import others
 from pipeline.networks.build import SegmentationNetwork, build_random
+from pipeline.networks.frame import next_multiple
 from pipeline.networks.input_sizes import InputSizes, on_shapes, problem_at, squares_taken
 from pipeline.networks.own_class import errors_of
 from pipeline.networks.weights import check_imagenet, load_start_weights
@@ -105,7 +106,7 @@ def _check_size(
             f"square images with these sides, px: {sides}" if sides else "no size that was tried"
         )
     advice = f"Set an encoder that takes any size, such as {others(network.arch)}"
-    for side_px in (_multiple(max(size)), None):
+    for side_px in (next_multiple(max(size), _STEP_PX), None):
         other = network.model_copy(update={"options": network.options | {"img_size": side_px}})
         if network.options.get("img_size") != side_px and _takes(other, size):
             value = side_px or "null"
@@ -127,17 +128,13 @@ def _takes(network: Network, size: tuple[int, int]) -> bool:
 
 
 def _warn_of_padding(network: Network, built: SegmentationNetwork, crop_px: int) -> None:
-    padded_px = -(-crop_px // built.stride) * built.stride
-    if padded_px >= _multiple(crop_px) + _STEP_PX:
+    padded_px = next_multiple(crop_px, built.stride)
+    if padded_px >= next_multiple(crop_px, _STEP_PX) + _STEP_PX:
         LOG.warning(
             "network.encoder: %s takes %s: crops of %d px become %d px and cost as much. Made for "
             "smaller images, with network.options.img_size, it costs less",
             *(network.encoder, InputSizes(built.stride, built.largest_px), crop_px, padded_px),
         )
-
-
-def _multiple(side_px: int) -> int:
-    return -(-side_px // _STEP_PX) * _STEP_PX
 
 
 def _check_own(network: Network, channels: int, crop_px: int | None, *, image_head: bool) -> None:
