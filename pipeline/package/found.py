@@ -117,6 +117,8 @@ def unite_objects(
         confidence: The class's.
         shape: Height and width of the image, px.
     """
+    if len(objects) == 1:
+        return objects[0]
     runs, owners = parse_rows([one.rle for one in objects], *shape)
     parts = [rings for one in objects for rings in one.polygons]
     areas_px = [one.area_px for one in objects]
