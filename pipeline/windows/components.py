@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from scipy.sparse import csgraph
 
+from pipeline.data.grouping import connected
 from pipeline.inference.regions import Box
 
 Integers = npt.NDArray[np.int64]
@@ -91,11 +90,8 @@ class Joined:
 
     def components(self) -> Components:
         """Return the components of all blocks together."""
-        pairs = np.concatenate(self._pairs)
-        graph = sparse.coo_array(
-            (np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), (self._count,) * 2
-        )
-        count, owner = csgraph.connected_components(graph, directed=False)
+        owner = connected(np.concatenate(self._pairs), self._count)
+        count = owner.max(initial=-1) + 1
         parts = np.concatenate(self._boxes)
         boxes = np.empty((count, 4), np.int64)
         boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
